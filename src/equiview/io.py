@@ -1,0 +1,125 @@
+"""Files: nothing is half-written, and a broken one is named."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from .errors import EquiviewError, bad_input
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it takes the final name, on failure it is removed.
+
+    Raises:
+        EquiviewError: The disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_error(path: Path, error: OSError) -> EquiviewError:
+    """Say why `path` could not be written, in words a user can act on."""
+    if error.errno == errno.ENOSPC:
+        return EquiviewError(f"{path}: the disk is full; nothing was left half-written. Free some space and run again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return EquiviewError(f"{path}: this folder cannot be written ({error.strerror}). Choose another with --out.")
+    return EquiviewError(f"{path}: could not be written ({error.strerror or error}).")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, readable, NaN refused (JSON has none)."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or broken file is named."""
+    require_file(path, "a JSON file")
+    try:
+        return json.loads(Path(path).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise bad_input(str(path), "JSON", f"text that does not parse ({error})", "Write it again.") from error
+
+
+def append_jsonl(path: Path, row: dict[str, Any]) -> None:
+    """Append one row; it is on disk when this returns."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read rows; an unfinished last line (an interrupted run) is dropped, a broken one before it is an error."""
+    if not Path(path).exists():
+        return []
+    rows = []
+    lines = Path(path).read_text().split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise bad_input(f"{path}:{number}", "one JSON row", repr(line[:60]), "Delete that line.") from error
+    return rows
+
+
+def require_file(path: Path, kind: str) -> Path:
+    """Return `path` if it is a file.
+
+    Raises:
+        EquiviewError: It is missing or a folder.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing there"
+        raise bad_input(str(path), kind, found, "Check the path.")
+    return path
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Read a picture as RGB; transparency is dropped."""
+    require_file(path, "an image file")
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise bad_input(str(path), "an image that opens", f"{error}", "Export it again as PNG or JPEG.") from error
+
+
+def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write a picture atomically; the suffix chooses the format."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(rgb).save(temporary)

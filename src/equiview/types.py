@@ -1,0 +1,154 @@
+"""The data items that flow through equiview: small, frozen, and carrying their own geometry.
+
+Pixels are `xy`, origin at the image corner, first pixel centre at (0.5, 0.5). Cameras have OpenCV axes
+(x right, y down, z forward). Transforms are `b_from_a`, points are `x_in_a`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+
+from .errors import bad_input
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera.
+
+    Attributes:
+        intrinsics: 3x3 matrix in pixels, corner origin.
+        cam_from_world: 4x4 rigid transform, world (object) coordinates to camera coordinates.
+        hw: Image height and width in pixels.
+
+    Raises:
+        EquiviewError: A value is not finite, or the rotation is not a rotation.
+    """
+
+    intrinsics: Float[np.ndarray, "3 3"]
+    cam_from_world: Float[np.ndarray, "4 4"]
+    hw: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for name, shape in (("intrinsics", (3, 3)), ("cam_from_world", (4, 4))):
+            value = getattr(self, name)
+            if value.shape != shape or not np.isfinite(value).all():
+                raise bad_input(
+                    f"camera {name}",
+                    f"a finite {shape[0]}x{shape[1]} matrix",
+                    f"shape {value.shape} with {int((~np.isfinite(value)).sum())} values that are not finite",
+                    "Check the pose this camera was made from.",
+                )
+        rotation = self.cam_from_world[:3, :3]
+        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
+            raise bad_input(
+                "camera cam_from_world",
+                "a rotation (orthonormal, determinant +1)",
+                f"determinant {np.linalg.det(rotation):.3g}",
+                "Convert the pose to OpenCV axes, rotation without scale.",
+            )
+
+    @property
+    def center_in_world(self) -> Float[np.ndarray, "3"]:
+        rotation, translation = self.cam_from_world[:3, :3], self.cam_from_world[:3, 3]
+        return -rotation.T @ translation
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of an object with the exact 3D point behind every pixel centre.
+
+    Attributes:
+        rgb: Colours, 0 to 255.
+        mask: True where the object is.
+        points_in_world: 3D point at the pixel centre, object units; NaN outside the mask.
+        normals_in_world: Unit surface normal turned towards this camera; NaN outside the mask.
+        triangle_id: Index of the mesh triangle, -1 outside the mask.
+        camera: The camera.
+        name: For messages and file names.
+    """
+
+    rgb: UInt8[np.ndarray, "h w 3"]
+    mask: Bool[np.ndarray, "h w"]
+    points_in_world: Float[np.ndarray, "h w 3"]
+    normals_in_world: Float[np.ndarray, "h w 3"]
+    triangle_id: Int[np.ndarray, "h w"]
+    camera: Camera
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        h, w = self.camera.hw
+        for name in ("rgb", "mask", "points_in_world", "normals_in_world", "triangle_id"):
+            if getattr(self, name).shape[:2] != (h, w):
+                raise bad_input(
+                    f"view {self.name!r} {name}",
+                    f"{h}x{w} pixels as the camera says",
+                    "x".join(map(str, getattr(self, name).shape[:2])),
+                    "Give every map of a view the size of its image.",
+                )
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """Truth: where surface points sampled in view 0 lie in view 1, visible ones only.
+
+    Attributes:
+        xy0: Pixels in view 0.
+        xy1: Pixels in view 1, sub-pixel.
+        points_in_world: The 3D points.
+        index: Which of view 0's sampled points these are (into the sample, 0-based).
+        overlap: Share (0-1) of view 0's sampled points that are visible in view 1.
+        angle_deg: Angle between the viewing directions (camera to object centre), degrees.
+    """
+
+    xy0: Float[np.ndarray, "n 2"]
+    xy1: Float[np.ndarray, "n 2"]
+    points_in_world: Float[np.ndarray, "n 3"]
+    index: Int[np.ndarray, "n"]
+    overlap: float
+    angle_deg: float
+
+    def __len__(self) -> int:
+        return len(self.xy0)
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Tokens and the pixels they describe.
+
+    Attributes:
+        tokens: Channels first, one vector per token.
+        stride_xy: Distance between neighbouring token centres, in pixels of the image.
+        offset_xy: Centre of token (0, 0), in pixels of the image.
+        image_hw: Size of the image these pixels belong to.
+    """
+
+    tokens: Float[torch.Tensor, "c h w"]
+    stride_xy: tuple[float, float]
+    offset_xy: tuple[float, float]
+    image_hw: tuple[int, int]
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Number of token rows and columns."""
+        return int(self.tokens.shape[1]), int(self.tokens.shape[2])
+
+    def replace_tokens(self, tokens: Float[torch.Tensor, "c2 h w"]) -> "FeatureMap":
+        """Return the same geometry with other tokens (of the same grid)."""
+        if tokens.shape[1:] != self.tokens.shape[1:]:
+            raise ValueError(f"grid changed from {tuple(self.tokens.shape[1:])} to {tuple(tokens.shape[1:])}")
+        return FeatureMap(tokens, self.stride_xy, self.offset_xy, self.image_hw)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Prediction: for each query point, the best place in the target image.
+
+    Attributes:
+        xy1: Predicted pixel in the target image.
+        score: Cosine similarity at the winning token (-1 to 1).
+    """
+
+    xy1: Float[torch.Tensor, "n 2"]
+    score: Float[torch.Tensor, "n"]
