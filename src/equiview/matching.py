@@ -1,0 +1,97 @@
+"""Nearest tokens with a sub-token fit: fast, and bounded in memory whatever the image size."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+
+from .errors import bad_input
+from .sampling import pixel_from_token, token_centers
+from .types import FeatureMap, Matches
+
+# Similarities are formed for this many (query, token) pairs at a time: 16 MB in float32.
+CHUNK_SIMILARITIES = 4_000_000
+
+
+def token_mask(fmap: FeatureMap, mask: Bool[torch.Tensor, "h w"]) -> Bool[torch.Tensor, "hw"]:
+    """Return True for the tokens whose centre pixel lies in an image mask."""
+    column_row = token_centers(fmap).floor().long()
+    cols = column_row[:, 0].clamp(0, mask.shape[1] - 1)
+    rows = column_row[:, 1].clamp(0, mask.shape[0] - 1)
+    return mask.to(fmap.tokens.device)[rows, cols]
+
+
+def match(
+    descriptors: Float[torch.Tensor, "n c"],
+    target: FeatureMap,
+    allowed: Bool[torch.Tensor, "hw"] | None = None,
+    *,
+    subtoken: bool = True,
+) -> Matches:
+    """Find each descriptor's best place in the target: arg-max over tokens, then a local sub-token fit.
+
+    Args:
+        descriptors: L2-normalised query descriptors.
+        target: Target tokens; they are L2-normalised here, so scores are cosines.
+        allowed: Tokens that may win (see `token_mask`); all when None. The sub-token fit may still look at the
+            winner's neighbours outside.
+        subtoken: Fit a parabola through the winner and its neighbours, per axis. False keeps token centres.
+
+    Returns:
+        Pixels in the target image and the winners' cosine.
+
+    Raises:
+        EquiviewError: No token is allowed.
+    """
+    if allowed is not None and not bool(allowed.any()):
+        raise bad_input(
+            "search region",
+            "at least one token centre inside the mask",
+            "none",
+            "The object is smaller than a token: use a larger --long-side or search the whole image.",
+        )
+    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
+    step = max(1, CHUNK_SIMILARITIES // tokens.shape[1])
+    parts = [_match_chunk(chunk, tokens, target, allowed, subtoken) for chunk in descriptors.split(step)]
+    if not parts:
+        return Matches(descriptors.new_zeros(0, 2), descriptors.new_zeros(0))
+    return Matches(torch.cat([p.xy1 for p in parts]), torch.cat([p.score for p in parts]))
+
+
+def _match_chunk(
+    descriptors: Float[torch.Tensor, "n c"],
+    tokens: Float[torch.Tensor, "c hw"],
+    target: FeatureMap,
+    allowed: Bool[torch.Tensor, "hw"] | None,
+    subtoken: bool,
+) -> Matches:
+    similarity = descriptors.to(tokens) @ tokens
+    searched = similarity if allowed is None else similarity.masked_fill(~allowed, -torch.inf)
+    score, best = searched.max(dim=1)
+    rows, cols = target.hw
+    token_xy = torch.stack([best % cols, best // cols], -1).to(similarity)
+    if subtoken:
+        token_xy = token_xy + torch.stack(
+            [_parabola(similarity, best, 1, best % cols, cols), _parabola(similarity, best, cols, best // cols, rows)],
+            -1,
+        )
+    return Matches(pixel_from_token(target, token_xy), score)
+
+
+def _parabola(
+    similarity: Float[torch.Tensor, "n hw"],
+    best: Int[torch.Tensor, "n"],
+    step: int,
+    position: Int[torch.Tensor, "n"],
+    size: int,
+) -> Float[torch.Tensor, "n"]:
+    """Return the offset (-0.5 to 0.5 token) of the vertex through the winner and its two neighbours on one axis."""
+    has_both = (position > 0) & (position < size - 1)
+    last = similarity.shape[1] - 1
+    left = similarity.gather(1, (best - step).clamp(0, last)[:, None])[:, 0]
+    middle = similarity.gather(1, best[:, None])[:, 0]
+    right = similarity.gather(1, (best + step).clamp(0, last)[:, None])[:, 0]
+    curvature = left - 2 * middle + right
+    # Without a strict peak (border, or a neighbour outside the searched region that is higher) there is no vertex.
+    is_peak = has_both & (curvature < -1e-9)
+    offset = (left - right) / (2 * torch.where(is_peak, curvature, torch.ones_like(curvature)))
+    return torch.where(is_peak, offset.clamp(-0.5, 0.5), torch.zeros_like(offset))

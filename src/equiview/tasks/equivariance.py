@@ -1,0 +1,248 @@
+"""Multiview equivariance: does the feature of one 3D point find itself in another view?
+
+A plan (which points, where they truly are) is made once for an object; any number of feature variants are
+scored against it, one row for each ordered pair of views.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from ..ambiguity import AmbiguityMap
+from ..correspond import correspond, sample_surface
+from ..errors import bad_input
+from ..matching import match, token_mask
+from ..metrics import METRIC_NAMES, all_metrics, error_px
+from ..sampling import descriptors
+from ..stats import mean_with_ci
+from ..types import Correspondences, FeatureMap, View
+
+ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
+
+
+class FeatureSource(Protocol):
+    """Anything that turns views into feature maps: an `Extractor`, the oracle, noise."""
+
+    def maps(self, views: Iterable[View]) -> Iterable[FeatureMap]: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """The protocol of a measurement.
+
+    Attributes:
+        points: Surface points sampled in each view (at most; the mask may be smaller).
+        min_overlap: A pair counts from this share of visible points (0-1).
+        subtoken: Localise between tokens (default), or at token centres.
+        seed: Which points are sampled.
+    """
+
+    points: int = 1000
+    min_overlap: float = 0.1
+    subtoken: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ObjectPlan:
+    """The truth for one object: sampled points, and every ordered pair of views that overlaps.
+
+    Attributes:
+        name: The object.
+        views: Its views.
+        xy: Sampled pixels, one array a view.
+        pairs: Correspondences by (source view, target view).
+        ambiguous: True for sampled points that cannot be told apart, one array a view.
+        ambiguous_share: Share (0-1) of the surface that is ambiguous.
+    """
+
+    name: str
+    views: Sequence[View]
+    xy: list[Float[np.ndarray, "n 2"]]
+    pairs: dict[tuple[int, int], Correspondences]
+    ambiguous: list[Bool[np.ndarray, "n"]]
+    ambiguous_share: float
+
+
+def plan_object(name: str, views: Sequence[View], config: MeasureConfig) -> ObjectPlan:
+    """Sample points and find the overlapping pairs of one object.
+
+    Raises:
+        EquiviewError: Fewer than two views, or no pair overlaps enough.
+    """
+    if len(views) < 2:
+        raise bad_input(f"object {name!r}", "two views or more", str(len(views)), "Ask for more views.")
+    views = list(views)
+    xy = [sample_surface(v, config.points, _point_seed(config.seed, i)) for i, v in enumerate(views)]
+    pairs = {}
+    for i, source in enumerate(views):
+        for j, target in enumerate(views):
+            if i == j:
+                continue
+            truth = correspond(source, target, xy[i])
+            if truth.overlap >= config.min_overlap and len(truth):
+                pairs[i, j] = truth
+    if not pairs:
+        raise bad_input(
+            f"object {name!r}",
+            f"a pair of views that share {config.min_overlap:.0%} of the surface",
+            f"none among {len(views)} views",
+            "Use views that lie closer together.",
+        )
+    ambiguity = AmbiguityMap(views, config.seed)
+    flags = [ambiguity.is_ambiguous(_points_at(view, at)) for view, at in zip(views, xy, strict=True)]
+    return ObjectPlan(name, views, xy, pairs, flags, ambiguity.share)
+
+
+def _point_seed(seed: int, view: int) -> int:
+    return int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
+
+
+def _points_at(view: View, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
+    cols, rows = xy.astype(int).T
+    return view.points_in_world[rows, cols].astype(np.float64)
+
+
+def score_object(
+    plan: ObjectPlan, maps: Sequence[FeatureMap], config: MeasureConfig, variant: str = ""
+) -> list[dict[str, Any]]:
+    """Match every planned pair with one set of feature maps and return a row for each.
+
+    Memory: similarities of one pair at a time, on tokens only.
+    """
+    rows = []
+    for i, source in enumerate(plan.views):
+        targets = [j for j in range(len(plan.views)) if (i, j) in plan.pairs]
+        if not targets:
+            continue
+        queries = descriptors(maps[i], torch.from_numpy(plan.xy[i]).float())
+        for j in targets:
+            row = {"variant": variant} if variant else {}
+            row |= {"object": plan.name, "pair": [i, j]}
+            rows.append(row | _score_pair(plan, (i, j), queries, maps[j], source.camera.hw, config))
+    return rows
+
+
+def _score_pair(
+    plan: ObjectPlan,
+    pair: tuple[int, int],
+    queries: Float[torch.Tensor, "n c"],
+    target: FeatureMap,
+    image_hw: tuple[int, int],
+    config: MeasureConfig,
+) -> dict[str, Any]:
+    truth = plan.pairs[pair]
+    visible = queries[torch.from_numpy(truth.index).to(queries.device)]
+    if not bool(torch.isfinite(visible).all()) or not bool(torch.isfinite(target.tokens).all()):
+        raise bad_input(
+            f"features of {plan.name!r}", "finite numbers", "NaN or infinity", "Use fp32, or check the adapter."
+        )
+    row: dict[str, Any] = {
+        "angle_deg": round(truth.angle_deg, 4),
+        "overlap": round(truth.overlap, 6),
+        "n": len(truth),
+        "status": "ok",
+    }
+    errors = error_px(match(visible, target, subtoken=config.subtoken).xy1.cpu().double().numpy(), truth.xy1)
+    row |= all_metrics(errors, image_hw)
+    ambiguous = plan.ambiguous[pair[0]][truth.index]
+    row["n_ambiguous"] = int(ambiguous.sum())
+    row["unambiguous"] = None if ambiguous.all() else all_metrics(errors[~ambiguous], image_hw)
+    inside = token_mask(target, torch.from_numpy(plan.views[pair[1]].mask))
+    if not bool(inside.any()):
+        # The object is smaller than a token here: counted, and left out of the in-mask averages only.
+        return row | {"status": "no token in mask", "in_mask": None}
+    in_mask = match(visible, target, inside, subtoken=config.subtoken).xy1.cpu().double().numpy()
+    row["in_mask"] = all_metrics(error_px(in_mask, truth.xy1), image_hw)
+    return row
+
+
+def measure(
+    source: FeatureSource,
+    objects: Mapping[str, Sequence[View]],
+    config: MeasureConfig | None = None,
+    *,
+    on_object: Callable[[str, list[dict[str, Any]]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Measure the equivariance of features over every overlapping ordered pair of every object.
+
+    Args:
+        source: Where features come from.
+        objects: Views by object name; one object is in memory at a time when the sequences are lazy.
+        config: The protocol.
+        on_object: Called with each object's rows as soon as they exist (to save them, to show progress).
+
+    Returns:
+        One row a pair: object, pair, angle_deg, overlap (0-1), n, ape, pcdp@* (percent), and the same scores
+        without ambiguous points and with the search inside the target's mask.
+    """
+    config = config or MeasureConfig()
+    rows = []
+    for name, views in objects.items():
+        plan = plan_object(name, views, config)
+        with torch.no_grad():
+            new = score_object(plan, list(source.maps(plan.views)), config)
+        rows += new
+        if on_object is not None:
+            on_object(name, new)
+    return rows
+
+
+def protocol_of(source: FeatureSource, config: MeasureConfig, **more: Any) -> dict[str, Any]:
+    """Return what must be known to repeat a measurement."""
+    localisation = "token + parabola in 3x3" if config.subtoken else "token centre"
+    return {
+        "features": source.describe(),
+        "measure": asdict(config) | {"localisation": localisation, "search": "whole target image"},
+        "units": "percent; ape = mean pixel error / shortest image edge; pcdp@t = share with error < t x that edge",
+        "averages": "pair = mean over visible points, object = mean over pairs, value = mean over objects",
+        "ci95": "percentile bootstrap over objects, 10,000 draws; null under 5 objects",
+    } | more
+
+
+def summarize(
+    rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any], search: str | None = None
+) -> dict[str, Any]:
+    """Average rows into the summary every command writes.
+
+    Args:
+        rows: Rows of ONE variant (seeds and training objects may be mixed: they are averaged within an object).
+        protocol: Stored beside the numbers.
+        search: None for the whole image; "in_mask" or "unambiguous" for the scores of that name.
+
+    Returns:
+        {"metrics": {name: {"value", "ci95", "n", "by_angle": {"0-45": {...}, ...}}}, "protocol": ...}
+    """
+    rows = list(rows)
+    metrics = {name: _summarize_metric(rows, name, search) for name in METRIC_NAMES}
+    return {"metrics": metrics, "protocol": dict(protocol)}
+
+
+def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str | None) -> dict[str, Any]:
+    by_angle = {
+        f"{low}-{high}": mean_with_ci(list(object_values(rows, name, search, (low, high)).values()))
+        for low, high in ANGLE_BINS_DEG
+    }
+    return mean_with_ci(list(object_values(rows, name, search).values())) | {"by_angle": by_angle}
+
+
+def object_values(
+    rows: Iterable[Mapping[str, Any]],
+    metric: str,
+    search: str | None = None,
+    angles_deg: tuple[float, float] | None = None,
+) -> dict[str, float]:
+    """Return each object's score, the mean over its pairs (in an angle bin, low <= angle < high)."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        scores = row if search is None else row[search]
+        if scores is None or (angles_deg and not angles_deg[0] <= row["angle_deg"] < angles_deg[1]):
+            continue
+        values.setdefault(row["object"], []).append(scores[metric])
+    return {name: float(np.mean(v)) for name, v in values.items()}
