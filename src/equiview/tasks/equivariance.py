@@ -242,7 +242,12 @@ def object_values(
     values: dict[str, list[float]] = {}
     for row in rows:
         scores = row if search is None else row[search]
-        if scores is None or (angles_deg and not angles_deg[0] <= row["angle_deg"] < angles_deg[1]):
+        if scores is None or (angles_deg and not _in_bin(row["angle_deg"], *angles_deg)):
             continue
         values.setdefault(row["object"], []).append(scores[metric])
     return {name: float(np.mean(v)) for name, v in values.items()}
+
+
+def _in_bin(angle_deg: float, low: float, high: float) -> bool:
+    """Say whether low <= angle < high; the last bin includes 180."""
+    return low <= angle_deg < high or angle_deg == high == 180

@@ -1,0 +1,68 @@
+"""Pictures with the statistics of photographs, from nothing: overlapping textured discs and polygons.
+
+The "dead leaves" model (Matheron 1968; Lee, Mumford, Huang, IJCV 2001) has the edge and scale statistics of natural
+images. equiview uses such pictures where a user brings no photos, to learn what a backbone tells apart in general.
+"""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+LEAVES = 400
+
+
+def dead_leaves(seed: int, hw: tuple[int, int] = (320, 320)) -> UInt8[np.ndarray, "h w 3"]:
+    """Draw one picture.
+
+    Args:
+        seed: Same seed, same picture.
+        hw: Height and width in pixels.
+    """
+    rng = np.random.default_rng([seed, 20])
+    h, w = hw
+    ys, xs = np.mgrid[0:h, 0:w]
+    picture = np.zeros((h, w, 3))
+    # Front to back: a pixel keeps the first leaf that covers it, so the loop may stop when all are covered.
+    free = np.ones((h, w), bool)
+    for number in range(LEAVES):
+        inside = _leaf(rng, xs, ys, min(hw), last=number == LEAVES - 1) & free
+        if inside.any():
+            picture[inside] = _texture(rng, xs[inside], ys[inside])
+            free &= ~inside
+        if not free.any():
+            break
+    shade = 1 + 0.25 * np.sin(
+        2 * np.pi * (xs / w * rng.uniform(-1, 1) + ys / h * rng.uniform(-1, 1)) + rng.uniform(0, 6)
+    )
+    noisy = picture * shade[..., None] + rng.normal(0, 0.015, picture.shape)
+    return (np.clip(noisy, 0, 1) * 255).astype(np.uint8)
+
+
+def _leaf(rng: np.random.Generator, xs: np.ndarray, ys: np.ndarray, edge: int, last: bool) -> np.ndarray:
+    """Return the pixels of one disc or convex polygon; its radius follows the scale-invariant power law r^-3."""
+    if last:
+        return np.ones(xs.shape, bool)
+    low, high = 0.03 * edge, 0.6 * edge
+    radius = 1 / np.sqrt(rng.uniform(1 / high**2, 1 / low**2))
+    x, y = xs - rng.uniform(0, xs.shape[1]), ys - rng.uniform(0, xs.shape[0])
+    stretch, turn = rng.uniform(0.4, 1), rng.uniform(0, np.pi)
+    u, v = x * np.cos(turn) + y * np.sin(turn), (y * np.cos(turn) - x * np.sin(turn)) / stretch
+    if rng.random() < 0.5:
+        return u * u + v * v < radius * radius
+    angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 7)))
+    return np.all([u * np.cos(a) + v * np.sin(a) < 0.7 * radius for a in angles], axis=0)
+
+
+def _texture(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "n 3"]:
+    """Return the colours of one leaf: a base colour, and stripes, blobs or nothing in a second one."""
+    base, other = rng.beta(1.2, 1.6, 3), rng.beta(1.2, 1.6, 3)
+    frequency, turn = 2 * np.pi / rng.uniform(4, 60), rng.uniform(0, np.pi)
+    u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    kind = rng.integers(3)
+    if kind == 0:
+        weight = np.full(x.shape, 0.1)
+    elif kind == 1:
+        weight = 0.5 + 0.5 * np.sin(frequency * u)
+    else:
+        weight = 0.5 + 0.5 * np.sin(frequency * u) * np.sin(frequency * v)
+    strength = rng.uniform(0, 0.8)
+    return base + strength * weight[:, None] * (other - base)

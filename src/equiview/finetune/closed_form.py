@@ -1,0 +1,120 @@
+"""A linear head from one object's correspondences, solved and not trained.
+
+With S_n the covariance of features over ordinary pictures (what tells things apart) and S_w the scatter within
+correspondences (what changes with the view), the Wiener filter W = S_n (S_n + S_w / c)^-1 keeps the first and
+suppresses the second. Features become W (f - mean over pictures) and are compared by cosine.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ..correspond import correspond, sample_surface
+from ..errors import bad_input
+from ..heads import LinearHead
+from ..sampling import sample
+from ..types import FeatureMap, View
+
+
+@dataclass(frozen=True)
+class ClosedFormConfig:
+    """How the head is solved.
+
+    Attributes:
+        c: Weight of the view scatter: smaller suppresses more. 1 needs no tuning.
+        points: Correspondences used of each ordered pair, at most.
+        max_angle_deg: Pairs whose viewing directions differ more are left out.
+        min_overlap: Pairs that share less of the surface (0-1) are left out.
+        tokens_per_picture: Tokens drawn from each ordinary picture for S_n.
+    """
+
+    c: float = 1.0
+    points: int = 500
+    max_angle_deg: float = 100.0
+    min_overlap: float = 0.1
+    tokens_per_picture: int = 200
+
+
+@dataclass(frozen=True)
+class PictureStatistics:
+    """Mean and covariance of a backbone's features over ordinary pictures; `n` tokens went in."""
+
+    mean: Float[np.ndarray, "c"]
+    covariance: Float[np.ndarray, "c c"]
+    n: int
+
+
+def picture_statistics(maps: Iterable[FeatureMap], tokens_per_picture: int = 200, seed: int = 0) -> PictureStatistics:
+    """Accumulate mean and covariance over ordinary pictures, one feature map in memory at a time.
+
+    Raises:
+        EquiviewError: No pictures.
+    """
+    total, outer, n = 0.0, 0.0, 0
+    for number, fmap in enumerate(maps):
+        tokens = fmap.tokens.flatten(1).T.cpu().double().numpy()
+        chosen = np.random.default_rng([seed, number]).permutation(len(tokens))[:tokens_per_picture]
+        total, outer, n = total + tokens[chosen].sum(0), outer + tokens[chosen].T @ tokens[chosen], n + len(chosen)
+    if n == 0:
+        raise bad_input("pictures", "at least one picture", "none", "Give a folder of photos, or leave --photos out.")
+    mean = np.asarray(total) / n
+    return PictureStatistics(mean, np.asarray(outer) / n - np.outer(mean, mean), n)
+
+
+def view_scatter(
+    objects: Iterable[tuple[Sequence[View], Sequence[FeatureMap]]], config: ClosedFormConfig, seed: int = 0
+) -> tuple[Float[np.ndarray, "c c"], int]:
+    """Return the scatter within correspondences, mean (a - b)(a - b)^T / 2, and how many were used.
+
+    Args:
+        objects: For each training object its views and their feature maps.
+        config: Which pairs and how many points.
+        seed: Which points.
+
+    Raises:
+        EquiviewError: No pair of views overlaps enough.
+    """
+    outer, n = 0.0, 0
+    for views, maps in objects:
+        for i, source in enumerate(views):
+            xy0 = sample_surface(source, config.points, int(np.random.SeedSequence([seed, i]).generate_state(1)[0]))
+            for j, target in enumerate(views):
+                truth = correspond(source, target, xy0) if i != j else None
+                if truth is None or truth.overlap < config.min_overlap or truth.angle_deg > config.max_angle_deg:
+                    continue
+                a = sample(maps[i], torch.from_numpy(truth.xy0).float())
+                b = sample(maps[j], torch.from_numpy(truth.xy1).float())
+                difference = (a - b).cpu().double().numpy()
+                outer, n = outer + difference.T @ difference / 2, n + len(difference)
+    if n == 0:
+        raise bad_input(
+            "training views",
+            f"a pair that shares {config.min_overlap:.0%} of the surface within {config.max_angle_deg:g} degrees",
+            "none",
+            "Use more views, closer together.",
+        )
+    return np.asarray(outer) / n, n
+
+
+def wiener_matrix(
+    covariance: Float[np.ndarray, "c c"], scatter: Float[np.ndarray, "c c"], c: float = 1.0
+) -> Float[np.ndarray, "c c"]:
+    """Return S_n (S_n + S_w / c)^-1 in float64.
+
+    A 1e-6 ridge relative to the mean variance keeps the solve defined when the features do not span all
+    dimensions (few pictures, dead channels).
+    """
+    both = covariance + scatter / c
+    ridge = 1e-6 * np.trace(both) / len(both) * np.eye(len(both))
+    return np.linalg.solve((both + ridge).T, covariance.T).T
+
+
+def solve_closed_form(
+    pictures: PictureStatistics, scatter: Float[np.ndarray, "c c"], config: ClosedFormConfig
+) -> LinearHead:
+    """Return the Wiener head W (f - mean)."""
+    matrix = wiener_matrix(pictures.covariance, scatter, config.c)
+    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(pictures.mean).float())
