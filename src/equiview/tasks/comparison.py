@@ -1,0 +1,85 @@
+"""Paired differences between variants scored on the same pairs of views."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..metrics import METRIC_NAMES
+from ..stats import bootstrap_ci95
+from .equivariance import ANGLE_BINS_DEG, object_values, summarize
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def lower_is_better(metric: str) -> bool:
+    """Say whether a smaller value of this metric is the better one."""
+    return metric.startswith("ape")
+
+
+def paired_difference(
+    before: Rows, after: Rows, metric: str, search: str | None = None, angles_deg: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """Return after minus before, paired by object.
+
+    Returns:
+        {"value", "relative" (of before, percent), "ci95", "n", "n_improved"}; value None when no object has both.
+    """
+    a, b = (object_values(rows, metric, search, angles_deg) for rows in (before, after))
+    names = sorted(a.keys() & b.keys())
+    if not names:
+        return {"value": None, "relative": None, "ci95": None, "n": 0, "n_improved": 0}
+    differences = [b[name] - a[name] for name in names]
+    value, base = float(np.mean(differences)), float(np.mean([a[name] for name in names]))
+    better = [d < 0 if lower_is_better(metric) else d > 0 for d in differences]
+    return {
+        "value": value,
+        "relative": 100 * value / base if base else None,
+        "ci95": bootstrap_ci95(differences),
+        "n": len(names),
+        "n_improved": int(sum(better)),
+    }
+
+
+def best_control(controls: Mapping[str, Rows], metric: str, search: str | None = None) -> str:
+    """Return the name of the control with the best mean over objects."""
+    sign = -1 if lower_is_better(metric) else 1
+    means = {name: np.mean(list(object_values(rows, metric, search).values())) for name, rows in controls.items()}
+    return max(means, key=lambda name: sign * means[name])
+
+
+def compare(
+    before: Rows, after: Rows, controls: Mapping[str, Rows], search: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return, by metric, the paired difference to before and to the best control, overall and by angle."""
+    result = {}
+    for metric in METRIC_NAMES:
+        name = best_control(controls, metric, search)
+        entry = paired_difference(before, after, metric, search)
+        entry["by_angle"] = _by_angle(before, after, metric, search)
+        against = paired_difference(controls[name], after, metric, search)
+        entry["vs_best_control"] = {"control": name} | against
+        entry["vs_best_control"]["by_angle"] = _by_angle(controls[name], after, metric, search)
+        result[metric] = entry
+    return result
+
+
+def _by_angle(before: Rows, after: Rows, metric: str, search: str | None) -> dict[str, Any]:
+    return {f"{b[0]}-{b[1]}": paired_difference(before, after, metric, search, b) for b in ANGLE_BINS_DEG}
+
+
+def improvement_summary(
+    rows: Rows, protocol: Mapping[str, Any], search: str | None = None, before: str = "pretrained"
+) -> dict[str, Any]:
+    """Return the summary of an `improve` run from its rows (variants by the key "variant", the method "adapted")."""
+    variants: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        variants.setdefault(row["variant"], []).append(row)
+    controls = {name: own for name, own in variants.items() if name != "adapted"}
+    return {
+        "before": summarize(variants[before], protocol, search),
+        "after": summarize(variants["adapted"], protocol, search),
+        "controls": {name: summarize(own, protocol, search) for name, own in controls.items()},
+        "difference": compare(variants[before], variants["adapted"], controls, search),
+        "protocol": dict(protocol),
+    }
