@@ -1,0 +1,1 @@
+"""Finetuning on correspondences: losses, pairs, augmentation, recipes, one plain loop."""
