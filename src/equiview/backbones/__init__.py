@@ -1,0 +1,100 @@
+"""Backbones: `load_backbone(name)` gives a module that turns pictures into dense token maps."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from ..errors import EquiviewError, bad_input
+from .base import Backbone, BackboneInfo, base_model, state_sha256
+from .huggingface import load_huggingface
+
+__all__ = ["Backbone", "BackboneInfo", "base_model", "load_backbone", "state_sha256"]
+
+log = logging.getLogger(__name__)
+
+
+def load_backbone(
+    name: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    random_weights_seed: int | None = None,
+) -> Backbone:
+    """Load a backbone by name, frozen and in evaluation mode.
+
+    Args:
+        name: A local folder written by `save_pretrained`, a Hugging Face hub id (`facebook/dinov2-base`),
+            `timm:NAME` (extra `timm`), or `hub:REPO:ENTRY` (`hub:facebookresearch/dinov2:dinov2_vitb14`).
+        device: Where the weights go.
+        dtype: Of the weights and the maps.
+        random_weights_seed: The same architecture, initialised afresh from this seed: the random-weights control.
+
+    Raises:
+        EquiviewError: It cannot be found, is of an unsupported type, or is broken.
+    """
+    name = str(name)
+    if name.startswith("timm:"):
+        from .timm import load_timm
+
+        backbone = load_timm(name, random_weights_seed=random_weights_seed)
+    elif name.startswith("hub:"):
+        from .torchhub import load_torchhub
+
+        backbone = load_torchhub(name, random_weights_seed=random_weights_seed)
+    else:
+        backbone = load_huggingface(name, _find_folder(name), random_weights_seed=random_weights_seed)
+    return backbone.to(device=device, dtype=dtype)
+
+
+def _find_folder(name: str) -> Path:
+    """Return the local folder of a model: the name itself, the hub's cache, or a fresh download."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    parts = name.split("/")
+    if folder.exists() or name.startswith((".", "/", "~")) or len(parts) > 2 or not all(parts):
+        found = "a file" if folder.exists() else "nothing there"
+        raise bad_input(
+            name, "a folder written by save_pretrained, or a hub id like facebook/dinov2-base", found, _LOCAL
+        )
+    return _from_hub(name)
+
+
+_LOCAL = (
+    "With a network, `hf download NAME --local-dir FOLDER` fetches a model; "
+    "`model.save_pretrained(FOLDER)` writes one; then give the folder."
+)
+_SMALL = ("config.json", "preprocessor_config.json", "processor_config.json")
+_SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+_PICKLED = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
+
+
+def _from_hub(name: str) -> Path:
+    """Download a model, or find it in the cache; a cached one is used without asking the network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        cached = Path(snapshot_download(name, local_files_only=True))
+        if (cached / "config.json").is_file() and _has_weights(cached):
+            return cached
+    except LocalEntryNotFoundError:
+        log.info("%s is not in the local cache; asking the hub", name)
+    except HFValidationError as error:
+        raise bad_input(name, "a hub id or a folder", str(error), _LOCAL) from error
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=[*_SMALL, *_SAFETENSORS], etag_timeout=5))
+        if not _has_weights(folder):
+            folder = Path(snapshot_download(name, allow_patterns=[*_SMALL, *_PICKLED], etag_timeout=5))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EquiviewError(
+            f"{name}: not a folder here, not in the cache, and the hub did not give it ({reason}). Check the name "
+            f"and the network (and access, for a gated model). {_LOCAL}"
+        ) from error
+    return folder
