@@ -1,0 +1,353 @@
+"""Adapter folders: what a finetuning run hands over, and the way back into an extractor.
+
+    adapter_config.json, adapter_model.safetensors   the LoRA, readable by plain `peft`; absent without one
+    head.safetensors                                 the head's weights; absent without a head
+    equiview.json                                    which backbone, protocol, head, recipe, data, seed, versions
+
+The whole folder appears at once, and `equiview.json` holds the sha256 of the other files.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..backbones.base import Backbone
+from ..errors import EquiviewError, bad_input
+from ..features import Extractor, FeatureConfig
+from ..heads import build_head, head_spec
+from ..io import read_json, require_file, write_error
+from .lora import ADAPTER_NAME, find_targets, has_lora, inject, lora_layers, lora_parameters, peft_config
+
+FORMAT_VERSION = 1
+RECORD_FILE, HEAD_FILE = "equiview.json", "head.safetensors"
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+FILES = (RECORD_FILE, HEAD_FILE, CONFIG_FILE, WEIGHTS_FILE)
+# What PeftModel puts before the names of the model it wraps.
+PEFT_PREFIX = "base_model.model."
+RESERVED = ("format", "format_version", "backbone", "features", "head", "lora", "files", "versions")
+
+
+def save_adapter(folder: Path, extractor: Extractor, record: Mapping[str, Any] | None = None) -> Path:
+    """Write an adapter folder; an older adapter in the same place is replaced as a whole.
+
+    Args:
+        folder: Where to.
+        extractor: Its LoRA (if any), head and configuration are saved, the backbone is only named.
+        record: JSON values to keep beside them: `recipe`, `data`, `seed`, `protocol`, ...
+
+    Returns:
+        The folder.
+
+    Raises:
+        EquiviewError: The folder holds other files, the record is not JSON or uses a reserved name, the weights are
+            not finite, or the disk refuses.
+    """
+    folder = Path(folder)
+    record = dict(record or {})
+    taken = sorted(set(record) & set(RESERVED))
+    if taken:
+        raise bad_input("adapter record", f"names other than {', '.join(RESERVED)}", ", ".join(taken), "Rename them.")
+    _check_replaceable(folder)
+    tensors = {WEIGHTS_FILE: lora_state(extractor.backbone), HEAD_FILE: head_state(extractor.head)}
+    for name, state in tensors.items():
+        bad = [key for key, value in (state or {}).items() if not torch.isfinite(value).all()]
+        if bad:
+            raise bad_input(name, "finite weights", f"NaN or infinity in {bad[0]}", "Train again with a lower rate.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            _write(temporary, extractor, record, tensors)
+            swap_folder(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    except SafetensorError as error:
+        raise EquiviewError(f"{folder}: could not be written ({error}). Check the disk.") from error
+    return folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    if folder.is_file():
+        raise bad_input(str(folder), "a folder", "a file", "Choose another name.")
+    others = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+    if others:
+        fix = "Choose a new folder; nothing was changed."
+        raise bad_input(str(folder), "a new folder or an adapter's", f"other files ({', '.join(others[:3])})", fix)
+
+
+def swap_folder(temporary: Path, folder: Path) -> None:
+    """Give a finished folder its final name; what was there is removed after the new one is in place."""
+    temporary.chmod(0o755)
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+    folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(
+    folder: Path, extractor: Extractor, record: dict[str, Any], tensors: dict[str, dict[str, torch.Tensor] | None]
+) -> None:
+    for name, state in tensors.items():
+        if state is not None:
+            save_file(state, folder / name, metadata={"format": "pt"})
+    lora = None
+    if has_lora(extractor.backbone):
+        lora = _lora_record(extractor.backbone)
+        peft_config(tuple(lora["targets"]), lora["rank"], lora["alpha"], extractor.backbone.info.id).save_pretrained(
+            folder
+        )
+        # peft keeps the names in a set; in order, the same adapter is the same file.
+        text = read_json(folder / CONFIG_FILE) | {"target_modules": lora["targets"]}
+        (folder / CONFIG_FILE).write_text(json.dumps(text, indent=2) + "\n")
+    content = {
+        "format": "equiview-adapter",
+        "format_version": FORMAT_VERSION,
+        "backbone": asdict(extractor.backbone.info),
+        "features": asdict(replace(extractor.config, blocks=extractor.blocks)),
+        "head": head_spec(extractor.head),
+        "lora": lora,
+        **record,
+        "versions": versions(),
+        "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir())},
+    }
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise bad_input("adapter record", "JSON values", str(error), "Convert numpy values and paths first.") from error
+    (folder / RECORD_FILE).write_text(text + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages a result depends on."""
+    found = {}
+    for package in ("equiview", "torch", "transformers", "peft", "timm"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # timm is an extra.
+            continue
+    return found
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lora_record(backbone: Backbone) -> dict[str, Any]:
+    layers = lora_layers(backbone)
+    first = layers[0][1]
+    rank, alpha = first.r[ADAPTER_NAME], first.lora_alpha[ADAPTER_NAME]
+    fused = [name for name, _ in layers if name.rsplit(".", 1)[-1] == "qkv"]
+    return {
+        "rank": rank,
+        "alpha": alpha,
+        "scale": alpha / rank,
+        "targets": [name for name, _ in layers],
+        "covers": "q, k and v (one fused linear)" if fused else "q and v",
+    }
+
+
+def lora_state(backbone: Backbone) -> dict[str, torch.Tensor] | None:
+    """Return the adapter's weights under the names plain `peft` uses; None without an adapter."""
+    state = {}
+    for name, layer in lora_layers(backbone):
+        for part in ("lora_A", "lora_B"):
+            weight = getattr(layer, part)[ADAPTER_NAME].weight
+            state[f"{PEFT_PREFIX}{name}.{part}.weight"] = weight.detach().cpu().contiguous()
+    return state or None
+
+
+def head_state(head: nn.Module | None) -> dict[str, torch.Tensor] | None:
+    """Return a head's weights (an empty dict for one without parameters); None without a head."""
+    if not head_spec(head):
+        return None
+    return {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read and check `equiview.json` and the checksums of the files it names.
+
+    Raises:
+        EquiviewError: A file is missing, changed or broken, or the format is unknown.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing there"
+        raise bad_input(str(folder), "an adapter folder (as `equiview improve` writes)", found, "Check the path.")
+    record = read_json(folder / RECORD_FILE)
+    if not isinstance(record, dict) or record.get("format") != "equiview-adapter":
+        found = repr(record.get("format")) if isinstance(record, dict) else type(record).__name__
+        raise bad_input(f"{folder / RECORD_FILE}: format", "'equiview-adapter'", found, "Give an adapter folder.")
+    if record.get("format_version") != FORMAT_VERSION:
+        fix = "Update equiview, or save the adapter with this version."
+        raise bad_input(
+            f"{folder / RECORD_FILE}: format_version", str(FORMAT_VERSION), repr(record.get("format_version")), fix
+        )
+    missing = [key for key in ("backbone", "features", "head", "lora", "files") if key not in record]
+    if missing:
+        raise bad_input(str(folder / RECORD_FILE), f"the keys {missing}", "a record without them", "Save it again.")
+    for name, expected in record["files"].items():
+        require_file(folder / name, "a file of the adapter")
+        if file_sha256(folder / name) != expected:
+            fix = "Copy the whole folder again."
+            raise bad_input(str(folder / name), f"sha256 {expected[:12]}...", "a truncated or changed file", fix)
+    return record
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file; a broken one is named."""
+    require_file(path, "a safetensors file")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        fix = "Copy the whole folder again."
+        raise bad_input(str(path), "a safetensors file", f"a truncated or corrupt one ({error})", fix) from error
+
+
+def adapter_folder(path: Path) -> Path:
+    """Return the adapter folder meant by `path`: itself, or `path/adapter` of a run folder."""
+    path = Path(path)
+    if not (path / RECORD_FILE).is_file() and (path / "adapter" / RECORD_FILE).is_file():
+        return path / "adapter"
+    return path
+
+
+def load_adapter(
+    folder: Path, backbone: Backbone, *, allow_other_weights: bool = False, trainable: bool = False, **overrides: Any
+) -> Extractor:
+    """Put an adapter on a backbone, in place, and return the extractor it belongs to.
+
+    Args:
+        folder: An adapter folder, or the run folder that contains `adapter/`.
+        backbone: A fresh backbone of the architecture it was made for.
+        allow_other_weights: Accept a backbone of the same architecture whose weights differ from those the adapter
+            was made for (another finetune, another library's copy). The result is then not the published one.
+        trainable: Leave the LoRA and head weights trainable, to go on finetuning.
+        overrides: Fields of `FeatureConfig` to change, for instance `long_side`.
+
+    Raises:
+        EquiviewError: A missing, truncated or corrupt file, an unknown format, or another backbone.
+    """
+    folder = adapter_folder(folder)
+    record = read_record(folder)
+    _check_backbone(folder, record["backbone"], backbone, allow_other_weights)
+    if has_lora(backbone):
+        raise EquiviewError(f"{backbone.info.id} has an adapter already. Load the backbone anew before {folder}.")
+    config = _feature_config(folder, record, overrides)
+    dtype = next(backbone.model.parameters()).dtype
+    if record["lora"] is not None:
+        _load_lora(folder, backbone)
+        for parameter in lora_parameters(backbone):
+            parameter.requires_grad_(trainable)
+    head = None
+    if record["head"]:
+        head = build_head(record["head"], read_tensors(folder / HEAD_FILE))
+        head = head.to(next(backbone.model.parameters()).device, dtype).requires_grad_(trainable)
+    return Extractor(backbone, config, head).eval()
+
+
+def _check_backbone(folder: Path, made_for: dict[str, Any], backbone: Backbone, allow_other_weights: bool) -> None:
+    info = backbone.info
+    for key in ("dim", "blocks", "patch"):
+        if made_for.get(key) != getattr(info, key):
+            raise bad_input(
+                f"{folder}: made for {made_for.get('id')}; {key}",
+                str(made_for.get(key)),
+                f"{getattr(info, key)} in {info.id}",
+                "Load the backbone the adapter was made for.",
+            )
+    if made_for.get("weights_sha256") != info.weights_sha256 and not allow_other_weights:
+        raise bad_input(
+            f"{folder}: backbone weights",
+            f"those of {made_for.get('id')} (sha256 {str(made_for.get('weights_sha256'))[:12]}...)",
+            f"those of {info.id} (sha256 {info.weights_sha256[:12]}...)",
+            "Load the backbone the adapter was made for, or pass allow_other_weights=True if the difference is meant.",
+        )
+
+
+def _feature_config(folder: Path, record: dict[str, Any], overrides: dict[str, Any]) -> FeatureConfig:
+    known = {field.name for field in fields(FeatureConfig)}
+    for where, keys in ((f"{folder / RECORD_FILE}: features", record["features"]), ("feature options", overrides)):
+        unknown = sorted(set(keys) - known)
+        if unknown:
+            raise bad_input(where, f"names among {sorted(known)}", ", ".join(unknown), "Check the spelling.")
+    values = {**record["features"], **overrides}
+    values["blocks"] = tuple(values.get("blocks", ()))
+    if record["head"] and len(values["blocks"]) != len(record["features"].get("blocks", ())):
+        fix = "Leave `blocks` out."
+        raise bad_input("blocks", f"{record['features']['blocks']}, which the head needs", str(values["blocks"]), fix)
+    return FeatureConfig(**values)
+
+
+def _load_lora(folder: Path, backbone: Backbone) -> None:
+    state = read_tensors(folder / WEIGHTS_FILE)
+    config = read_json(folder / CONFIG_FILE)
+    names = sorted({key.removeprefix(PEFT_PREFIX).rsplit(".lora_", 1)[0] for key in state})
+    absent = [name for name in names if not isinstance(_submodule(backbone.model, name), nn.Linear)]
+    if absent or not names:
+        present = find_targets(backbone, 1).names
+        raise bad_input(
+            str(folder / WEIGHTS_FILE),
+            f"weights for linears of {backbone.info.id} (its projections are called like {present[0]})",
+            f"weights for {absent[0]}" if absent else "no weights",
+            "Load the backbone from the source the adapter was made with.",
+        )
+    try:
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    except (KeyError, TypeError, ValueError) as error:
+        fix = "Copy the folder again."
+        raise bad_input(str(folder / CONFIG_FILE), "r and lora_alpha", f"neither ({error})", fix) from error
+    inject(backbone, tuple(names), rank, alpha)
+    set_lora_state(backbone, state, str(folder / WEIGHTS_FILE))
+
+
+def _submodule(model: nn.Module, name: str) -> nn.Module | None:
+    for part in name.split("."):
+        model = getattr(model, part, None)
+        if model is None:
+            return None
+    return model
+
+
+def set_lora_state(backbone: Backbone, state: Mapping[str, torch.Tensor], what: str) -> None:
+    """Copy adapter weights into injected layers; every name and shape must fit.
+
+    Raises:
+        EquiviewError: A tensor is missing, too many, or has another shape.
+    """
+    left = dict(state)
+    for name, layer in lora_layers(backbone):
+        for part in ("lora_A", "lora_B"):
+            weight = getattr(layer, part)[ADAPTER_NAME].weight
+            value = left.pop(f"{PEFT_PREFIX}{name}.{part}.weight", None)
+            if value is None or value.shape != weight.shape:
+                found = "nothing" if value is None else f"shape {tuple(value.shape)}"
+                fix = "The file belongs to another backbone."
+                raise bad_input(f"{what}: {name}.{part}", f"shape {tuple(weight.shape)}", found, fix)
+            with torch.no_grad():
+                weight.copy_(value)
+    if left:
+        raise bad_input(
+            what, "LoRA weights A and B only", f"{min(left)} too", "The file belongs to another kind of adapter."
+        )
