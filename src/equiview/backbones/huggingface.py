@@ -6,6 +6,8 @@ families in what it accepts, shuffles tokens (MAE) and has no strided form.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -276,15 +278,16 @@ def _pretrained(family: Family, config: Any, folder: Path) -> nn.Module:
 
     _check_files(folder)
     try:
-        model, report = getattr(transformers, family.model_class).from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            local_files_only=True,
-            output_loading_info=True,
-            **dict(family.options),
-        )
+        with _quiet():
+            model, report = getattr(transformers, family.model_class).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                local_files_only=True,
+                output_loading_info=True,
+                **dict(family.options),
+            )
     except (SafetensorError, OSError, RuntimeError) as error:
         fix = "Download or save it again."
         raise bad_input(str(folder), f"weights of a {family.model_class}", str(error).strip(), fix) from error
@@ -294,6 +297,22 @@ def _pretrained(family: Family, config: Any, folder: Path) -> nn.Module:
         found = f"{len(missing)} missing, for instance {missing[0]}"
         raise bad_input(str(folder), f"all weights of a {family.model_class}", found, "Save or download it again.")
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep `transformers` from drawing a bar and from listing the parts of a larger checkpoint not used here."""
+    from transformers.utils import logging as hf_logging
+
+    bars, level = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
 
 
 def _check_files(folder: Path) -> None:
