@@ -1,0 +1,8 @@
+"""Pages and tables made from the files of a run; nothing here runs a model."""
+
+from .page import write_report
+from .run import Run, read_run
+from .table import run_tables, summary_tables
+from .words import summarize_run
+
+__all__ = ["Run", "read_run", "run_tables", "summarize_run", "summary_tables", "write_report"]

@@ -1,0 +1,67 @@
+"""How numbers are written, and the averages the page computes from rows."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..metrics import METRIC_NAMES
+from ..stats import mean_with_ci
+from ..tasks.equivariance import object_values
+
+DASH = "\u2013"
+FINE_BINS_DEG = tuple((low, low + 30) for low in range(0, 180, 30))
+TITLES = {"ape": "APE", "pcdp@0.05": "PCDP@0.05", "pcdp@0.1": "PCDP@0.1", "pcdp@0.2": "PCDP@0.2"}
+
+
+def lower_is_better(metric: str) -> bool:
+    """Say which way is good: errors go down, shares of points go up."""
+    return metric == "ape"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a value; an empty one is a dash."""
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Write a difference with its sign."""
+    return DASH if value is None else f"{value:+.{digits}f}"
+
+
+def interval(ci95: Iterable[float] | None, digits: int = 2, *, sign: bool = False) -> str:
+    """Write an interval, "" when there is none."""
+    if ci95 is None:
+        return ""
+    low, high = ci95
+    write = signed if sign else number
+    return f"{write(low, digits)} to {write(high, digits)}"
+
+
+def best_of(values: Mapping[str, float | None], metric: str, digits: int = 2) -> set[str]:
+    """Return the names whose value is the best one as it will be printed (ties share the honour)."""
+    known = {name: round(value, digits) for name, value in values.items() if value is not None}
+    if not known:
+        return set()
+    best = (min if lower_is_better(metric) else max)(known.values())
+    return {name for name, value in known.items() if value == best}
+
+
+def fine_by_angle(rows: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
+    """Average rows in bins of 30 degrees: pairs, then objects, as the claim bins are."""
+    return {
+        f"{low}-{high}": mean_with_ci(list(object_values(rows, metric, None, (low, high)).values()))
+        for low, high in FINE_BINS_DEG
+    }
+
+
+def other_protocol(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]] | None:
+    """Average the scores of "in_mask" or "unambiguous"; None when the rows do not have them."""
+    if not rows or any(key not in row for row in rows):
+        return None
+    return {metric: mean_with_ci(list(object_values(rows, metric, key).values())) for metric in METRIC_NAMES}
+
+
+def ambiguous_share(rows: list[dict[str, Any]]) -> float | None:
+    """Return the share (percent) of scored points that are ambiguous; None when it was not recorded."""
+    if not rows or any("n_ambiguous" not in row for row in rows):
+        return None
+    return 100 * sum(row["n_ambiguous"] for row in rows) / max(sum(row["n"] for row in rows), 1)

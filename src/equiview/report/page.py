@@ -1,0 +1,94 @@
+"""One self-contained page for a run: no script, nothing fetched from anywhere."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from .. import __version__
+from ..io import atomic_path
+from . import sections
+from .html import Html, h, join
+from .pictures import Scale
+from .run import Run, read_run
+from .words import summarize_run
+
+MAX_BYTES = 8_000_000
+SCALES = (Scale(), Scale(320, 80), Scale(220, 70), Scale(140, 60))
+# The browser itself then refuses anything that is not in the file.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write `report.html` into a run folder, from the files that lie there.
+
+    Args:
+        run_dir: What `measure` or `improve` wrote.
+
+    Returns:
+        The page.
+
+    Raises:
+        EquiviewError: A file is missing or broken, or the page cannot be written.
+    """
+    run = read_run(run_dir)
+    page = next((text for scale in SCALES if len(text := render_page(run, scale)) <= MAX_BYTES), None)
+    path = Path(run_dir) / "report.html"
+    with atomic_path(path) as temporary:
+        temporary.write_text(page or render_page(run, SCALES[-1]), encoding="utf-8")
+    return path
+
+
+def render_page(run: Run, scale: Scale = SCALES[0]) -> str:
+    """Return the page's text."""
+    summary = summarize_run(run)
+    title = f"equiview: {run.folder.resolve().name}"
+    parts = {
+        "Scores": sections.scores(run),
+        "By angle": sections.angles(run),
+        "By object": sections.objects(run),
+        **({"Pictures": sections.pictures(run, scale)} if run.kind == "improve" or run.pictures else {}),
+        **({"Training": sections.training(run)} if run.kind == "improve" else {}),
+        "Protocol": sections.protocol(run),
+    }
+    links = [h("li", h("a", name, href=f"#{_anchor(name)}")) for name in parts]
+    header = h(
+        "header",
+        h("a", "Skip to the result", href="#main", class_="skip"),
+        h("h1", f"{_headline(run)}"),
+        h("p", _subtitle(run), class_="sub"),
+        h("nav", h("ul", *links), aria_label="Sections"),
+    )
+    body = [h("section", h("h2", name), content, id=_anchor(name)) for name, content in parts.items()]
+    main = h("main", sections.head(run, summary), *body, id="main")
+    footer = h("footer", f"Written by equiview {__version__} from the files of this run; no model was run to make it.")
+    document = h("html", _head(title), h("body", header, main, footer), lang="en")
+    return f"<!DOCTYPE html>\n{document}\n"
+
+
+def _head(title: str) -> Html:
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    return h(
+        "head",
+        h("meta", charset="utf-8"),
+        h("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        join(Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">')),
+        h("title", title),
+        Html(f"<style>\n{style}</style>"),
+    )
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")
+
+
+def _headline(run: Run) -> str:
+    what = "What finetuning changed" if run.kind == "improve" else "Multiview equivariance"
+    backbone = run.protocol.get("backbone")
+    return f"{what}: {backbone}" if isinstance(backbone, str) else what
+
+
+def _subtitle(run: Run) -> str:
+    pairs = sum(len(rows) for rows in run.rows.values()) // max(len(run.rows), 1)
+    found = [f"run {run.folder.resolve().name}", f"{len(run.objects())} objects", f"{pairs} ordered pairs of views"]
+    recipe = run.protocol.get("recipe")
+    found += [f"recipe {recipe}"] if isinstance(recipe, str) else []
+    return " \u00b7 ".join(found)

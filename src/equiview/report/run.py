@@ -1,0 +1,177 @@
+"""Read a run folder, and say clearly what is wrong with it when it cannot be read."""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import bad_input
+from ..io import read_json, read_jsonl
+from ..metrics import METRIC_NAMES
+
+VARIANTS = ("pretrained", "fixed_average", "random_head", "adapted")
+CONTROLS = VARIANTS[:-1]
+LABELS = {
+    "pretrained": "Pretrained",
+    "fixed_average": "Fixed average",
+    "random_head": "Random head",
+    "adapted": "Adapted",
+    "measured": "Measured",
+}
+ROW_KEYS = ("object", "pair", "angle_deg", "n", "status", *METRIC_NAMES)
+STATES = ("before", "after")
+PICTURE_KEYS = frozenset(
+    ["rgb0", "rgb1", "xy0", "xy1_true", "query_xy0", "query_xy1_true", "stride_xy", "offset_xy"]
+    + [f"{name}_{state}" for name in ("xy1", "heat", "pca0", "pca1") for state in STATES]
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    Attributes:
+        folder: Where it is.
+        kind: `improve` (variants and their difference) or `measure` (one set of scores).
+        variants: Summary {"metrics", "protocol"} by variant, in the order they are shown.
+        difference: After minus before, by metric; empty for `measure`.
+        protocol: The record of the whole run.
+        rows: Rows by variant.
+        log: Events of the training, empty when there was none.
+        pictures: Picture file by object.
+        adapter: The adapter's record, None when there is none.
+    """
+
+    folder: Path
+    kind: Literal["improve", "measure"]
+    variants: dict[str, dict[str, Any]]
+    difference: dict[str, Any]
+    protocol: dict[str, Any]
+    rows: dict[str, list[dict[str, Any]]]
+    log: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[str, Path] = field(default_factory=dict)
+    adapter: dict[str, Any] | None = None
+
+    @property
+    def main(self) -> str:
+        """The variant the page is about."""
+        return "adapted" if self.kind == "improve" else "measured"
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks a reader must see before the numbers."""
+        found = [*self.protocol.get("notes", [])]
+        for summary in self.variants.values():
+            found += summary.get("protocol", {}).get("notes", [])
+        return list(dict.fromkeys(map(str, found)))
+
+    def objects(self) -> list[str]:
+        """Names of the objects that were measured, sorted."""
+        return sorted({row["object"] for rows in self.rows.values() for row in rows})
+
+
+def read_run(folder: Path) -> Run:
+    """Read the folder that `measure` or `improve` wrote.
+
+    Raises:
+        EquiviewError: Something needed is missing or broken; the message names the file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise bad_input(str(folder), "the folder of a run", "nothing there", "Give the --out of measure or improve.")
+    path = folder / "summary.json"
+    if not path.is_file():
+        found = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "an empty folder"
+        raise bad_input(str(folder), "a summary.json in it", found, "Let the run finish (the same command resumes it).")
+    summary = read_json(path)
+    variants, difference = parse_summary(summary, str(path))
+    kind: Literal["improve", "measure"] = "measure" if "measured" in variants else "improve"
+    adapter = folder / "adapter" / "equiview.json"
+    return Run(
+        folder=folder,
+        kind=kind,
+        variants=variants,
+        difference=difference,
+        protocol=summary.get("protocol", {}),
+        rows=_read_rows(folder / "rows.jsonl", kind),
+        log=read_jsonl(folder / "log.jsonl"),
+        pictures={p.stem: p for p in sorted((folder / "pictures").glob("*.npz"))},
+        adapter=read_json(adapter) if adapter.is_file() else None,
+    )
+
+
+def parse_summary(summary: Any, where: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return the summaries by variant and the difference, from either form of summary.json.
+
+    Raises:
+        EquiviewError: It has neither form.
+    """
+    _require(isinstance(summary, dict), where, "an object", type(summary).__name__)
+    if "metrics" in summary:
+        _check_metrics(summary, where)
+        return {"measured": summary}, {}
+    for key in ("before", "after"):
+        _require(key in summary, where, '"metrics", or "before" and "after"', ", ".join(summary) or "nothing")
+    variants = {"pretrained": summary["before"]} | summary.get("controls", {}) | {"adapted": summary["after"]}
+    for name, part in variants.items():
+        _check_metrics(part, f"{where}: {name}")
+    return variants, summary.get("difference", {})
+
+
+def _check_metrics(summary: Any, where: str) -> None:
+    _require(isinstance(summary, dict) and isinstance(summary.get("metrics"), dict), where, '"metrics"', "none")
+    for name in METRIC_NAMES:
+        entry = summary["metrics"].get(name)
+        _require(isinstance(entry, dict), where, f"the metric {name!r}", ", ".join(summary["metrics"]) or "nothing")
+        _check_number(entry, f"{where}: {name}")
+        for angles, part in entry.get("by_angle", {}).items():
+            _check_number(part, f"{where}: {name} at {angles}")
+
+
+def _check_number(entry: Any, where: str) -> None:
+    _require(isinstance(entry, dict) and "value" in entry, where, 'an entry with "value"', repr(entry)[:60])
+    value, ci95 = entry["value"], entry.get("ci95")
+    _require(value is None or _is_number(value), where, "a number or null", repr(value)[:60])
+    fine = ci95 is None or (isinstance(ci95, list) and len(ci95) == 2 and all(map(_is_number, ci95)))
+    _require(fine, f"{where}: ci95", "two numbers or null", repr(ci95)[:60])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _require(condition: bool, where: str, expected: str, found: str) -> None:
+    if not condition:
+        raise bad_input(where, expected, found, "Run measure or improve again to write it.")
+
+
+def _read_rows(path: Path, kind: str) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for number, row in enumerate(read_jsonl(path), 1):
+        missing = [key for key in ROW_KEYS if key not in row]
+        _require(not missing, f"{path}:{number}", f"the keys {', '.join(ROW_KEYS)}", f"no {', '.join(missing)}")
+        rows.setdefault(row.get("variant", "pretrained") if kind == "improve" else "measured", []).append(row)
+    order = (*VARIANTS, *rows)
+    return {name: rows[name] for name in dict.fromkeys(order) if name in rows}
+
+
+def read_picture(path: Path) -> Mapping[str, np.ndarray]:
+    """Read one pictures/OBJECT.npz.
+
+    Raises:
+        EquiviewError: It is damaged or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise bad_input(
+            str(path), "a picture file (npz)", f"{error}", "Delete it and run the command again."
+        ) from error
+    missing = sorted(PICTURE_KEYS - set(arrays))
+    if missing:
+        raise bad_input(str(path), "a complete picture file", f"no {', '.join(missing)}", "Delete it and run again.")
+    return arrays

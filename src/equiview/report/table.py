@@ -1,0 +1,66 @@
+"""The same numbers for the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ..metrics import METRIC_NAMES
+from . import numbers
+from .numbers import TITLES
+from .run import LABELS, parse_summary, read_run
+
+BINS_METRIC = "pcdp@0.05"
+
+
+def run_tables(run_dir: Path) -> list[Table]:
+    """Return the tables of a run folder.
+
+    Raises:
+        EquiviewError: It holds no readable summary.json.
+    """
+    run = read_run(run_dir)
+    return _tables(run.variants)
+
+
+def summary_tables(summary: dict[str, Any], where: str = "summary") -> list[Table]:
+    """Return the tables of a summary in memory, of either form.
+
+    Args:
+        summary: What summary.json holds.
+        where: Its name, for messages.
+    """
+    variants, _ = parse_summary(summary, where)
+    return _tables(variants)
+
+
+def _tables(variants: dict[str, dict[str, Any]]) -> list[Table]:
+    overall = {TITLES[m]: (m, {v: s["metrics"][m] for v, s in variants.items()}) for m in METRIC_NAMES}
+    by_angle = {v: s["metrics"][BINS_METRIC].get("by_angle", {}) for v, s in variants.items()}
+    bins = list(dict.fromkeys(b for found in by_angle.values() for b in found))
+    empty = {"value": None}
+    angles = {f"{b} deg": (BINS_METRIC, {v: f.get(b, empty) for v, f in by_angle.items()}) for b in bins}
+    tables = [_table("Percent, [95 % interval]; APE: lower is better, PCDP: higher", variants, overall)]
+    return tables + ([_table(f"{TITLES[BINS_METRIC]} by angle between the views", variants, angles)] if bins else [])
+
+
+def _table(title: str, variants: dict[str, Any], columns: dict[str, tuple[str, dict[str, Any]]]) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    table.add_column("features")
+    best = {}
+    for name, (metric, entries) in columns.items():
+        table.add_column(name, justify="right", no_wrap=True)
+        best[name] = numbers.best_of({v: e["value"] for v, e in entries.items()}, metric)
+    for variant in variants:
+        cells = [_cell(entries[variant], variant in best[name]) for name, (_, entries) in columns.items()]
+        table.add_row(escape(LABELS.get(variant, variant)), *cells)
+    return table
+
+
+def _cell(entry: dict[str, Any], is_best: bool) -> str:
+    if entry["value"] is None:
+        return "-"
+    value = f"[bold]{entry['value']:.2f}[/bold]" if is_best else f"{entry['value']:.2f}"
+    ci95 = entry.get("ci95")
+    return value if ci95 is None else f"{value}\n[dim]{escape(f'[{ci95[0]:.1f}, {ci95[1]:.1f}]')}[/dim]"

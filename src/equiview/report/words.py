@@ -1,0 +1,172 @@
+"""The result in plain words, including when there is none."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..tasks.equivariance import object_values
+from .numbers import TITLES, interval, lower_is_better, number, signed
+from .run import LABELS, Run
+
+CLAIM = "pcdp@0.05"
+TIE_POINTS = 0.5
+Verdict = Literal["good", "unclear", "bad", "plain"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the head of the page says.
+
+    Attributes:
+        verdict: How the head is coloured.
+        label: The verdict in two or three words.
+        sentences: The claim first, then what limits it.
+    """
+
+    verdict: Verdict
+    label: str
+    sentences: list[str]
+
+
+def summarize_run(run: Run) -> Summary:
+    """Say what a run shows, and no more than it shows."""
+    if run.kind == "measure":
+        return Summary("plain", "Measured", _measured(run))
+    before, after = (run.variants[name]["metrics"][CLAIM] for name in ("pretrained", "adapted"))
+    if before["value"] is None or after["value"] is None:
+        return Summary("unclear", "Nothing measured", ["No pair of views could be scored, so there is no result."])
+    change = run.difference.get(CLAIM, {})
+    value = change.get("value", after["value"] - before["value"])
+    ci95 = change.get("ci95")
+    digits = 1 if abs(value) >= 0.95 else 2
+    verb = "rose" if value > 0 else "fell" if value < 0 else "stayed, going"
+    first = (
+        f"On {_objects(run, after['n'])}, {TITLES[CLAIM]} {verb} from {number(before['value'], digits)} "
+        f"to {number(after['value'], digits)} ({signed(value, digits)}{_interval_words(ci95, digits)})"
+    )
+    control_verdict, control_words = _against_controls(run, digits)
+    sentences = [f"{first}, above every control." if control_verdict == "good" else f"{first}."]
+    if ci95 is not None and ci95[0] <= 0 <= ci95[1]:
+        sentences.append("The interval reaches zero: this run does not show a change.")
+    if ci95 is None:
+        sentences.append(f"With {after['n']} objects (fewer than 5) no interval is given: take it as an indication.")
+    sentences += [control_words] if control_words else []
+    sentences += _improved_objects(run) + _by_angle(run) + _ape(run)
+    verdict, label = _verdict(value, ci95, control_verdict)
+    return Summary(verdict, label, sentences)
+
+
+def _verdict(value: float, ci95: list[float] | None, control: Verdict) -> tuple[Verdict, str]:
+    if value < 0 and (ci95 is None or ci95[1] < 0):
+        return "bad", "Worse than before"
+    if control == "bad":
+        return "bad", "A control is better"
+    if ci95 is None:
+        return "unclear", "Too few objects to tell"
+    if ci95[0] <= 0:
+        return "unclear", "No change shown"
+    if control == "unclear":
+        return "unclear", "Not clear of the controls"
+    return "good", "Better on unseen objects"
+
+
+def _objects(run: Run, n: int) -> str:
+    trained = set(map(str, run.protocol.get("train_objects", [])))
+    seen = trained & set(run.objects())
+    noun = "object" if n == 1 else "objects"
+    if seen:
+        return f"{n} {noun}, {len(seen)} of them also trained on ({', '.join(sorted(seen))})"
+    return f"{n} {noun} never trained on"
+
+
+def _interval_words(ci95: list[float] | None, digits: int) -> str:
+    return f", 95 % interval {interval(ci95, digits, sign=True)}" if ci95 is not None else ""
+
+
+def best_control(run: Run, metric: str = CLAIM) -> tuple[str, float] | None:
+    """Return the strongest control and its value."""
+    known = {
+        name: part["metrics"][metric]["value"]
+        for name, part in run.variants.items()
+        if name not in ("adapted", "measured") and part["metrics"][metric]["value"] is not None
+    }
+    if not known:
+        return None
+    name = (min if lower_is_better(metric) else max)(known, key=lambda n: known[n])
+    return name, known[name]
+
+
+def _against_controls(run: Run, digits: int) -> tuple[Verdict, str]:
+    best = best_control(run)
+    after = run.variants["adapted"]["metrics"][CLAIM]["value"]
+    if best is None or len(run.variants) < 3:
+        return "unclear", "No controls were measured, so this run cannot say what the training itself is worth."
+    name, value = best
+    what = LABELS.get(name, name).lower()
+    against = run.difference.get(CLAIM, {}).get("vs_best_control", {})
+    gap, ci95 = against.get("value", after - value), against.get("ci95")
+    told = f"{number(value, digits)} ({signed(gap, digits)} for the adapter{_interval_words(ci95, digits)})"
+    if gap < 0:
+        return "bad", f"A control does better: the {what}, which saw no object, reaches {told}."
+    if ci95 is not None and ci95[0] <= 0:
+        return "unclear", f"The best control, {what}, reaches {told}; that interval reaches zero."
+    if ci95 is None:
+        return "unclear" if gap == 0 else "good", f"The best control, {what}, reaches {told}."
+    return "good", f"The best control, {what}, reaches {told}."
+
+
+def _improved_objects(run: Run) -> list[str]:
+    changes = [row["difference"] for row in object_table(run, CLAIM) if row.get("difference") is not None]
+    if len(changes) < 2:
+        return []
+    return [f"Better on {sum(c > 0 for c in changes)} of {len(changes)} objects."]
+
+
+def _by_angle(run: Run) -> list[str]:
+    before, after = (run.variants[name]["metrics"][CLAIM].get("by_angle", {}) for name in ("pretrained", "adapted"))
+    changes = {
+        angles: part["value"] - before[angles]["value"]
+        for angles, part in after.items()
+        if part["value"] is not None and before.get(angles, {}).get("value") is not None
+    }
+    if not changes:
+        return []
+    words = ", ".join(f"{signed(change, 1)} at {angles}" for angles, change in changes.items())
+    worse = [angles for angles, change in changes.items() if change < -TIE_POINTS]
+    end = f" It is worse at {' and '.join(worse)} degrees." if worse else ""
+    return [f"By angle between the views: {words} degrees.{end}"]
+
+
+def _ape(run: Run) -> list[str]:
+    before, after = (run.variants[name]["metrics"]["ape"]["value"] for name in ("pretrained", "adapted"))
+    if before is None or after is None:
+        return []
+    return [f"The mean error (APE, lower is better) went from {number(before)} to {number(after)} %."]
+
+
+def _measured(run: Run) -> list[str]:
+    metrics = run.variants["measured"]["metrics"]
+    claim, ape = metrics[CLAIM], metrics["ape"]
+    if claim["value"] is None:
+        return ["No pair of views could be scored, so there is no result."]
+    noun = "object" if claim["n"] == 1 else "objects"
+    first = (
+        f"On {claim['n']} {noun}, {number(claim['value'], 1)} % of the points are found within 5 % of the image "
+        f"edge ({TITLES[CLAIM]}"
+    )
+    first += f"; 95 % interval {interval(claim['ci95'], 1)})." if claim["ci95"] else ")."
+    second = f"The mean error (APE, lower is better) is {number(ape['value'], 1)} % of the image edge."
+    few = [] if claim["ci95"] else [f"With {claim['n']} {noun} (fewer than 5) no interval is given."]
+    return [first, second, *few]
+
+
+def object_table(run: Run, metric: str) -> list[dict[str, Any]]:
+    """Return, for each object, its pairs, its score under every variant, and adapted minus pretrained."""
+    scores = {name: object_values(rows, metric) for name, rows in run.rows.items()}
+    table = []
+    for name in run.objects():
+        values = {variant: found.get(name) for variant, found in scores.items()}
+        before, after = values.get("pretrained"), values.get("adapted")
+        pairs = sum(row["object"] == name for row in next(iter(run.rows.values())))
+        change = None if before is None or after is None else after - before
+        table.append({"object": name, "pairs": pairs, "values": values, "difference": change})
+    return table
