@@ -1,0 +1,208 @@
+# Copyright the equiview contributors. Licensed under the Apache License, Version 2.0.
+"""The model of a folder written by `equiview export`. It needs torch and transformers (5 or newer) only.
+
+    model = AutoModel.from_pretrained(FOLDER, trust_remote_code=True)
+    out = model(pixel_values=model.preprocess(images))   # images: float RGB [b, 3, h, w] in 0..1
+    out.feature_map                                      # [b, c, rows, cols]
+    out.last_hidden_state                                # the same tokens, row by row: [b, rows * cols, c]
+
+The token in row i and column j is centred on pixel (patch / 2 + stride * (j, i)) of `pixel_values`, where (0.5, 0.5)
+is the centre of the first pixel. Compare tokens by cosine.
+"""
+
+import math
+from dataclasses import dataclass
+from operator import attrgetter
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+
+class EquiviewConfig(PretrainedConfig):
+    """What `config.json` says: the encoder's own config, where its parts are, and how features are made of it."""
+
+    model_type = "equiview"
+
+    def __init__(
+        self, backbone_config=None, encoder=None, features=None, head=None, image_mean=None, image_std=None, **kwargs
+    ):
+        self.backbone_config = backbone_config or {}
+        self.encoder = encoder or {}
+        self.features = features or {}
+        self.head = head or []
+        self.image_mean = image_mean or [0.0, 0.0, 0.0]
+        self.image_std = image_std or [1.0, 1.0, 1.0]
+        super().__init__(**kwargs)
+
+
+@dataclass
+class EquiviewOutput(ModelOutput):
+    """Tokens as a sequence and as a map."""
+
+    last_hidden_state: torch.FloatTensor | None = None
+    feature_map: torch.FloatTensor | None = None
+
+
+class Average(nn.Module):
+    """Mean over neighbouring tokens, border tokens repeated."""
+
+    def __init__(self, kernel):
+        super().__init__()
+        self.kernel = kernel
+
+    def forward(self, maps):
+        return F.avg_pool2d(F.pad(maps, (self.kernel // 2,) * 4, mode="replicate"), self.kernel, stride=1)
+
+
+class Conv(nn.Module):
+    """3x3 convolution with zero padding, added to its input when residual."""
+
+    def __init__(self, dim, residual):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+        self.residual = residual
+
+    def forward(self, maps):
+        return maps + self.conv(maps) if self.residual else self.conv(maps)
+
+
+class Linear(nn.Module):
+    """matrix @ (token - mean)."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.zeros(outputs, inputs))
+        self.mean = nn.Parameter(torch.zeros(inputs))
+
+    def forward(self, maps):
+        return torch.einsum("oc,bchw->bohw", self.matrix, maps - self.mean[:, None, None])
+
+
+def build_head(part):
+    """Make one part of the head from its entry in `config.json`."""
+    kind = part["kind"]
+    if kind == "average":
+        return Average(part["kernel"])
+    if kind in ("random_conv", "residual_conv"):
+        return Conv(part["dim"], kind == "residual_conv")
+    if kind == "linear":
+        return Linear(part["in"], part["out"])
+    raise ValueError(
+        f"config.json: expected a head of kind average, random_conv, residual_conv or linear, got {kind!r}"
+    )
+
+
+class EquiviewFeatureModel(PreTrainedModel):
+    """Vision Transformer with merged finetuning, chosen blocks and head."""
+
+    config_class = EquiviewConfig
+    main_input_name = "pixel_values"
+    base_model_prefix = "equiview"
+    _supports_sdpa = True
+
+    def __init__(self, config):
+        super().__init__(config)
+        model_class = getattr(transformers, config.encoder["model_class"])
+        self.encoder = model_class(
+            model_class.config_class.from_dict(dict(config.backbone_config)), **config.encoder["options"]
+        )
+        self.head = nn.ModuleList(build_head(part) for part in config.head)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        """Every weight is in the file; nothing is initialised here."""
+
+    def part(self, name):
+        path = self.config.encoder[name]
+        return None if path is None else attrgetter(path)(self.encoder)
+
+    @property
+    def patch(self):
+        return self.part("patch_conv").kernel_size[0]
+
+    @property
+    def stride(self):
+        return self.config.features["stride"] or self.patch
+
+    def network_hw(self, height, width):
+        """Size an image is resized to: the long side as configured, both sides whole patches."""
+        scale = self.config.features["long_side"] / max(height, width)
+        return tuple(max(1, round(side * scale / self.patch)) * self.patch for side in (height, width))
+
+    def preprocess(self, images):
+        """Resize (bilinear, antialiased) and normalise float RGB [b, 3, h, w] in 0..1."""
+        size = self.network_hw(*images.shape[2:])
+        if tuple(images.shape[2:]) != size:
+            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+        mean, std = (images.new_tensor(v)[:, None, None] for v in (self.config.image_mean, self.config.image_std))
+        return (images - mean) / std
+
+    def forward(self, pixel_values, return_dict=True, **kwargs):
+        blocks, hidden = self.config.features["blocks"], None
+        hidden, (rows, cols) = self.embed(pixel_values)
+        extra = {} if self.config.encoder["table"] else {"position_embeddings": self.rotary(rows, cols, hidden)}
+        maps = {}
+        for number, block in enumerate(self.part("blocks")[: max(blocks)], 1):
+            hidden = block(hidden, attention_mask=None, **extra)
+            if number in blocks:
+                tokens = self.part("final_norm")(hidden) if self.config.features["norm"] else hidden
+                tokens = tokens[:, tokens.shape[1] - rows * cols :]
+                maps[number] = tokens.transpose(1, 2).reshape(len(tokens), -1, rows, cols)
+        if len(blocks) == 1:
+            features = maps[blocks[0]]
+        else:
+            features = torch.cat([F.normalize(maps[number], dim=1) for number in blocks], 1)
+        for part in self.head:
+            features = part(features)
+        sequence = features.flatten(2).transpose(1, 2)
+        return EquiviewOutput(sequence, features) if return_dict else (sequence, features)
+
+    def embed(self, pixel_values):
+        """Patch tokens with positions behind the prefix tokens, and the token grid."""
+        conv, stride = self.part("patch_conv"), self.stride
+        height, width = pixel_values.shape[2:]
+        tokens = F.conv2d(pixel_values.to(conv.weight.dtype), conv.weight, conv.bias, stride=stride)
+        rows, cols = tokens.shape[2:]
+        tokens = tokens.flatten(2).transpose(1, 2)
+        batch, _, dim = tokens.shape
+        prefix = [attrgetter(path)(self.encoder).reshape(1, 1, dim) for path in self.config.encoder["prefix"]]
+        if self.config.encoder["table"]:
+            table = self.part("table").reshape(-1, dim)
+            own, table = table[: len(prefix)], table[len(prefix) :]
+            prefix = [token + own[i] for i, token in enumerate(prefix)]
+            tokens = tokens + self.positions(table, rows, cols, height == width)
+        if self.config.encoder["registers"]:
+            prefix.append(self.part("registers"))
+        hidden = torch.cat([*(token.expand(batch, -1, -1) for token in prefix), tokens], 1)
+        return (self.part("first_norm")(hidden) if self.config.encoder["first_norm"] else hidden), (rows, cols)
+
+    def positions(self, table, rows, cols, square):
+        """Resample the square position table: by output size ("hf") or by the scale (n + 0.1) / side ("dinov2")."""
+        if square and rows * cols == len(table):
+            return table
+        side, antialias = math.isqrt(len(table)), self.config.encoder["antialias"]
+        grid = table.reshape(1, side, side, -1).permute(0, 3, 1, 2).float()
+        by_size = self.config.features["position"] == "hf" or (antialias and self.stride == self.patch)
+        if by_size:
+            how = {"size": (rows, cols), "antialias": antialias, "align_corners": False}
+        else:
+            how = {"scale_factor": ((rows + 0.1) / side, (cols + 0.1) / side), "recompute_scale_factor": False}
+        return F.interpolate(grid, mode="bicubic", **how)[0].flatten(1).T.to(table.dtype)
+
+    def rotary(self, rows, cols, like):
+        """Cosine and sine of DINOv3's rotary positions: token centres from -1 to 1 over the covered pixels."""
+        config = self.encoder.config
+        axes = []
+        for count in (rows, cols):
+            centres = self.patch / 2 + self.stride * torch.arange(count, device=like.device, dtype=torch.float32)
+            axes.append(2 * centres / (self.patch + self.stride * (count - 1)) - 1)
+        coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+        head_dim = config.hidden_size // config.num_attention_heads
+        exponent = torch.arange(0, 1, 4 / head_dim, device=like.device, dtype=torch.float32)
+        angles = (2 * math.pi * coordinates[:, :, None] / config.rope_theta**exponent).flatten(1).tile(2)
+        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
