@@ -1,0 +1,255 @@
+"""Recipes: everything about a finetuning run except the data, the seed and the machine."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ..adapters.lora import LoraSpec, add_lora
+from ..backbones.base import Backbone
+from ..errors import bad_input
+from ..features import Extractor, FeatureConfig
+from ..heads import AverageHead, RandomConvHead, ResidualConvHead
+from .augment import AugmentConfig
+from .closed_form import ClosedFormConfig
+from .losses import LOSSES
+from .pairs import PAIR_SAMPLERS, PairConfig
+
+Kind = Literal["train", "closed_form", "train_then_closed_form"]
+Head = Literal["none", "average", "random_conv", "residual_conv"]
+SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
+"""Depths of several blocks: 4, 6, 8 and 10 of 12 (METHOD.md section 0)."""
+
+
+def _one_of(what: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise bad_input(what, f"one of {', '.join(known)}", repr(value), "Names are case-sensitive.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A finetuning recipe.
+
+    Attributes:
+        name: Shown in records.
+        kind: `train` runs `train.train`; `closed_form` solves a linear head and trains nothing; the third does both.
+        features: How features are extracted; its `blocks` are filled from `depths` when those are given.
+        depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
+        lora: The adapter; None for none.
+        head: `none`, `average` (fixed), `random_conv` (the paper's), `residual_conv` (starts as the identity).
+        closed_form: How the linear head is solved; None when `kind` is `train`.
+        loss: A name of `losses.LOSSES`.
+        temperature: Of the loss.
+        regulariser: Weight of the equivariance regulariser added to the loss.
+        lr: Learning rate of AdamW, constant.
+        weight_decay: Of AdamW.
+        clip: Largest gradient norm.
+        steps: Optimiser steps.
+        time_budget_s: Training stops after this many seconds even if steps are left; None for no limit.
+        pairs: How pairs are drawn.
+        augment: None for no augmentation.
+        batch: Pairs in one forward pass.
+        accumulate: Forward passes before an optimiser step.
+        dtype: `bfloat16` runs the network under autocast; the loss and the weights stay in float32.
+        checkpoint_every: Steps between checkpoints.
+    """
+
+    name: str
+    kind: Kind = "train"
+    features: FeatureConfig = FeatureConfig()
+    depths: tuple[float, ...] = ()
+    lora: LoraSpec | None = LoraSpec()
+    head: Head = "none"
+    closed_form: ClosedFormConfig | None = None
+    loss: str = "smooth_ap"
+    temperature: float = 0.01
+    regulariser: float = 0.0
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    steps: int = 100
+    time_budget_s: float | None = None
+    pairs: PairConfig = PairConfig()
+    augment: AugmentConfig | None = None
+    batch: int = 1
+    accumulate: int = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    checkpoint_every: int = 25
+
+    def __post_init__(self) -> None:
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("pairs.sampler", self.pairs.sampler, PAIR_SAMPLERS)
+        for field, choices in (("kind", Kind), ("head", Head), ("dtype", ("float32", "bfloat16"))):
+            _one_of(field, getattr(self, field), typing.get_args(choices) or choices)
+        for field in ("batch", "accumulate", "checkpoint_every", "temperature", "lr", "clip"):
+            if not 0 < getattr(self, field) < math.inf:
+                raise bad_input(f"recipe {field}", "a finite number above 0", str(getattr(self, field)), "Raise it.")
+        for field in ("steps", "weight_decay", "regulariser"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise bad_input(f"recipe {field}", "a finite number, 0 or more", str(getattr(self, field)), "Raise it.")
+        if self.kind != "train" and self.closed_form is None:
+            raise bad_input("recipe closed_form", f"settings for kind {self.kind!r}", "none", "Set closed_form.c=1.")
+
+    def feature_config(self, blocks: int) -> FeatureConfig:
+        """Return how features are extracted from a backbone of this many blocks.
+
+        Raises:
+            EquiviewError: A depth is outside (0, 1].
+        """
+        if not self.depths:
+            return self.features
+        if not all(0 < depth <= 1 for depth in self.depths):
+            raise bad_input("recipe depths", "shares in (0, 1]", str(self.depths), "1 is the last block.")
+        return replace(self.features, blocks=tuple(dict.fromkeys(max(1, round(d * blocks)) for d in self.depths)))
+
+
+RECIPES: dict[str, Recipe] = {
+    "paper": Recipe(
+        "paper",
+        head="random_conv",
+        loss="smooth_ap_published",
+        temperature=0.01,
+        lr=1e-5,
+        weight_decay=1e-4,
+        clip=1.0,
+        steps=100,
+        pairs=PairConfig(sampler="published", points=3000, max_angle_deg=120.0),
+        augment=AugmentConfig(),
+    ),
+    "one-step": Recipe(
+        "one-step",
+        kind="closed_form",
+        depths=SPREAD,
+        lora=None,
+        head="average",
+        closed_form=ClosedFormConfig(),
+        steps=0,
+    ),
+    "default": Recipe(
+        "default",
+        kind="train_then_closed_form",
+        depths=SPREAD,
+        head="average",
+        closed_form=ClosedFormConfig(),
+        loss="info_nce",
+        temperature=0.05,
+        steps=200,
+        time_budget_s=180.0,
+    ),
+    "lora-only": Recipe("lora-only", steps=100),
+}
+"""By name. Adding one is one entry here."""
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return a recipe.
+
+    Raises:
+        EquiviewError: There is none of this name; the message lists them.
+    """
+    _one_of("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with some settings changed.
+
+    Args:
+        recipe: The recipe.
+        changes: Values by name; `lora.rank` reaches inside. A value may be text (`"10"`, `"1e-4"`, `"none"`,
+            `"4,6,8"`), which is read as the type the setting has.
+
+    Raises:
+        EquiviewError: An unknown name (the message lists those there are) or a value of the wrong type.
+    """
+    for key, value in changes.items():
+        recipe = _set(recipe, key.split("."), value, key)
+    return recipe
+
+
+def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
+    """Add the recipe's adapter and head to a backbone; what comes out is ready for `train` or `solve_closed_form`.
+
+    Args:
+        backbone: Changed in place by LoRA.
+        recipe: The recipe.
+        seed: Of the adapter's and the head's initial weights.
+
+    Raises:
+        EquiviewError: The adapter or the blocks do not fit the backbone.
+    """
+    config = recipe.feature_config(backbone.info.blocks)
+    if recipe.lora is not None:
+        add_lora(backbone, recipe.lora, seed)
+    dim = backbone.info.dim * max(1, len(config.blocks))
+    heads = {
+        "none": lambda: None,
+        "average": AverageHead,
+        "random_conv": lambda: RandomConvHead(dim, seed),
+        "residual_conv": lambda: ResidualConvHead(dim),
+    }
+    head = heads[recipe.head]()
+    extractor = Extractor(backbone, config, head)
+    return extractor.to(extractor.device)
+
+
+def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
+    hints = typing.get_type_hints(type(node))
+    fields = {f.name: hints[f.name] for f in dataclasses.fields(node)}
+    _one_of(f"setting {full!r}", path[0], fields)
+    if len(path) == 1:
+        return replace(node, **{path[0]: _read(value, fields[path[0]], full)})
+    inner = getattr(node, path[0])
+    if inner is None:
+        inner = next((t() for t in typing.get_args(fields[path[0]]) if dataclasses.is_dataclass(t)), None)
+    if not dataclasses.is_dataclass(inner):
+        raise bad_input(f"setting {full!r}", "a group of settings before the dot", path[0], "Leave the dot out.")
+    return replace(node, **{path[0]: _set(inner, path[1:], value, full)})
+
+
+def _read(value: Any, wanted: Any, full: str) -> Any:
+    """Return `value` as the annotated type; never a guess, so that `steps=ten` or `steps=2.5` is an error."""
+    choices = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+    if type(None) in choices and (value is None or (isinstance(value, str) and value.lower() == "none")):
+        return None
+    for kind in (c for c in choices if c is not type(None)):
+        try:
+            return _convert(value, kind)
+        except (TypeError, ValueError, KeyError):
+            continue
+    names = " or ".join(_type_name(c) for c in choices)
+    raise bad_input(f"setting {full!r}", names, repr(value), "Give a value of that type.")
+
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    if typing.get_origin(kind) is Literal:
+        if value in typing.get_args(kind):
+            return value
+        raise ValueError
+    if typing.get_origin(kind) is tuple:
+        item = typing.get_args(kind)[0]
+        parts = [p for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+        return tuple(_convert(part, item) for part in parts)
+    if kind is bool:
+        return _BOOLEANS[str(value).lower()]
+    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+        raise TypeError
+    if kind in (int, float) and isinstance(value, str | int | float):
+        return kind(value)
+    if isinstance(kind, type) and isinstance(value, kind):
+        return value
+    raise TypeError
+
+
+def _type_name(kind: Any) -> str:
+    if kind is type(None):
+        return "none"
+    return (
+        ", ".join(map(str, typing.get_args(kind))) if typing.get_origin(kind) else getattr(kind, "__name__", str(kind))
+    )

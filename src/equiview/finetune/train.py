@@ -1,0 +1,295 @@
+"""One plain training loop.
+
+Step k uses pairs k * n to k * n + n - 1 (n = batch * accumulate), and no other random numbers are drawn, so a run that
+was interrupted and resumed from its checkpoint ends with the weights of one that was not.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import nn
+
+from ..errors import EquiviewError, bad_input
+from ..features import Extractor
+from ..io import append_jsonl
+from ..sampling import sample_grid
+from .augment import augment
+from .checkpoint import fingerprint, load_checkpoint, save_checkpoint, trim_log
+from .losses import LOSSES, equivariance_regulariser
+from .pairs import PAIR_SAMPLERS, Objects, PairSample, Skipped, check_objects
+from .recipes import Recipe
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+PATIENCE = 10
+"""Steps before a run that mostly skips is given up."""
+
+
+@dataclass
+class TrainResult:
+    """What a run did, and its state while it runs.
+
+    Attributes:
+        steps: Steps done, skipped ones included.
+        losses: One per step; None where the step was skipped.
+        skipped: How often each reason for leaving out a pair or a step occurred.
+        seconds: Training time over all sittings.
+        stopped_by: `steps`, `time` or `request`.
+        resumed_from: Step of the checkpoint this sitting began with; 0 for a fresh run.
+    """
+
+    steps: int = 0
+    losses: list[float | None] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    stopped_by: str = "steps"
+    resumed_from: int = 0
+
+
+def train(
+    extractor: Extractor,
+    objects: Objects,
+    recipe: Recipe,
+    out_dir: Path,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    time_budget_s: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train what is trainable in an extractor (its adapter and head), in place.
+
+    Args:
+        extractor: From `recipes.prepare`.
+        objects: Views by object name, at least two each.
+        recipe: Loss, optimiser, pairs, augmentation, lengths.
+        out_dir: Gets `checkpoint.pt` and `log.jsonl`. A checkpoint found there is continued.
+        seed: Of the pairs and augmentations.
+        device: Where to train; the extractor is moved there.
+        time_budget_s: Replaces the recipe's; counts training seconds of all sittings.
+        progress: Called after every step with steps done and steps in all.
+        should_stop: Asked after every step; True ends the run, resumable.
+
+    Raises:
+        EquiviewError: Nothing is trainable, an object has one view, more than half of the steps had to be skipped, or
+            the checkpoint belongs to another run or is broken.
+        KeyboardInterrupt: Passed on after a checkpoint was written.
+    """
+    check_objects(objects)
+    extractor.to(torch.device(device))
+    parameters = trainable(extractor)
+    optimiser = torch.optim.AdamW(parameters.values(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    run = _Run(extractor, objects, recipe, seed, torch.device(device), optimiser, parameters, Path(out_dir))
+    run.resume()
+    state, budget = run.state, recipe.time_budget_s if time_budget_s is None else time_budget_s
+    with _evaluation_mode(extractor), run.saved_on_interrupt():
+        state.stopped_by = "steps"
+        while state.steps < recipe.steps:
+            if budget is not None and state.seconds >= budget:
+                state.stopped_by = "time"
+                break
+            run.step()
+            if progress is not None:
+                progress(state.steps, recipe.steps)
+            if should_stop is not None and should_stop():
+                state.stopped_by = "request"
+                break
+        run.save()
+    if state.losses.count(None) * 2 > len(state.losses):
+        raise _mostly_skipped(state)
+    return state
+
+
+@dataclass
+class _Run:
+    """A run between its steps: the only place where training has state."""
+
+    extractor: Extractor
+    objects: Objects
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    optimiser: torch.optim.Optimizer
+    parameters: dict[str, nn.Parameter]
+    out_dir: Path
+    state: TrainResult = field(default_factory=TrainResult)
+    updating: bool = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return fingerprint(self.recipe, self.seed, self.objects, self.extractor)
+
+    def save(self) -> None:
+        path = self.out_dir / CHECKPOINT
+        save_checkpoint(path, self.identity, self.parameters, self.optimiser, vars(self.state))
+
+    def resume(self) -> None:
+        path = self.out_dir / CHECKPOINT
+        if path.exists():
+            found = load_checkpoint(path, self.identity, self.parameters, self.optimiser)
+            self.state = TrainResult(**found | {"skipped": Counter(found["skipped"]), "resumed_from": found["steps"]})
+            logger.info("%s: continuing after step %d", path, self.state.steps)
+        trim_log(self.out_dir / LOG, self.state.steps)
+
+    def step(self) -> None:
+        """Do step `state.steps`, skipped or not, and write its log row."""
+        state, started = self.state, time.monotonic()
+        pairs, skipped = prepare_pairs(self.objects, self.recipe, self.seed, state.steps)
+        outcome: float | str = "no usable pair"
+        if pairs:
+            outcome = accumulate_gradients(self.extractor, pairs, self.recipe, self.device, self.optimiser)
+        self.updating = True
+        if isinstance(outcome, float):
+            self.optimiser.step()
+        else:
+            skipped[f"step: {outcome}"] += 1
+        state.steps += 1
+        state.skipped.update(skipped)
+        state.losses.append(outcome if isinstance(outcome, float) else None)
+        state.seconds += time.monotonic() - started
+        self.updating = False
+        self._record(pairs, skipped)
+
+    def _record(self, pairs: Sequence[PairSample], skipped: Counter[str]) -> None:
+        state = self.state
+        row = {
+            "step": state.steps,
+            "loss": state.losses[-1],
+            "pair": [[pair.object, *pair.views] for pair in pairs],
+            "seconds": round(state.seconds, 3),
+            "skipped": dict(skipped),
+        }
+        append_jsonl(self.out_dir / LOG, row)
+        if state.steps >= PATIENCE and state.losses.count(None) * 2 > len(state.losses):
+            raise _mostly_skipped(state)
+        if state.steps % self.recipe.checkpoint_every == 0:
+            self.save()
+
+    @contextmanager
+    def saved_on_interrupt(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            # In the middle of an update weights and step number disagree; the last periodic checkpoint stands.
+            if not self.updating:
+                self.save()
+            raise
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that require gradients, by name.
+
+    Raises:
+        EquiviewError: There are none.
+    """
+    found = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    if not found:
+        raise bad_input("training", "an adapter or a head with parameters", "nothing trainable", "Set lora or head.")
+    return found
+
+
+def prepare_pairs(objects: Objects, recipe: Recipe, seed: int, step: int) -> tuple[list[PairSample], Counter[str]]:
+    """Return the usable pairs of a step, augmented, and how many were left out for which reason."""
+    count = recipe.batch * recipe.accumulate
+    usable, skipped = [], Counter()
+    for index in range(step * count, (step + 1) * count):
+        pair = PAIR_SAMPLERS[recipe.pairs.sampler](objects, recipe.pairs, seed=seed, index=index)
+        if isinstance(pair, PairSample) and recipe.augment is not None:
+            pair = augment(pair, recipe.augment, seed=seed)
+            pair = pair if pair.positives else Skipped(index, "no common points after augmentation")
+        if isinstance(pair, Skipped):
+            skipped[pair.reason] += 1
+        else:
+            usable.append(pair)
+    return usable, skipped
+
+
+def pair_descriptors(
+    extractor: Extractor, pairs: Sequence[PairSample], device: torch.device
+) -> list[tuple[Float[torch.Tensor, "s c"], Float[torch.Tensor, "t c"]]]:
+    """Return unit descriptors at the points of every pair, with gradient; one forward pass if all sizes agree."""
+    images = [image.to(device) for pair in pairs for image in (pair.image0, pair.image1)]
+    points = [xy.to(device) for pair in pairs for xy in (pair.xy0, pair.xy1)]
+    if len({image.shape for image in images}) == 1:
+        maps = list(extractor(torch.stack(images)).float())
+    else:
+        maps = [extractor(image[None])[0].float() for image in images]
+    found = []
+    for image, xy, tokens in zip(images, points, maps, strict=True):
+        stride, offset = extractor.geometry((int(image.shape[1]), int(image.shape[2])))
+        token_xy = (xy - xy.new_tensor(offset)) / xy.new_tensor(stride)
+        found.append(F.normalize(sample_grid(tokens[None], token_xy[None])[0], dim=-1, eps=1e-12))
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
+def batch_loss(
+    extractor: Extractor, pairs: Sequence[PairSample], recipe: Recipe, device: torch.device
+) -> Float[torch.Tensor, ""]:
+    """Return the mean over pairs of the recipe's loss."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
+        described = pair_descriptors(extractor, pairs, device)
+    losses = []
+    for pair, (descriptors0, descriptors1) in zip(pairs, described, strict=True):
+        points = (pair.points0[None].to(device), pair.points1[None].to(device))
+        both = (descriptors0[None], descriptors1[None], *points)
+        loss = LOSSES[recipe.loss](*both, temperature=recipe.temperature)
+        if recipe.regulariser:
+            loss = loss + recipe.regulariser * equivariance_regulariser(*both)
+        losses.append(loss)
+    return torch.stack(losses).mean()
+
+
+def accumulate_gradients(
+    extractor: Extractor,
+    pairs: Sequence[PairSample],
+    recipe: Recipe,
+    device: torch.device,
+    optimiser: torch.optim.Optimizer,
+) -> float | str:
+    """Leave the clipped gradient of the mean loss over `pairs` in the parameters, `recipe.batch` pairs at a time.
+
+    Returns:
+        The loss, or the reason why there is none to follow.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    total = 0.0
+    for start in range(0, len(pairs), recipe.batch):
+        some = pairs[start : start + recipe.batch]
+        loss = batch_loss(extractor, some, recipe, device) * (len(some) / len(pairs))
+        if not bool(loss.isfinite()):
+            return "loss is not finite"
+        loss.backward()
+        total += loss.item()
+    own = [p for group in optimiser.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(own, recipe.clip)
+    return total if bool(norm.isfinite()) else "gradient is not finite"
+
+
+@contextmanager
+def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off: they would draw random numbers that a resumed run cannot repeat."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def _mostly_skipped(state: TrainResult) -> EquiviewError:
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in state.skipped.most_common())
+    missing = f"{state.losses.count(None)} of {len(state.losses)} skipped: {reasons}"
+    fix = "Use views closer together, a lower learning rate, or float32."
+    return bad_input("training", "at least half of the steps to be usable", missing, fix)
