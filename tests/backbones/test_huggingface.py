@@ -321,13 +321,29 @@ class TestErrors:
         with pytest.raises(EquiviewError, match="save_pretrained"):
             load_backbone(name)
 
-    def test_hub_id_without_network(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_hub_id_without_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import huggingface_hub
         from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.utils import httpx
 
-        def offline(*args: object, **kwargs: object) -> str:
-            raise LocalEntryNotFoundError("cannot reach the hub")
+        def not_cached(*args: object, **kwargs: object) -> str:
+            raise LocalEntryNotFoundError("not in the cache")
 
-        monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-        with pytest.raises(EquiviewError, match="local-dir"):
+        def silent(*args: object, timeout: float, **kwargs: object) -> None:
+            assert timeout <= 10
+            raise httpx.ReadTimeout("timed out")
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", not_cached)
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", silent)
+        with pytest.raises(EquiviewError, match=r"timed out.*local-dir"):
             load_backbone("facebook/dinov2-base")
+
+    def test_cached_model_needs_no_network(self, monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> None:
+        import huggingface_hub
+
+        def cached(name: str, *, local_files_only: bool = False, **kwargs: object) -> str:
+            assert local_files_only
+            return str(folders["dinov2"])
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+        assert load_backbone("facebook/dinov2-base").info.id == "facebook/dinov2-base"

@@ -75,9 +75,10 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _from_hub(name: str) -> Path:
-    """Download a model, or find it in the cache; a cached one is used without asking the network."""
-    from huggingface_hub import snapshot_download
+    """Find a model in the cache, which is used without asking the network, or download it."""
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils import httpx
 
     try:
         cached = Path(snapshot_download(name, local_files_only=True))
@@ -88,13 +89,13 @@ def _from_hub(name: str) -> Path:
     except HFValidationError as error:
         raise bad_input(name, "a hub id or a folder", str(error), _LOCAL) from error
     try:
-        folder = Path(snapshot_download(name, allow_patterns=[*_SMALL, *_SAFETENSORS], etag_timeout=5))
-        if not _has_weights(folder):
-            folder = Path(snapshot_download(name, allow_patterns=[*_SMALL, *_PICKLED], etag_timeout=5))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # This question has a time limit, which the download has not: a silent network is found out in seconds.
+        files = [file.rfilename for file in HfApi().model_info(name, timeout=5).siblings or []]
+        weights = _SAFETENSORS if any(file.endswith(".safetensors") for file in files) else _PICKLED
+        return Path(snapshot_download(name, allow_patterns=[*_SMALL, *weights], etag_timeout=5))
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EquiviewError(
             f"{name}: not a folder here, not in the cache, and the hub did not give it ({reason}). Check the name "
             f"and the network (and access, for a gated model). {_LOCAL}"
         ) from error
-    return folder

@@ -1,0 +1,117 @@
+"""Heads: what they compute, that they start where they should, and that they survive JSON."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from equiview.errors import EquiviewError
+from equiview.heads import (
+    AverageHead,
+    HeadChain,
+    LinearHead,
+    RandomConvHead,
+    ResidualConvHead,
+    build_head,
+    head_spec,
+)
+
+
+def _maps(channels: int = 5, seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, channels, 4, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def _linear(out: int = 3, channels: int = 5) -> LinearHead:
+    generator = torch.Generator().manual_seed(1)
+    return LinearHead(torch.randn(out, channels, generator=generator), torch.randn(channels, generator=generator))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_average_equals_a_plain_loop(kernel: int) -> None:
+    maps, reach = _maps(), kernel // 2
+    found = AverageHead(kernel)(maps)
+    for row in range(4):
+        for col in range(6):
+            rows = torch.arange(row - reach, row + reach + 1).clamp(0, 3)
+            cols = torch.arange(col - reach, col + reach + 1).clamp(0, 5)
+            torch.testing.assert_close(found[:, :, row, col], maps[:, :, rows][..., cols].mean((2, 3)))
+
+
+def test_average_works_on_one_token_and_has_no_parameters() -> None:
+    one = torch.ones(1, 2, 1, 1)
+    assert torch.equal(AverageHead(3)(one), one)
+    assert not list(AverageHead(3).parameters())
+    for kernel in (0, 2, -1):
+        with pytest.raises(EquiviewError, match="odd"):
+            AverageHead(kernel)
+
+
+def test_random_conv_is_torchs_own_and_leaves_the_random_state_alone() -> None:
+    torch.manual_seed(7)
+    expected = nn.Conv2d(5, 5, 3, padding=1)
+    state = torch.random.get_rng_state()
+    head = RandomConvHead(5, seed=7)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(head.conv.weight, expected.weight) and torch.equal(head.conv.bias, expected.bias)
+    assert not torch.equal(head.conv.weight, RandomConvHead(5, seed=8).conv.weight)
+    assert torch.equal(head(_maps()), expected(_maps()))
+
+
+def test_residual_conv_starts_as_the_identity_and_learns() -> None:
+    state = torch.random.get_rng_state()
+    head = ResidualConvHead(5)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(head(_maps()), _maps())
+    head(_maps()).square().sum().backward()
+    assert head.conv.weight.grad.abs().sum() > 0
+
+
+def test_linear_is_w_times_the_centred_token() -> None:
+    head = _linear()
+    expected = (_maps().movedim(1, -1) - head.mean) @ head.matrix.T
+    torch.testing.assert_close(head(_maps()).movedim(1, -1), expected)
+    with pytest.raises(EquiviewError, match="5 channels"):
+        head(_maps(4))
+    with pytest.raises(EquiviewError, match=r"\[out, in\]"):
+        LinearHead(torch.ones(3, 5), torch.ones(4))
+
+
+def test_chain_applies_in_order() -> None:
+    first, second = AverageHead(3), _linear()
+    assert torch.equal(HeadChain([first, second])(_maps()), second(first(_maps())))
+
+
+HEADS = [
+    AverageHead(5),
+    RandomConvHead(5, seed=3),
+    ResidualConvHead(5),
+    _linear(),
+    HeadChain([AverageHead(3), _linear(4), RandomConvHead(4)]),
+    HeadChain([HeadChain([AverageHead(3)]), _linear()]),
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda h: type(h).__name__)
+def test_spec_and_state_rebuild_it(head: nn.Module) -> None:
+    spec = json.loads(json.dumps(head_spec(head)))
+    flat = build_head(spec)
+    # A nested chain is flattened, which renames its weights but not their order.
+    state = dict(zip(flat.state_dict(), head.state_dict().values(), strict=True))
+    assert torch.equal(build_head(spec, state)(_maps()), head(_maps()))
+    assert head_spec(build_head(spec, state)) == spec
+
+
+def test_no_head() -> None:
+    assert head_spec(None) == [] == head_spec(nn.Identity()) == head_spec(build_head(None))
+    assert torch.equal(build_head([], {})(_maps()), _maps())
+
+
+def test_bad_specs_and_weights() -> None:
+    for spec in ([{"kind": "mlp"}], [{"kind": "average"}], [{}]):
+        with pytest.raises(EquiviewError):
+            build_head(spec)
+    with pytest.raises(EquiviewError, match="head weights"):
+        build_head(head_spec(_linear()), {"matrix": torch.zeros(2, 2)})
+    with pytest.raises(EquiviewError, match="one of average"):
+        head_spec(nn.Linear(2, 2))
