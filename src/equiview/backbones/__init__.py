@@ -80,14 +80,17 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     from huggingface_hub.utils import httpx
 
-    try:
-        cached = Path(snapshot_download(name, local_files_only=True))
+    for weights in (_SAFETENSORS, _PICKLED):
+        try:
+            # The patterns of the download: without them the hub's library calls its own partial copy incomplete.
+            cached = Path(snapshot_download(name, allow_patterns=[*_SMALL, *weights], local_files_only=True))
+        except LocalEntryNotFoundError:
+            continue
+        except HFValidationError as error:
+            raise bad_input(name, "a hub id or a folder", str(error), _LOCAL) from error
         if (cached / "config.json").is_file() and _has_weights(cached):
             return cached
-    except LocalEntryNotFoundError:
-        log.info("%s is not in the local cache; asking the hub", name)
-    except HFValidationError as error:
-        raise bad_input(name, "a hub id or a folder", str(error), _LOCAL) from error
+    log.info("%s is not in the local cache; asking the hub", name)
     try:
         # This question has a time limit, which the download has not: a silent network is found out in seconds.
         files = [file.rfilename for file in HfApi().model_info(name, timeout=5).siblings or []]
