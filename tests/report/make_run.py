@@ -7,37 +7,39 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from equiview.metrics import METRIC_NAMES
-from equiview.stats import bootstrap_ci95
-from equiview.tasks.equivariance import object_values, summarize
+from equiview.tasks.comparison import improvement_summary
+from equiview.tasks.equivariance import summarize
 
 OBJECTS = ("mug", "drill", "toy car", "shoe", "<b>&lamp")
-GAINS = {"pretrained": 0.0, "fixed_average": 2.6, "random_head": -1.5, "adapted": 4.6}
+GAINS = {"pretrained": 0.0, "last_block": -3.0, "fixed_average": 2.6, "random_head": -1.5, "adapted": 4.6}
 SIZE, TOKENS, POINTS = 256, 20, 120
 
 
-def write_run(folder: Path, *, objects: tuple[str, ...] = OBJECTS, gains: dict[str, float] | None = None) -> Path:
+def write_run(
+    folder: Path,
+    *,
+    objects: tuple[str, ...] = OBJECTS,
+    gains: dict[str, float] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Path:
     """Write an `improve` run."""
     gains = GAINS if gains is None else gains
     rows = [row for variant in gains for row in _rows(variant, gains[variant], objects)]
-    by = {v: [r for r in rows if r["variant"] == v] for v in gains}
-    summaries = {v: summarize(part, {"features": {"variant": v, "blocks": [4, 6, 8, 10]}}) for v, part in by.items()}
-    controls = {v: s for v, s in summaries.items() if v != "adapted"}
-    summary = {
-        "before": summaries["pretrained"],
-        "after": summaries["adapted"],
-        "controls": controls,
-        "difference": {m: _difference(by, controls, m) for m in METRIC_NAMES},
-        "protocol": {
+    protocol = {
+        "features": {"backbone": "deit-tiny", "blocks": [4, 6, 8, 10], "long_side": 640, "weights_sha256": "ab12"},
+        "measure": {"points": 300, "localisation": "token + parabola in 3x3", "seed": 0},
+        "run": {
             "backbone": "facebook/deit-tiny-patch16-224",
-            "recipe": "default",
-            "train_objects": ["screwdriver"],
-            "test_objects": list(objects),
+            "recipe": {"name": "default", "steps": 120},
+            "train_objects": ["meshes/screwdriver.glb"],
+            "test_objects": [f"meshes/{name}.glb" for name in objects],
+            "views": 7,
             "seed": 0,
-            "device": "cpu",
-            "notes": [],
         },
+        "device": "cpu",
+        "notes": list(notes),
     }
+    summary = improvement_summary(rows, protocol)
     _write_files(folder, summary, rows)
     _write_log(folder)
     (folder / "adapter").mkdir()
@@ -83,23 +85,6 @@ def _rows(variant: str, gain: float, objects: tuple[str, ...], views: int = 7) -
 
 def _scores(hit: float) -> dict[str, float]:
     return {"ape": 22 - 0.25 * hit, "pcdp@0.05": hit, "pcdp@0.1": min(hit + 19, 99), "pcdp@0.2": min(hit + 41, 99.5)}
-
-
-def _difference(by: dict[str, list[dict]], controls: dict[str, dict], metric: str) -> dict:
-    best = (min if metric == "ape" else max)(controls, key=lambda v: controls[v]["metrics"][metric]["value"])
-    before = controls["pretrained"]["metrics"][metric]["value"]
-    found = _paired(by, "pretrained", metric)
-    return found | {
-        "relative": found["value"] / before,
-        "vs_best_control": {"control": best} | _paired(by, best, metric),
-    }
-
-
-def _paired(by: dict[str, list[dict]], base: str, metric: str) -> dict:
-    old, new = object_values(by[base], metric), object_values(by["adapted"], metric)
-    changes = [new[name] - old[name] for name in old]
-    improved = sum((c < 0) == (metric == "ape") for c in changes)
-    return {"value": float(np.mean(changes)), "ci95": bootstrap_ci95(changes), "improved": improved, "n": len(changes)}
 
 
 def _write_log(folder: Path) -> None:

@@ -19,14 +19,29 @@ from .run import LABELS
 # the markers say the same again. Source: P. Tol, "Colour Schemes", SRON technical note, 2021.
 COLOURS = {
     "pretrained": "#888888",
+    "last_block": "#009988",
     "fixed_average": "#ee7733",
     "random_head": "#ee3377",
     "adapted": "#0a84d0",
     "measured": "#0a84d0",
 }
-MARKERS = {"pretrained": "o", "fixed_average": "s", "random_head": "^", "adapted": "D", "measured": "D"}
-DASHES = {"pretrained": "-", "fixed_average": "--", "random_head": ":", "adapted": "-", "measured": "-"}
-OTHER_COLOUR, OTHER_MARKER = "#009988", "v"
+MARKERS = {
+    "pretrained": "o",
+    "last_block": "v",
+    "fixed_average": "s",
+    "random_head": "^",
+    "adapted": "D",
+    "measured": "D",
+}
+DASHES = {
+    "pretrained": "-",
+    "last_block": "-.",
+    "fixed_average": "--",
+    "random_head": ":",
+    "adapted": "-",
+    "measured": "-",
+}
+OTHER_COLOUR, OTHER_MARKER = "#997700", "P"
 INK = "#010203"  # Replaced by currentColor; no other element uses it.
 STYLE = {
     "svg.fonttype": "none",

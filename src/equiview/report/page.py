@@ -17,11 +17,12 @@ SCALES = (Scale(), Scale(320, 80), Scale(220, 70), Scale(140, 60))
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write `report.html` into a run folder, from the files that lie there.
+def write_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Write the page of a run from the files that lie in its folder.
 
     Args:
         run_dir: What `measure` or `improve` wrote.
+        out: The page; `report.html` in the run folder when None.
 
     Returns:
         The page.
@@ -31,7 +32,7 @@ def write_report(run_dir: Path) -> Path:
     """
     run = read_run(run_dir)
     page = next((text for scale in SCALES if len(text := render_page(run, scale)) <= MAX_BYTES), None)
-    path = Path(run_dir) / "report.html"
+    path = Path(run_dir) / "report.html" if out is None else Path(out)
     with atomic_path(path) as temporary:
         temporary.write_text(page or render_page(run, SCALES[-1]), encoding="utf-8")
     return path
@@ -82,13 +83,16 @@ def _anchor(name: str) -> str:
 
 def _headline(run: Run) -> str:
     what = "What finetuning changed" if run.kind == "improve" else "Multiview equivariance"
-    backbone = run.protocol.get("backbone")
-    return f"{what}: {backbone}" if isinstance(backbone, str) else what
+    return what if run.backbone is None else f"{what}: {Path(run.backbone).name if _is_path(run) else run.backbone}"
+
+
+def _is_path(run: Run) -> bool:
+    """Say whether the backbone was named by a long local path, of which only the end is worth a headline."""
+    return run.backbone is not None and run.backbone.count("/") > 1
 
 
 def _subtitle(run: Run) -> str:
     pairs = sum(len(rows) for rows in run.rows.values()) // max(len(run.rows), 1)
     found = [f"run {run.folder.resolve().name}", f"{len(run.objects())} objects", f"{pairs} ordered pairs of views"]
-    recipe = run.protocol.get("recipe")
-    found += [f"recipe {recipe}"] if isinstance(recipe, str) else []
+    found += [f"recipe {run.recipe}"] if run.recipe else []
     return " \u00b7 ".join(found)

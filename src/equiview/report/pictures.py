@@ -170,10 +170,14 @@ def _heat_row(key: str, arrays: Arrays, query: int) -> Html:
     xy, true = arrays["query_xy0"][query], arrays["query_xy1_true"][query]
     unit = max(h0, w0) / 100
     source = _canvas(w0, h0, f"View 0 with query point {query + 1}", _use(key, 0, 0.0), _ring(xy, 2.2 * unit))
-    figures = [_figure(source, f"Point {query + 1} in view 0")]
+    height, width = arrays["rgb1"].shape[:2]
+    target = _canvas(
+        width, height, f"View 1 with the true place of point {query + 1}", _use(key, 1, 0.0), _ring(true, 2.2 * unit)
+    )
+    figures = [_figure(source, f"Point {query + 1} in view 0"), _figure(target, "Its true place in view 1")]
     for state in ("before", "after"):
         figures.append(_heat_figure(arrays, state, query, true))
-    return h("div", *figures, class_="three")
+    return h("div", *figures, class_="four")
 
 
 def _heat_figure(arrays: Arrays, state: str, query: int, true: np.ndarray) -> Html:

@@ -12,10 +12,10 @@ from ..errors import bad_input
 from ..io import read_json, read_jsonl
 from ..metrics import METRIC_NAMES
 
-VARIANTS = ("pretrained", "fixed_average", "random_head", "adapted")
-CONTROLS = VARIANTS[:-1]
+VARIANTS = ("pretrained", "last_block", "fixed_average", "random_head", "adapted")
 LABELS = {
     "pretrained": "Pretrained",
+    "last_block": "Last block",
     "fixed_average": "Fixed average",
     "random_head": "Random head",
     "adapted": "Adapted",
@@ -56,17 +56,29 @@ class Run:
     adapter: dict[str, Any] | None = None
 
     @property
-    def main(self) -> str:
-        """The variant the page is about."""
-        return "adapted" if self.kind == "improve" else "measured"
-
-    @property
     def notes(self) -> list[str]:
         """Remarks a reader must see before the numbers."""
         found = [*self.protocol.get("notes", [])]
         for summary in self.variants.values():
             found += summary.get("protocol", {}).get("notes", [])
         return list(dict.fromkeys(map(str, found)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for (the command's own record), empty when it was not written."""
+        return self.protocol.get("run", {})
+
+    @property
+    def backbone(self) -> str | None:
+        """The name the backbone was asked for by, or its id."""
+        named = self.settings.get("backbone", self.protocol.get("features", {}).get("backbone"))
+        return None if named is None else str(named)
+
+    @property
+    def recipe(self) -> str | None:
+        """The recipe's name."""
+        recipe = self.settings.get("recipe")
+        return str(recipe["name"]) if isinstance(recipe, dict) and "name" in recipe else recipe
 
     def objects(self) -> list[str]:
         """Names of the objects that were measured, sorted."""
@@ -115,7 +127,8 @@ def parse_summary(summary: Any, where: str) -> tuple[dict[str, dict[str, Any]], 
         return {"measured": summary}, {}
     for key in ("before", "after"):
         _require(key in summary, where, '"metrics", or "before" and "after"', ", ".join(summary) or "nothing")
-    variants = {"pretrained": summary["before"]} | summary.get("controls", {}) | {"adapted": summary["after"]}
+    found = {"pretrained": summary["before"]} | summary.get("controls", {}) | {"adapted": summary["after"]}
+    variants = {name: found[name] for name in dict.fromkeys((*VARIANTS, *found)) if name in found}
     for name, part in variants.items():
         _check_metrics(part, f"{where}: {name}")
     return variants, summary.get("difference", {})

@@ -14,7 +14,6 @@ from .run import LABELS, Run, read_picture
 from .words import CLAIM, Summary, object_table
 
 SHOWN_OBJECTS = 12
-PROTOCOL_FACTS = ("backbone", "backbone_id", "recipe", "train_objects", "test_objects", "seed", "device", "seconds")
 EXPLANATION = {
     "APE": "average pixel error = mean distance in pixels between the match and the true place / shortest image edge "
     "\u00d7 100. Lower is better.",
@@ -28,6 +27,7 @@ EXPLANATION = {
 }
 CONTROL_WORDS = {
     "Pretrained": "the backbone's own features at the same blocks and resolution.",
+    "Last block": "the backbone's last block alone, what most people use.",
     "Fixed average": "the method's fixed parts (averaging, several blocks) without having seen any object.",
     "Random head": "an untrained 3\u00d73 convolution on the same features.",
 }
@@ -46,8 +46,8 @@ def head(run: Run, summary: Summary) -> Html:
 
 def scores(run: Run) -> Html:
     """All variants by all metrics, overall and in each angle bin."""
-    parts = [_overall_table(run)]
-    parts += [h("h3", f"{TITLES[m]} by angle between the views"), _angle_table(run, m)] if (m := CLAIM) else []
+    parts = [_overall_table(run), h("h3", f"{TITLES[CLAIM]} by angle between the views"), _angle_table(run, CLAIM)]
+    parts += [h("h3", "What changed"), _difference_table(run)] if run.difference else []
     others = [join(h("h3", TITLES[m]), _angle_table(run, m)) for m in METRIC_NAMES if m != CLAIM]
     parts.append(_fold("The other metrics by angle", *others))
     return join(*parts, _other_protocols(run))
@@ -79,6 +79,39 @@ def _variant_table(
         cells = [_entry(by[variant], variant in best[c] and len(run.variants) > 1) for c, by in columns.items()]
         body.append(h("tr", _variant_name(variant), *cells, class_="ours" if variant == "adapted" else None))
     return _table(caption, [h("tr", h("th", "Features", scope="col"), *titles)], body)
+
+
+def _difference_table(run: Run) -> Html:
+    """Lay out the paired differences, to the pretrained features and to the best control."""
+    body, bins = [], list(next(iter(run.difference.values())).get("by_angle", {}))
+    for metric in (CLAIM, "ape"):
+        change = run.difference.get(metric)
+        if change is None:
+            continue
+        against = change.get("vs_best_control")
+        name = LABELS.get(against.get("control"), "best control").lower() if against else ""
+        for label, part in (("pretrained", change), (f"{name} (best control)", against)):
+            if part:
+                entries = [part, *(part.get("by_angle", {}).get(b, {"value": None}) for b in bins)]
+                cells = [_change(entry, metric) for entry in entries]
+                body.append(h("tr", h("th", f"{TITLES[metric]}: adapted minus {label}", scope="row"), *cells))
+    titles = [h("th", text, scope="col") for text in ("All angles", *(f"{b}\u00b0" for b in bins))]
+    header = h("tr", h("th", "Paired difference, points", scope="col"), *titles)
+    return _table("Paired differences", [header], body)
+
+
+def _change(entry: Mapping[str, Any], metric: str) -> Html:
+    value, ci95 = entry["value"], entry.get("ci95")
+    small = [h("small", typeset(numbers.interval(ci95, sign=True)))] if ci95 else []
+    small += [h("small", f"{entry['n_improved']} of {entry['n']} better")] if entry.get("n") else []
+    return h("td", typeset(numbers.signed(value)), *small, class_=_direction(value, metric, ci95))
+
+
+def _direction(value: float | None, metric: str, ci95: Sequence[float] | None = None) -> str | None:
+    """Name the colour of a difference; none when it is nothing or its interval reaches zero."""
+    if not value or (ci95 and ci95[0] <= 0 <= ci95[1]):
+        return None
+    return "up" if (value < 0) == numbers.lower_is_better(metric) else "down"
 
 
 def _column_title(column: str, metric: str) -> str:
@@ -193,9 +226,7 @@ def _object_row(row: Mapping[str, Any], metric: str, paired: bool) -> Html:
         cells.append(h("td", h("b", text), class_="best") if variant in best else h("td", text))
     if paired:
         change = row["difference"]
-        better = change is not None and change != 0 and (change < 0) == numbers.lower_is_better(metric)
-        colour = None if not change else "up" if better else "down"
-        cells.append(h("td", typeset(numbers.signed(change)), class_=colour))
+        cells.append(h("td", typeset(numbers.signed(change)), class_=_direction(change, metric)))
     return h("tr", h("th", row["object"], scope="row"), h("td", row["pairs"]), *cells)
 
 
@@ -241,19 +272,32 @@ def protocol(run: Run) -> Html:
     """How to read the numbers, and everything needed to repeat them."""
     words = EXPLANATION | (CONTROL_WORDS if run.kind == "improve" else {})
     reading = h("dl", *(join(h("dt", k), h("dd", v)) for k, v in words.items()))
-    facts = {k: run.protocol[k] for k in PROTOCOL_FACTS if isinstance(run.protocol.get(k), str | int | float | list)}
-    short = h("dl", *(join(h("dt", k.replace("_", " ")), h("dd", _plain(v))) for k, v in facts.items()))
+    facts = _facts(run)
+    short = h("dl", *(join(h("dt", k), h("dd", v)) for k, v in facts.items()))
     parts = [h("h3", "How to read this"), reading]
     parts += [h("h3", "This run"), short] if facts else []
     parts.append(_fold("The whole protocol", _pretty(run.protocol)))
-    if run.kind == "improve":
-        each = {name: summary.get("protocol", {}) for name, summary in run.variants.items()}
-        parts.append(_fold("The protocol of each variant", _pretty(each)))
     return join(*parts)
 
 
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _facts(run: Run) -> dict[str, str]:
+    """Pick the few settings a reader looks for first."""
+    features, settings = run.protocol.get("features", {}), run.settings
+    found = {
+        "Backbone": run.backbone,
+        "Weights (sha256)": features.get("weights_sha256"),
+        "Recipe": run.recipe,
+        "Trained on": settings.get("train_objects"),
+        "Tested on": settings.get("test_objects", settings.get("objects")),
+        "Blocks": features.get("blocks"),
+        "Long side, px": features.get("long_side"),
+        "Views an object": settings.get("views"),
+        "Points a view": run.protocol.get("measure", {}).get("points"),
+        "Localisation": run.protocol.get("measure", {}).get("localisation"),
+        "Seed": settings.get("seed", run.protocol.get("measure", {}).get("seed")),
+        "Device": run.protocol.get("device"),
+    }
+    return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in found.items() if v is not None}
 
 
 def _pretty(value: Any) -> Html:

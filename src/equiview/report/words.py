@@ -1,6 +1,8 @@
 """The result in plain words, including when there is none."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ..tasks.equivariance import object_values
@@ -35,7 +37,8 @@ def summarize_run(run: Run) -> Summary:
     if before["value"] is None or after["value"] is None:
         return Summary("unclear", "Nothing measured", ["No pair of views could be scored, so there is no result."])
     change = run.difference.get(CLAIM, {})
-    value = change.get("value", after["value"] - before["value"])
+    value = change.get("value")
+    value = after["value"] - before["value"] if value is None else value
     ci95 = change.get("ci95")
     digits = 1 if abs(value) >= 0.95 else 2
     verb = "rose" if value > 0 else "fell" if value < 0 else "stayed, going"
@@ -70,8 +73,8 @@ def _verdict(value: float, ci95: list[float] | None, control: Verdict) -> tuple[
 
 
 def _objects(run: Run, n: int) -> str:
-    trained = set(map(str, run.protocol.get("train_objects", [])))
-    seen = trained & set(run.objects())
+    trained = {str(source) for source in run.settings.get("train_objects", [])}
+    seen = {Path(source).stem for source in trained} & set(run.objects())
     noun = "object" if n == 1 else "objects"
     if seen:
         return f"{n} {noun}, {len(seen)} of them also trained on ({', '.join(sorted(seen))})"
@@ -82,7 +85,7 @@ def _interval_words(ci95: list[float] | None, digits: int) -> str:
     return f", 95 % interval {interval(ci95, digits, sign=True)}" if ci95 is not None else ""
 
 
-def best_control(run: Run, metric: str = CLAIM) -> tuple[str, float] | None:
+def _best_control(run: Run, metric: str = CLAIM) -> tuple[str, float] | None:
     """Return the strongest control and its value."""
     known = {
         name: part["metrics"][metric]["value"]
@@ -96,44 +99,48 @@ def best_control(run: Run, metric: str = CLAIM) -> tuple[str, float] | None:
 
 
 def _against_controls(run: Run, digits: int) -> tuple[Verdict, str]:
-    best = best_control(run)
+    best = _best_control(run)
     after = run.variants["adapted"]["metrics"][CLAIM]["value"]
     if best is None or len(run.variants) < 3:
         return "unclear", "No controls were measured, so this run cannot say what the training itself is worth."
     name, value = best
     what = LABELS.get(name, name).lower()
     against = run.difference.get(CLAIM, {}).get("vs_best_control", {})
-    gap, ci95 = against.get("value", after - value), against.get("ci95")
+    gap = after - value if against.get("value") is None else against["value"]
+    ci95 = against.get("ci95")
     told = f"{number(value, digits)} ({signed(gap, digits)} for the adapter{_interval_words(ci95, digits)})"
     if gap < 0:
         return "bad", f"A control does better: the {what}, which saw no object, reaches {told}."
     if ci95 is not None and ci95[0] <= 0:
         return "unclear", f"The best control, {what}, reaches {told}; that interval reaches zero."
-    if ci95 is None:
-        return "unclear" if gap == 0 else "good", f"The best control, {what}, reaches {told}."
-    return "good", f"The best control, {what}, reaches {told}."
+    return "unclear" if gap == 0 else "good", f"The best control, {what}, reaches {told}."
 
 
 def _improved_objects(run: Run) -> list[str]:
-    changes = [row["difference"] for row in object_table(run, CLAIM) if row.get("difference") is not None]
+    changes = [row["difference"] for row in object_table(run, CLAIM) if row["difference"] is not None]
     if len(changes) < 2:
         return []
     return [f"Better on {sum(c > 0 for c in changes)} of {len(changes)} objects."]
 
 
 def _by_angle(run: Run) -> list[str]:
-    before, after = (run.variants[name]["metrics"][CLAIM].get("by_angle", {}) for name in ("pretrained", "adapted"))
     changes = {
-        angles: part["value"] - before[angles]["value"]
-        for angles, part in after.items()
-        if part["value"] is not None and before.get(angles, {}).get("value") is not None
+        angles: part
+        for angles, part in run.difference.get(CLAIM, {}).get("by_angle", {}).items()
+        if part["value"] is not None
     }
     if not changes:
         return []
-    words = ", ".join(f"{signed(change, 1)} at {angles}" for angles, change in changes.items())
-    worse = [angles for angles, change in changes.items() if change < -TIE_POINTS]
+    words = ", ".join(f"{signed(part['value'], 1)} at {angles}" for angles, part in changes.items())
+    worse = [angles for angles, part in changes.items() if _is_worse(part)]
     end = f" It is worse at {' and '.join(worse)} degrees." if worse else ""
     return [f"By angle between the views: {words} degrees.{end}"]
+
+
+def _is_worse(part: Mapping[str, Any]) -> bool:
+    """Say whether a loss is real: more than half a point, and an interval (if any) that stays below zero."""
+    ci95 = part.get("ci95")
+    return part["value"] < -TIE_POINTS and (ci95 is None or ci95[1] < 0)
 
 
 def _ape(run: Run) -> list[str]:

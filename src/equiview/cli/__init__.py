@@ -1,0 +1,14 @@
+"""The command line: thin commands over the Python functions, nothing heavy imported before it is needed."""
+
+import sys
+
+from .app import app, spread_lists, to_front
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run `equiview` with the arguments of this process."""
+    from . import export, finetune, improve, measure, render, report  # noqa: F401  (each registers its commands)
+
+    app(spread_lists(to_front(sys.argv[1:])), prog_name="equiview")

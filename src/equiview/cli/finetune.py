@@ -1,0 +1,60 @@
+"""`equiview finetune`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .app import app
+from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
+from .improve import TrainObjects
+from .progress import StageProgress
+
+
+@app.command(
+    epilog=examples(
+        "equiview finetune --backbone facebook/dinov2-base --train-object mug.glb --out runs/adapter",
+        "equiview finetune --backbone facebook/dinov2-base --train-object mug.glb --out runs/paper \\",
+        "    --recipe paper --set steps=50 lora.rank=8",
+    )
+)
+@command
+def finetune(
+    backbone: options.Backbone,
+    train_objects: TrainObjects,
+    out: options.Out,
+    recipe: options.Recipe = "default",
+    settings: options.Set = None,
+    views: options.Views = 12,
+    budget: Annotated[float | None, typer.Option(min=0, help="Seconds of training, in place of the recipe's.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Folder of ordinary photos for closed forms.")] = None,
+    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Make an adapter from one object or several, without measuring it."""
+    from ..finetune.recipes import get_recipe, override
+    from ..improve import ImproveConfig, make_adapter
+    from ..runs import check_names, claim_folder, open_objects
+
+    quiet_transformers()
+    check_names(train_objects, "train objects")
+    config = ImproveConfig(
+        recipe=override(get_recipe(recipe), parse_settings(settings or [])),
+        views=views,
+        photos=None if photos is None else str(photos),
+        budget_s=budget,
+        device=resolve_device(device),
+        dtype=dtype.value,
+        seed=seed,
+    )
+    what = {"backbone": backbone, "train_objects": train_objects}
+    claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
+    with StageProgress({"render": 0.3, "adapt": 0.7}) as progress:
+        objects = open_objects(train_objects, views, seed, out / "views", progress)
+        make_adapter(backbone, objects, out, config, progress)
+    words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
+    finish({"command": "finetune", "adapter": str(out / "adapter")}, [out / "adapter"], json, words)

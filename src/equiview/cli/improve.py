@@ -1,0 +1,108 @@
+"""`equiview improve` and `equiview demo`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import options
+from .app import app
+from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
+from .progress import StageProgress
+
+# Expected shares of the time, for the overall bar.
+WEIGHTS = {"render": 0.2, "adapt": 0.4, "score": 0.4}
+TrainObjects = Annotated[
+    list[str],
+    typer.Option("--train-objects", "--train-object", help=f"One or several to train on. {options.OBJECT_HELP}"),
+]
+
+
+@app.command(
+    epilog=examples(
+        "equiview improve --backbone facebook/dinov2-base --train-object mug.glb \\",
+        "    --test-objects cup.glb drill.glb shoe.glb lamp.glb car.glb --out runs/mug",
+        "equiview improve --backbone weights/deit-tiny --train-object procedural:1 \\",
+        "    --test-objects procedural:11 procedural:12 --recipe one-step --out runs/quick",
+    )
+)
+@command
+def improve(
+    backbone: options.Backbone,
+    train_objects: TrainObjects,
+    test_objects: Annotated[
+        list[str],
+        typer.Option("--test-objects", help="Objects to prove it on, not trained on; five or more give intervals."),
+    ],
+    out: options.Out,
+    recipe: options.Recipe = "default",
+    settings: options.Set = None,
+    views: options.Views = 12,
+    points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
+    budget: Annotated[float | None, typer.Option(min=0, help="Seconds of training, in place of the recipe's.")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of ordinary photos for closed forms; pictures are drawn if left out.")
+    ] = None,
+    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Finetune on one object (or several) and prove on others what it is worth.
+
+    Renders, measures, measures the controls, finetunes, measures again, and writes summary.json, an adapter and a page.
+    """
+    from ..finetune.recipes import get_recipe, override
+    from ..improve import ImproveConfig
+    from ..improve import improve as run
+
+    quiet_transformers()
+    config = ImproveConfig(
+        recipe=override(get_recipe(recipe), parse_settings(settings or [])),
+        views=views,
+        points=points,
+        photos=None if photos is None else str(photos),
+        budget_s=budget,
+        device=resolve_device(device),
+        dtype=dtype.value,
+        seed=seed,
+    )
+    with StageProgress(WEIGHTS) as progress:
+        summary = run(backbone, train_objects, test_objects, out, config, progress)
+    show_run("improve", summary, out, json)
+
+
+@app.command(
+    epilog=examples(
+        "equiview demo",
+        "equiview demo --out demo --device cuda --json",
+    )
+)
+@command
+def demo(
+    out: options.Out = Path("equiview-demo"),
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Run `improve` on built-in objects and a built-in backbone; needs no files and no network."""
+    from ..demo import run_demo
+
+    quiet_transformers()
+    with StageProgress(WEIGHTS) as progress:
+        summary = run_demo(out, device=resolve_device(device), seed=seed, progress=progress)
+    show_run("demo", summary, out, json)
+
+
+def show_run(name: str, summary: dict[str, Any], out: Path, as_json: bool) -> None:
+    """Write the page of a finished run and say what came out."""
+    from rich.markup import escape
+
+    from ..report import read_run, run_tables, summarize_run, write_report
+
+    page = write_report(out)
+    words = summarize_run(read_run(out))
+    notes = [f"[bold yellow]Note:[/bold yellow] {escape(note)}" for note in summary["protocol"].get("notes", [])]
+    told = f"[bold]{escape(words.label)}.[/bold] {escape(' '.join(words.sentences))}"
+    result = {"command": name, "verdict": words.label, "sentences": words.sentences, "summary": summary}
+    finish(result, [page, out / "summary.json", out / "adapter"], as_json, *run_tables(out), told, *notes)

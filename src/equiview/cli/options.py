@@ -1,0 +1,39 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Position(StrEnum):
+    """How a position table is resized to another grid."""
+
+    HF = "hf"
+    DINOV2 = "dinov2"
+
+
+class Dtype(StrEnum):
+    """Type of the weights and maps."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+BACKBONE_HELP = "Folder of a transformers model, hub id (facebook/dinov2-base), timm:NAME or hub:REPO:ENTRY."
+OBJECT_HELP = "Mesh files (glb, gltf, obj, ply), procedural:SEED, or folders written by render."
+
+Backbone = Annotated[str, typer.Option("--backbone", "-b", help=BACKBONE_HELP)]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to. An unfinished run there is resumed.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps; auto is CUDA where there is one.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
+Views = Annotated[int, typer.Option("--views", min=2, help="Views of each object.")]
+Recipe = Annotated[str, typer.Option("--recipe", help="default, one-step, paper or lora-only.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value, such as lora.rank=8.")]
+Blocks = Annotated[
+    str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
+]
