@@ -32,7 +32,7 @@ app = typer.Typer(
     cls=Ordered,
     epilog=examples(
         "equiview demo",
-        "equiview improve --backbone facebook/dinov2-base --train-object mug.glb \",
+        "equiview improve --backbone facebook/dinov2-base --train-object mug.glb \\",
         "    --test-objects cup.glb drill.glb shoe.glb lamp.glb car.glb --out runs/mug",
     ),
 )

@@ -35,7 +35,7 @@ def measure(
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
     position: Annotated[options.Position | None, typer.Option(help="How positions are resized.")] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The architecture with random weights (from --seed).")
+        bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")
     ] = False,
     dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
     device: options.Device = "auto",
