@@ -1,0 +1,91 @@
+"""Objects by name: a mesh file, a procedural object, or a folder of views."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import bad_input
+from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, paper42, render_views
+from ..types import Camera
+from .procedural import procedural_mesh
+
+_PREFIX = "procedural:"
+
+
+def open_object(
+    source: str | Path,
+    *,
+    n_views: int = 12,
+    config: RenderConfig | None = None,
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ViewStore:
+    """Return the views of an object, drawn if need be, from the paper's rig.
+
+    Args:
+        source: Path of a mesh, "procedural:SEED", or a folder that `equiview render` wrote.
+        n_views: 42 is the whole rig in its order, fewer the first of a random permutation of it. From a folder, the
+            first `n_views` of what is stored (all, if there are fewer).
+        config: How to draw; None is the default. A folder keeps what it was drawn with.
+        seed: Of the permutation.
+        cache_dir: Folder under which drawn views are kept for the next time; None keeps them in memory.
+        progress: Called with (views done, views in all).
+
+    Returns:
+        The views; object coordinates have the longest side 1 and the centre at the origin. The name is the file's
+        stem, "procedural-SEED", or the stored name.
+
+    Raises:
+        EquiviewError: No such source, or an unusable one.
+    """
+    if not str(source).startswith(_PREFIX) and Path(source).is_dir():
+        return _first(open_views(source), n_views)
+    cameras = paper_subset(n_views, (config or RenderConfig()).hw, seed)
+    mesh = open_mesh(source)
+    config = config or RenderConfig()
+    folder = None if cache_dir is None else Path(cache_dir) / f"{mesh.name}-{_key(mesh, cameras, config)}"
+    return render_views(mesh, cameras, config, folder, progress)
+
+
+def open_mesh(source: str | Path) -> Mesh:
+    """Return a mesh file or "procedural:SEED" as a normalised mesh.
+
+    Raises:
+        EquiviewError: No such file, an unusable one, or a seed that is not a number.
+    """
+    if not str(source).startswith(_PREFIX):
+        return normalize(load_mesh(source))
+    text = str(source)[len(_PREFIX) :]
+    if not text.isdecimal():
+        raise bad_input(str(source), "procedural:SEED with a whole number", repr(text), "Use procedural:0.")
+    return procedural_mesh(int(text))
+
+
+def paper_subset(n_views: int, hw: tuple[int, int], seed: int) -> list[Camera]:
+    """Return all 42 cameras of the paper's rig in order, or the first `n_views` of a seeded permutation."""
+    cameras = paper42(hw)
+    if not 1 <= n_views <= len(cameras):
+        raise bad_input("n_views", f"1 to {len(cameras)}", str(n_views), "The paper's rig has 42 cameras.")
+    if n_views == len(cameras):
+        return cameras
+    return [cameras[i] for i in np.random.default_rng(seed).permutation(len(cameras))[:n_views]]
+
+
+def _first(views: ViewStore, n_views: int) -> ViewStore:
+    if n_views >= len(views):
+        return views
+    return views.first(n_views)
+
+
+def _key(mesh: Mesh, cameras: list[Camera], config: RenderConfig) -> str:
+    """Short hash of all that decides the pictures, so that one cache folder serves every setting."""
+    digest = hashlib.sha256(mesh.sha256.encode())
+    digest.update(json.dumps(asdict(config)).encode())
+    for camera in cameras:
+        digest.update(camera.cam_from_world.tobytes() + camera.intrinsics.tobytes())
+    return digest.hexdigest()[:16]

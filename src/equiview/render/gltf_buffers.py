@@ -1,0 +1,152 @@
+"""The bytes of a glTF file: container, buffers, accessors and pictures."""
+
+import base64
+import io
+import json
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import EquiviewError, bad_input
+
+_DTYPE = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+_COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_AGAIN = "Download or export it again."
+
+
+class GltfFile:
+    """The parsed JSON of one model with access to its binary data.
+
+    Attributes:
+        path: The file.
+        json: The glTF object.
+    """
+
+    def __init__(self, path: Path, content: dict[str, Any], binary: bytes | None) -> None:
+        self.path = path
+        self.json = content
+        self._binary = binary
+        self._cached_buffer = lru_cache(maxsize=None)(self._read_buffer)
+
+    def accessor(self, index: int) -> np.ndarray:
+        """Return accessor `index` as float64 [count, columns]; normalised integers become 0..1 or -1..1."""
+        entry = self.json["accessors"][index]
+        dtype, columns, count = np.dtype(_DTYPE[entry["componentType"]]), _COLUMNS[entry["type"]], entry["count"]
+        if entry["type"].startswith("MAT") and entry["type"] != "MAT4" and dtype.itemsize < 4:
+            raise ValueError("small-integer matrices are not supported")
+        if "bufferView" in entry:
+            values = self._strided(entry["bufferView"], entry.get("byteOffset", 0), dtype, columns, count)
+        else:
+            values = np.zeros((count, columns), dtype)
+        if "sparse" in entry:
+            values = self._with_sparse(values, entry["sparse"], dtype, columns)
+        if entry.get("normalized") and dtype.kind in "iu":
+            return np.maximum(values / float(np.iinfo(dtype).max), -1.0)
+        return values.astype(np.float64)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return picture `index` as uint8 RGBA.
+
+        Raises:
+            EquiviewError: It is missing or does not open.
+        """
+        entry = self.json["images"][index]
+        what = f"{self.path}: image {entry.get('name') or entry.get('uri', '')[:80] or index}"
+        data = self._view_bytes(entry["bufferView"])[0] if "bufferView" in entry else self._uri_bytes(entry["uri"])
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                return np.asarray(image.convert("RGBA"))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise bad_input(what, "a picture that opens", str(error), _AGAIN) from error
+
+    def _with_sparse(self, values: np.ndarray, sparse: dict[str, Any], dtype: np.dtype, columns: int) -> np.ndarray:
+        places, new, count = sparse["indices"], sparse["values"], sparse["count"]
+        where = self._strided(
+            places["bufferView"], places.get("byteOffset", 0), np.dtype(_DTYPE[places["componentType"]]), 1, count
+        )
+        values = values.copy()
+        values[where[:, 0]] = self._strided(new["bufferView"], new.get("byteOffset", 0), dtype, columns, count)
+        return values
+
+    def _strided(self, view: int, offset: int, dtype: np.dtype, columns: int, count: int) -> np.ndarray:
+        data, stride = self._view_bytes(view)
+        row = dtype.itemsize * columns
+        stride = stride or row
+        if count and offset + stride * (count - 1) + row > len(data):
+            raise bad_input(
+                str(self.path),
+                f"{offset + stride * (count - 1) + row} bytes in buffer view {view}",
+                f"{len(data)}",
+                _AGAIN,
+            )
+        return np.ndarray((count, columns), dtype.newbyteorder("<"), data, offset, (stride, dtype.itemsize))
+
+    def _view_bytes(self, index: int) -> tuple[bytes, int]:
+        view = self.json["bufferViews"][index]
+        data = self._cached_buffer(view["buffer"])
+        start = view.get("byteOffset", 0)
+        if start + view["byteLength"] > len(data):
+            raise bad_input(
+                str(self.path), f"a buffer of {start + view['byteLength']} bytes", f"{len(data)} (truncated)", _AGAIN
+            )
+        return data[start : start + view["byteLength"]], view.get("byteStride", 0)
+
+    def _read_buffer(self, index: int) -> bytes:
+        entry = self.json["buffers"][index]
+        if "uri" in entry:
+            return self._uri_bytes(entry["uri"])
+        if self._binary is None:
+            raise bad_input(str(self.path), "a binary chunk", "none", _AGAIN)
+        return self._binary
+
+    def _uri_bytes(self, uri: str) -> bytes:
+        if uri.startswith("data:"):
+            return base64.b64decode(uri.partition(",")[2])
+        folder = self.path.parent.resolve()
+        file = (folder / unquote(uri)).resolve()
+        # A model from the internet must not be able to read files elsewhere.
+        if not file.is_relative_to(folder):
+            raise bad_input(str(self.path), "files beside the model", f"{uri!r} outside its folder", "Move it inside.")
+        if not file.is_file():
+            raise bad_input(str(self.path), f"the file {uri!r} beside it", "nothing there", "Copy it there.")
+        return file.read_bytes()
+
+
+def open_gltf(path: Path) -> GltfFile:
+    """Open a `.gltf` or `.glb` file (told apart by content).
+
+    Raises:
+        EquiviewError: It is truncated, not JSON, or another version.
+    """
+    data = path.read_bytes()
+    text, binary = _glb_chunks(path, data) if data[:4] == b"glTF" or path.suffix.lower() == ".glb" else (data, None)
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise bad_input(str(path), "glTF JSON", f"text that does not parse ({error})", _AGAIN) from error
+    if not isinstance(content, dict) or not str(content.get("asset", {}).get("version", "")).startswith("2"):
+        raise bad_input(str(path), "glTF version 2", "another version or no version", "Export it as glTF 2.0.")
+    return GltfFile(path, content, binary)
+
+
+def _glb_chunks(path: Path, data: bytes) -> tuple[bytes, bytes | None]:
+    if len(data) < 20 or data[:4] != b"glTF":
+        raise bad_input(str(path), "a GLB file", f"{len(data)} bytes that are not one", _AGAIN)
+    version, length = struct.unpack_from("<II", data, 4)
+    if version != 2:
+        raise EquiviewError(f"{path}: expected GLB version 2, found {version}. Export it as glTF 2.0.")
+    if length > len(data):
+        raise bad_input(str(path), f"{length} bytes as its header says", f"{len(data)} (truncated)", _AGAIN)
+    chunks, at = [], 12
+    while at + 8 <= length:
+        size, kind = struct.unpack_from("<I4s", data, at)
+        chunks.append((kind, data[at + 8 : at + 8 + size]))
+        at += 8 + size
+    if not chunks or chunks[0][0] != b"JSON":
+        raise bad_input(str(path), "a JSON chunk first", "none", _AGAIN)
+    return chunks[0][1], next((chunk for kind, chunk in chunks[1:] if kind == b"BIN\0"), None)

@@ -1,0 +1,89 @@
+"""OBJ and PLY files, parsed by trimesh."""
+
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from PIL import Image
+
+from ..errors import EquiviewError, bad_input
+from .mesh import Material, Part
+
+
+def read_parts(path: Path) -> tuple[list[Part], list[str]]:
+    """Read an OBJ (one part per material) or a PLY.
+
+    Texture v grows upwards in these formats and is turned over here. Neither format says whether a surface has two
+    sides, so all are double-sided: a wrong winding then leaves no hole.
+
+    Raises:
+        EquiviewError: The file does not parse.
+    """
+    try:
+        scene = trimesh.load_scene(path, process=False)
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, EOFError, UnicodeDecodeError) as error:
+        raise bad_input(
+            str(path),
+            f"a complete {path.suffix[1:].upper()} mesh",
+            f"one that does not parse ({type(error).__name__}: {error})",
+            "The file is truncated or corrupt; export it again.",
+        ) from error
+    notes: list[str] = []
+    parts = []
+    for node in scene.graph.nodes_geometry:
+        world_from_node, name = scene.graph[node]
+        geometry = scene.geometry[name]
+        if isinstance(geometry, trimesh.Trimesh):
+            parts.append(_part(path, geometry, world_from_node, notes))
+    return parts, notes
+
+
+def _part(path: Path, geometry: trimesh.Trimesh, world_from_node: np.ndarray, notes: list[str]) -> Part:
+    visual = geometry.visual
+    colors = uv = None
+    material = Material(name=path.stem)
+    if isinstance(visual, trimesh.visual.TextureVisuals):
+        uv = None if visual.uv is None else np.asarray(visual.uv, np.float64)
+        material = _material(path, visual.material, notes)
+    elif visual.kind == "vertex":
+        colors = np.asarray(visual.vertex_colors, np.float64) / 255
+        material = Material(color=(1.0, 1.0, 1.0, 1.0), name=path.stem)
+    # Normals that were not in the file would be trimesh's own average over shared corners, wrong on a box.
+    in_file = "vertex_normals" in geometry._cache.cache
+    normals = np.asarray(geometry.vertex_normals, np.float64) if in_file else None
+    return Part(
+        vertices=trimesh.transform_points(geometry.vertices, world_from_node),
+        faces=np.asarray(geometry.faces),
+        material=material,
+        uv=None if uv is None else np.stack([uv[:, 0], 1 - uv[:, 1]], 1),
+        normals=normals,
+        colors=colors,
+    )
+
+
+def _material(path: Path, material: object, notes: list[str]) -> Material:
+    if isinstance(material, trimesh.visual.material.PBRMaterial):
+        material = material.to_simple()
+    if not isinstance(material, trimesh.visual.material.SimpleMaterial):
+        raise EquiviewError(f"{path}: material of an unknown kind ({type(material).__name__}).")
+    image = material.image
+    named = (material.kwargs or {}).get("map_kd")
+    if image is None and named:
+        notes.append(
+            f"Texture {' '.join(named) if isinstance(named, list) else named} was not found; plain colour used."
+        )
+    # A texture takes the place of the diffuse colour, as most viewers have it: many files leave Kd out or black.
+    color = (255, 255, 255) if image is not None else material.diffuse
+    return Material(
+        texture=None if image is None else np.asarray(_opened(path, image).convert("RGBA")),
+        color=(float(color[0]) / 255, float(color[1]) / 255, float(color[2]) / 255, 1.0),
+        name=str(getattr(material, "name", "") or ""),
+    )
+
+
+def _opened(path: Path, image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise bad_input(str(path), "a texture that opens", str(error), "Export the picture again.") from error
+    return image
