@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 @app.command(
+    short_help="Write a transformers folder with the adapter merged.",
     epilog=examples(
         "equiview export --backbone facebook/dinov2-base --adapter runs/mug --out mug-model --remeasure cup.glb",
         "",
         "and then, without equiview:",
         "",
         'AutoModel.from_pretrained("mug-model", trust_remote_code=True)',
-    )
+    ),
 )
 @command
 def export(
@@ -30,10 +31,11 @@ def export(
     adapter: Annotated[Path, typer.Option(help="Adapter folder, or the run folder of improve.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; an older export there is replaced.")],
     plain: Annotated[
-        bool, typer.Option(help="The merged backbone alone; refused when the gain is in the head.")
+        bool, typer.Option("--plain", help="The merged backbone alone; refused when the gain is in the head.")
     ] = False,
     remeasure: Annotated[
-        list[str] | None, typer.Option(help="Objects to measure before and after on; the scores must agree.")
+        list[str] | None,
+        typer.Option(metavar="X...", help="Objects to measure before and after on; the scores must agree."),
     ] = None,
     views: options.Views = 6,
     device: options.Device = "auto",

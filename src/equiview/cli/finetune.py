@@ -14,11 +14,12 @@ from .progress import StageProgress
 
 
 @app.command(
+    short_help="Make an adapter from one object or several.",
     epilog=examples(
         "equiview finetune --backbone facebook/dinov2-base --train-object mug.glb --out runs/adapter",
         "equiview finetune --backbone facebook/dinov2-base --train-object mug.glb --out runs/paper \\",
         "    --recipe paper --set steps=50 lora.rank=8",
-    )
+    ),
 )
 @command
 def finetune(

@@ -14,17 +14,20 @@ from .progress import StageProgress
 WEIGHTS = {"render": 0.2, "adapt": 0.4, "score": 0.4}
 TrainObjects = Annotated[
     list[str],
-    typer.Option("--train-objects", "--train-object", help=f"One or several to train on. {options.OBJECT_HELP}"),
+    typer.Option(
+        "--train-objects", "--train-object", metavar="X...", help=f"One or several to train on. {options.OBJECT_HELP}"
+    ),
 ]
 
 
 @app.command(
+    short_help="Finetune on one object, prove on others what it is worth.",
     epilog=examples(
         "equiview improve --backbone facebook/dinov2-base --train-object mug.glb \\",
         "    --test-objects cup.glb drill.glb shoe.glb lamp.glb car.glb --out runs/mug",
         "equiview improve --backbone weights/deit-tiny --train-object procedural:1 \\",
         "    --test-objects procedural:11 procedural:12 --recipe one-step --out runs/quick",
-    )
+    ),
 )
 @command
 def improve(
@@ -32,7 +35,11 @@ def improve(
     train_objects: TrainObjects,
     test_objects: Annotated[
         list[str],
-        typer.Option("--test-objects", help="Objects to prove it on, not trained on; five or more give intervals."),
+        typer.Option(
+            "--test-objects",
+            metavar="X...",
+            help="Objects to prove it on, not trained on; five or more give intervals.",
+        ),
     ],
     out: options.Out,
     recipe: options.Recipe = "default",
@@ -73,10 +80,11 @@ def improve(
 
 
 @app.command(
+    short_help="Improve a built-in backbone on built-in objects; no files needed.",
     epilog=examples(
         "equiview demo",
         "equiview demo --out demo --device cuda --json",
-    )
+    ),
 )
 @command
 def demo(

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 @app.command(
+    short_help="Measure how well features agree between views.",
     epilog=examples(
         "equiview measure --backbone facebook/dinov2-base --objects mug.glb drill.glb --out runs/dinov2",
         "equiview measure --backbone facebook/dinov2-base --adapter runs/mug --objects cup.glb --out runs/cup",
         "equiview measure --backbone weights/deit-tiny --blocks 4,6,8,10 --objects procedural:1 --out runs/blocks",
-    )
+    ),
 )
 @command
 def measure(
     backbone: options.Backbone,
-    objects: Annotated[list[str], typer.Option("--objects", help=options.OBJECT_HELP)],
+    objects: Annotated[list[str], typer.Option("--objects", metavar="X...", help=options.OBJECT_HELP)],
     out: options.Out,
     adapter: Annotated[Path | None, typer.Option(help="Adapter folder, or the run folder of improve.")] = None,
     views: options.Views = 12,

@@ -33,7 +33,10 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives th
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
 Views = Annotated[int, typer.Option("--views", min=2, help="Views of each object.")]
 Recipe = Annotated[str, typer.Option("--recipe", help="default, one-step, paper or lora-only.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: key=value, such as lora.rank=8.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE...", help="Change the recipe: key=value, such as lora.rank=8."),
+]
 Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
 ]

@@ -42,10 +42,11 @@ class Renderer(StrEnum):
 
 
 @app.command(
+    short_help="Render views with the 3D point behind every pixel.",
     epilog=examples(
         "equiview render mug.glb --out views/mug",
         "equiview render mug.glb --out views/mug-ring --rig ring --views 24 --background white",
-    )
+    ),
 )
 @command
 def render(

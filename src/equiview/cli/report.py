@@ -11,10 +11,11 @@ from .common import command, examples, finish
 
 
 @app.command(
+    short_help="Write a finished run's page again.",
     epilog=examples(
         "equiview report runs/mug",
         "equiview report runs/mug --out mug.html",
-    )
+    ),
 )
 @command
 def report(
