@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import nn
 
-from .backbones.base import Backbone, Position, check_blocks, grid_hw
+from .backbones.base import Backbone, Position, check_settings, grid_hw
 from .errors import bad_input
 from .heads import head_spec
 from .types import FeatureMap, View
@@ -46,7 +46,7 @@ class Extractor(nn.Module):
         head: A module [b c h w] to [b c2 h w], see `heads`.
 
     Raises:
-        EquiviewError: A block the backbone does not have, or a resolution below one patch.
+        EquiviewError: A block, stride or position mode the backbone does not have, or a resolution below one patch.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Extractor(nn.Module):
         self.backbone = backbone
         self.config = config
         self.head = head
-        check_blocks(backbone.info, self.blocks)
+        check_settings(backbone.info, self.blocks, config.stride, config.position)
         if config.long_side < backbone.info.patch:
             expected = f"at least one patch of {backbone.info.patch} px"
             raise bad_input("long_side", expected, str(config.long_side), "640 is the default.")

@@ -111,12 +111,7 @@ class Backbone(nn.Module):
 
     def _check(self, images: torch.Tensor, blocks: tuple[int, ...], stride: int | None, position: str) -> None:
         info = self.info
-        check_blocks(info, blocks)
-        if position not in ("hf", "dinov2"):
-            raise bad_input("position", "'hf' or 'dinov2'", repr(position), "Leave it at 'hf' when unsure.")
-        if stride is not None and not 1 <= stride <= info.patch:
-            fix = "A larger stride would leave pixels out; leave it empty for the patch size."
-            raise bad_input("stride", f"1 to {info.patch} pixels (the patch of {info.id})", str(stride), fix)
+        check_settings(info, blocks, stride, position)
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             found = f"{images.dtype} of shape {tuple(images.shape)}"
             raise bad_input("images", "float RGB [b, 3, h, w] in 0..1", found, "Divide 8-bit pictures by 255.")
@@ -125,16 +120,21 @@ class Backbone(nn.Module):
             raise bad_input("images", f"at least one patch of {info.patch} px", found, "Use a larger long side.")
 
 
-def check_blocks(info: BackboneInfo, blocks: tuple[int, ...]) -> None:
-    """Refuse block numbers the backbone does not have.
+def check_settings(info: BackboneInfo, blocks: tuple[int, ...], stride: int | None, position: str) -> None:
+    """Refuse settings the backbone does not have.
 
     Raises:
-        EquiviewError: Empty, or outside 1..info.blocks.
+        EquiviewError: No block or one outside 1..info.blocks, a stride beyond the patch, or an unknown position mode.
     """
     wrong = [block for block in blocks if not 1 <= block <= info.blocks]
     if wrong or not blocks:
         fix = "Blocks count from 1."
         raise bad_input("blocks", f"blocks 1..{info.blocks} of {info.id}", str(wrong or "none"), fix)
+    if stride is not None and not 1 <= stride <= info.patch:
+        fix = "A larger stride would leave pixels out; leave it empty for the patch size."
+        raise bad_input("stride", f"1 to {info.patch} pixels (the patch of {info.id})", str(stride), fix)
+    if position not in ("hf", "dinov2"):
+        raise bad_input("position", "'hf' or 'dinov2'", repr(position), "Leave it at 'hf' when unsure.")
 
 
 def base_model(model: nn.Module) -> nn.Module:
