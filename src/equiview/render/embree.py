@@ -1,9 +1,10 @@
 """The default renderer: ray casting on the CPU, exact at every pixel centre."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.ndimage import binary_dilation
 
-from ..geometry import project, rays_through
+from ..geometry import project
 from ..types import Camera, View
 from .mesh import Mesh
 from .scene import Scene, scene_of
@@ -29,19 +30,23 @@ def render_view(mesh: Mesh, camera: Camera, config: RenderConfig = _DEFAULT, *, 
     """
     scene = scene_of(mesh)
     h, w = camera.hw
-    rows, columns = _window(scene, camera)
     triangle_id = np.full((h, w), -1, np.int32)
     points = np.full((h, w, 3), np.nan)
     normals = np.full((h, w, 3), np.nan, np.float32)
-    rgb = background(config, camera.hw, index)
-    if len(rows) and len(columns):
-        window = np.ix_(rows, columns)
-        triangle_id[window], points[window], normals[window] = _geometry(scene, camera, rows, columns)
-        color, coverage = _color(scene, camera, config, rows, columns)
-        rgb[window] = color + (1 - coverage[..., None]) * rgb[window]
+    xy = _window(scene, camera)
+    directions = _directions(camera, xy, (0.5, 0.5))
+    triangle = scene.cast(camera.center_in_world, directions)
+    hit = np.flatnonzero(triangle >= 0)
+    directions, triangle, (x, y) = directions[hit], triangle[hit], xy[hit].T
+    triangle_id[y, x] = triangle
+    depth = scene.depth(camera.center_in_world, directions, triangle)
+    points[y, x] = camera.center_in_world + directions * depth[:, None]
+    flat = mesh.face_normals[triangle]
+    normals[y, x] = np.where(np.einsum("nk,nk->n", flat, directions)[:, None] > 0, -flat, flat)
+    mask = triangle_id >= 0
     return View(
-        rgb=np.clip(np.rint(rgb), 0, 255).astype(np.uint8),
-        mask=triangle_id >= 0,
+        rgb=_picture(scene, camera, config, mask, index),
+        mask=mask,
         points_in_world=points,
         normals_in_world=normals,
         triangle_id=triangle_id,
@@ -50,58 +55,44 @@ def render_view(mesh: Mesh, camera: Camera, config: RenderConfig = _DEFAULT, *, 
     )
 
 
-def _window(scene: Scene, camera: Camera) -> tuple[Int[np.ndarray, "r"], Int[np.ndarray, "c"]]:
-    """Rows and columns that can see the object: its projected bounding box, or all if it reaches behind the camera."""
+def _window(scene: Scene, camera: Camera) -> Int[np.ndarray, "n 2"]:
+    """Pixels that can see the object: its projected bounding box, or all if it reaches behind the camera."""
     xy, depth = project(camera, scene.used_vertices)
     h, w = camera.hw
-    if (depth <= 1e-9).any():
-        return np.arange(h), np.arange(w)
-    # One pixel more on each side, so that edge pixels are anti-aliased.
-    low, high = np.floor(xy.min(0)) - 1, np.ceil(xy.max(0)) + 1
-    (x0, y0), (x1, y1) = np.clip(low, 0, (w, h)).astype(int), np.clip(high, 0, (w, h)).astype(int)
-    return np.arange(y0, y1), np.arange(x0, x1)
+    low, high = np.zeros(2), np.array([w, h])
+    if (depth > 1e-9).all():
+        low, high = np.clip(np.floor(xy.min(0)), 0, high), np.clip(np.ceil(xy.max(0)), 0, high)
+    xs, ys = np.meshgrid(np.arange(int(low[0]), int(high[0])), np.arange(int(low[1]), int(high[1])))
+    return np.stack([xs.ravel(), ys.ravel()], 1)
 
 
-def _directions(camera: Camera, rows: np.ndarray, columns: np.ndarray, shift: np.ndarray) -> Float[np.ndarray, "n 3"]:
-    """World directions with z = 1 in the camera, through `shift` (0 to 1) inside each pixel of the window."""
-    ys, xs = np.meshgrid(rows + shift[1], columns + shift[0], indexing="ij")
-    in_cam = rays_through(camera, np.stack([xs, ys], -1).reshape(-1, 2))
-    return in_cam @ camera.cam_from_world[:3, :3]
+def _directions(camera: Camera, xy: Int[np.ndarray, "n 2"], shift: tuple[float, float]) -> Float[np.ndarray, "n 3"]:
+    """World directions with z = 1 in the camera, through the place `shift` (0 to 1) inside each pixel."""
+    world_from_pixel = camera.cam_from_world[:3, :3].T @ np.linalg.inv(camera.intrinsics)
+    return (xy + np.array(shift)) @ world_from_pixel[:, :2].T + world_from_pixel[:, 2]
 
 
-def _geometry(
-    scene: Scene, camera: Camera, rows: np.ndarray, columns: np.ndarray
-) -> tuple[Int[np.ndarray, "r c"], Float[np.ndarray, "r c 3"], Float[np.ndarray, "r c 3"]]:
-    eye = camera.center_in_world
-    directions = _directions(camera, rows, columns, np.array([0.5, 0.5]))
-    triangle = scene.cast(eye, directions)
-    hit = np.flatnonzero(triangle >= 0)
-    depth = scene.depth(eye, directions[hit], triangle[hit])
-    points = np.full((len(triangle), 3), np.nan)
-    points[hit] = eye + directions[hit] * depth[:, None]
-    normals = np.full((len(triangle), 3), np.nan, np.float32)
-    flat = scene.mesh.face_normals[triangle[hit]]
-    normals[hit] = np.where((flat * directions[hit]).sum(1, keepdims=True) > 0, -flat, flat)
-    shape = (len(rows), len(columns))
-    return triangle.reshape(shape), points.reshape(*shape, 3), normals.reshape(*shape, 3)
+def _picture(
+    scene: Scene, camera: Camera, config: RenderConfig, mask: Bool[np.ndarray, "h w"], index: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Mean colour of supersample^2 rays per pixel, over the background.
 
-
-def _color(
-    scene: Scene, camera: Camera, config: RenderConfig, rows: np.ndarray, columns: np.ndarray
-) -> tuple[Float[np.ndarray, "r c 3"], Float[np.ndarray, "r c"]]:
-    """Mean colour (0 to 255, background counted as black) and the covered share of each pixel of the window."""
+    Only pixels of the mask and their neighbours get rays: beyond, nothing but slivers thinner than a pixel is lost.
+    """
     side = config.supersample
-    color = np.zeros((len(rows) * len(columns), 3), np.float32)
-    coverage = np.zeros(len(color), np.float32)
+    y, x = np.nonzero(binary_dilation(mask, np.ones((3, 3), bool)))
+    xy = np.stack([x, y], 1)
+    color = np.zeros((len(xy), 3), np.float32)
+    coverage = np.zeros((len(xy), 1), np.float32)
     for number in range(side**2):
-        shift = (np.array([number % side, number // side]) + 0.5) / side
-        directions = _directions(camera, rows, columns, shift)
+        directions = _directions(camera, xy, ((number % side + 0.5) / side, (number // side + 0.5) / side))
         triangle = scene.cast(camera.center_in_world, directions)
         hit = np.flatnonzero(triangle >= 0)
         color[hit] += _shaded(scene, camera, config, directions[hit], triangle[hit])
         coverage[hit] += 1
-    shape = (len(rows), len(columns))
-    return (color * (255 / side**2)).reshape(*shape, 3), (coverage / side**2).reshape(shape)
+    rgb = background(config, camera.hw, index)
+    rgb[y, x] = color * (255 / side**2) + (1 - coverage / side**2) * rgb[y, x]
+    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
 
 
 def _shaded(

@@ -26,7 +26,12 @@ class Scene:
         self.mesh = mesh
         corners = mesh.vertices[mesh.faces]
         self.corner = corners[:, 0]
-        self.edge_1, self.edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        # Vectors whose dot product with (point - corner 0) is the weight of corner 1 and of corner 2.
+        a, b, c = (x[:, None] for x in (_dot(edge_1, edge_1), _dot(edge_1, edge_2), _dot(edge_2, edge_2)))
+        doubled_area = np.linalg.norm(np.cross(edge_1, edge_2), axis=1)
+        self._toward_1 = (c * edge_1 - b * edge_2) / doubled_area[:, None] ** 2
+        self._toward_2 = (a * edge_2 - b * edge_1) / doubled_area[:, None] ** 2
         used = mesh.vertices[np.unique(mesh.faces)]
         self.used_vertices = used
         self._center = (used.min(0) + used.max(0)) / 2
@@ -38,15 +43,15 @@ class Scene:
         self._cutoff = np.array([-1.0 if m.alpha_cutoff is None else m.alpha_cutoff for m in mesh.materials])
         self._single_sided = np.array([not m.double_sided for m in mesh.materials])
         self._needs_check = bool((self._cutoff >= 0).any() or self._single_sided.any())
-        self.texel_density = self._texel_density()
+        self.texel_density = self._texel_density(doubled_area)
 
-    def _texel_density(self) -> Float[np.ndarray, "f"]:
+    def _texel_density(self, doubled_area: Float[np.ndarray, "f"]) -> Float[np.ndarray, "f"]:
         """Texels of the full picture per object unit, per triangle (0 where there is no texture)."""
         uv = self.mesh.uv[self.mesh.faces]
         size = np.array([(0, 0) if m.texture is None else m.texture.shape[1::-1] for m in self.mesh.materials])
         a, b = ((uv[:, i] - uv[:, 0]) * size[self.mesh.face_material] for i in (1, 2))
         texels = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
-        return np.sqrt(texels / np.linalg.norm(np.cross(self.edge_1, self.edge_2), axis=1))
+        return np.sqrt(texels / doubled_area)
 
     def cast(self, eye: Float[np.ndarray, "3"], directions: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, "n"]:
         """Return the first triangle that each ray from `eye` sees, -1 for none.
@@ -54,10 +59,10 @@ class Scene:
         Surface under the material's alpha cut-off, and the back of a single-sided material, let the ray through.
         """
         start = (eye - self._center) / self._radius
-        unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-        # Where the ray enters the unit ball (a little before): keeps float32 exact for far cameras.
-        distance = np.maximum(-(unit @ start) - 1.01, 0.0)
-        triangle = self._run(start + unit * distance[:, None], unit)
+        # Start just before the unit ball (constant, since all rays come from one point): exact for far cameras too.
+        longest = np.sqrt(_dot(directions, directions).max()) if len(directions) else 1.0
+        start = start[None] + directions * (max(np.linalg.norm(start) - 1.01, 0.0) / longest)
+        triangle = self._run(start, directions)
         if not self._needs_check:
             return triangle
         through = self._rejected(eye, directions, triangle)
@@ -65,10 +70,10 @@ class Scene:
         for _ in range(_MAX_LAYERS):
             if not len(through):
                 break
-            ray = directions[through]
-            length = self.depth(eye, ray, triangle[through]) * np.linalg.norm(ray, axis=1) / self._radius
-            before = triangle[through]
-            triangle[through] = self._run(start + unit[through] * (length + step)[:, None], unit[through])
+            ray, before = directions[through], triangle[through]
+            behind = eye + ray * self.depth(eye, ray, before)[:, None]
+            unit = ray / np.linalg.norm(ray, axis=1, keepdims=True)
+            triangle[through] = self._run((behind - self._center) / self._radius + step * unit, unit)
             # Rounding can make a grazing ray meet the surface it has just left: then step further.
             step = step * 2 if (triangle[through] == before).any() else _STEP
             through = through[self._rejected(eye, ray, triangle[through])]
@@ -83,7 +88,7 @@ class Scene:
         """Which of the rays hit something that is not there."""
         hit = np.flatnonzero(triangle >= 0)
         material = self.mesh.face_material[triangle[hit]]
-        from_behind = (self.mesh.face_normals[triangle[hit]] * directions[hit]).sum(1) > 0
+        from_behind = _dot(self.mesh.face_normals[triangle[hit]], directions[hit]) > 0
         gone = from_behind & self._single_sided[material]
         tested = np.flatnonzero(~gone & (self._cutoff[material] >= 0))
         if len(tested):
@@ -99,17 +104,13 @@ class Scene:
     ) -> Float[np.ndarray, "n"]:
         """Return t of eye + t * direction on the triangle's plane, in float64."""
         normal = self.mesh.face_normals[triangle]
-        return ((self.corner[triangle] - eye) * normal).sum(1) / (directions * normal).sum(1)
+        return _dot(self.corner[triangle] - eye, normal) / _dot(directions, normal)
 
     def barycentric(self, points: Float[np.ndarray, "n 3"], triangle: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n 3"]:
         """Return the weights of the triangle's corners at points of its plane, clipped to the triangle."""
-        e1, e2 = self.edge_1[triangle], self.edge_2[triangle]
         offset = points - self.corner[triangle]
-        a, b, c = (e1 * e1).sum(1), (e1 * e2).sum(1), (e2 * e2).sum(1)
-        d1, d2 = (offset * e1).sum(1), (offset * e2).sum(1)
-        scale = a * c - b * b
-        w1 = np.clip((c * d1 - b * d2) / scale, 0, 1)
-        w2 = np.clip((a * d2 - b * d1) / scale, 0, 1 - w1)
+        w1 = np.clip(_dot(offset, self._toward_1[triangle]), 0, 1)
+        w2 = np.clip(_dot(offset, self._toward_2[triangle]), 0, 1 - w1)
         return np.stack([1 - w1 - w2, w1, w2], 1)
 
     def shading_normals(
@@ -120,11 +121,11 @@ class Scene:
     ) -> Float[np.ndarray, "n 3"]:
         """Return interpolated vertex normals where the file has them, else triangle normals, turned to the camera."""
         flat = self.mesh.face_normals[triangle]
-        sign = np.where((flat * directions).sum(1) > 0, -1.0, 1.0)[:, None]
-        smooth = np.einsum("nk,nkc->nc", weights, self.mesh.normals[self.mesh.faces[triangle]])
+        sign = np.where(_dot(flat, directions) > 0, -1.0, 1.0)[:, None]
+        smooth = _mix(weights, self.mesh.normals, self.mesh.faces[triangle])
         length = np.linalg.norm(smooth, axis=1, keepdims=True)
         # A normal that disagrees with its triangle by more than a right angle comes from a wrong export.
-        usable = (length > 0.1) & ((smooth * flat).sum(1, keepdims=True) > 0)
+        usable = (length > 0.1) & (_dot(smooth, flat)[:, None] > 0)
         return sign * np.where(usable, smooth / np.maximum(length, 1e-12), flat)
 
     def base_color(
@@ -135,7 +136,7 @@ class Scene:
     ) -> Float[np.ndarray, "n 4"]:
         """Return sRGB and alpha, 0 to 1. `texels_per_sample` chooses the pyramid level; None is the full picture."""
         faces = self.mesh.faces[triangle]
-        uv = np.einsum("nk,nkc->nc", weights, self.mesh.uv[faces])
+        uv = _mix(weights, self.mesh.uv, faces)
         level = np.zeros(len(triangle), np.int64)
         if texels_per_sample is not None:
             level = np.rint(np.log2(np.maximum(texels_per_sample, 1.0))).astype(np.int64)
@@ -153,8 +154,19 @@ class Scene:
                 texel[:, :3] /= np.maximum(texel[:, 3:], 1e-6)
             out[where] = texel * color
         if self.mesh.vertex_colors is not None:
-            out *= np.einsum("nk,nkc->nc", weights, self.mesh.vertex_colors[faces])
+            out *= _mix(weights, self.mesh.vertex_colors, faces)
         return out
+
+
+def _dot(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
+    return np.einsum("nk,nk->n", a, b)
+
+
+def _mix(
+    weights: Float[np.ndarray, "n 3"], per_vertex: Float[np.ndarray, "v k"], faces: Int[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "n k"]:
+    """Weighted mean of the values at the three corners."""
+    return sum(weights[:, i : i + 1] * per_vertex[faces[:, i]] for i in range(3))
 
 
 @lru_cache(maxsize=2)

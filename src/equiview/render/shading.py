@@ -80,4 +80,4 @@ def background(config: RenderConfig, hw: tuple[int, int], index: int) -> Float[n
     else:
         picture = read_image(Path(config.background))
     resized = Image.fromarray(picture).resize((hw[1], hw[0]), Image.Resampling.BICUBIC)
-    return np.asarray(resized, np.float32)
+    return np.array(resized, np.float32)
