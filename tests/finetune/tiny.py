@@ -9,8 +9,7 @@ from equiview.backbones.huggingface import wrap
 from equiview.features import FeatureConfig
 from equiview.finetune.pairs import PairConfig
 from equiview.finetune.recipes import Recipe
-
-from ..worlds import sphere_ring
+from worlds import sphere_ring
 
 
 def tiny_backbone(seed: int = 0) -> Backbone:

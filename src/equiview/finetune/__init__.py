@@ -2,7 +2,7 @@
 
 from .closed_form import ClosedFormConfig, solve_closed_form
 from .recipes import RECIPES, Recipe, get_recipe, override, prepare
-from .train import TrainResult, train
+from .train import TrainResult
 
 __all__ = [
     "RECIPES",
@@ -13,5 +13,4 @@ __all__ = [
     "override",
     "prepare",
     "solve_closed_form",
-    "train",
 ]

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
-PATIENCE = 10
+PATIENCE = 20
 """Steps before a run that mostly skips is given up."""
 
 

@@ -1,0 +1,100 @@
+"""Recipes: what they say, and that wrong settings are told apart from right ones."""
+
+import pytest
+
+from equiview.errors import EquiviewError
+from equiview.features import FeatureConfig
+from equiview.finetune.recipes import RECIPES, get_recipe, override, prepare
+from equiview.heads import AverageHead, RandomConvHead
+
+from .tiny import recipe, tiny_backbone
+
+
+def test_the_paper_recipe_says_what_the_paper_does():
+    paper = get_recipe("paper")
+    assert (paper.lora.rank, paper.lora.scale, paper.lora.last_blocks) == (4, 1.0, 4)
+    assert (paper.head, paper.loss, paper.temperature) == ("random_conv", "smooth_ap_published", 0.01)
+    assert (paper.lr, paper.weight_decay, paper.clip, paper.batch, paper.dtype) == (1e-5, 1e-4, 1.0, 1, "float32")
+    assert (paper.pairs.sampler, paper.pairs.points, paper.pairs.max_angle_deg) == ("published", 3000, 120)
+    assert paper.feature_config(12).blocks == () and paper.features.long_side == 640
+
+
+@pytest.mark.parametrize("blocks, expected", [(12, (4, 6, 8, 10)), (24, (8, 12, 16, 20)), (3, (1, 2))])
+def test_several_blocks_scale_with_depth(blocks: int, expected: tuple[int, ...]):
+    assert get_recipe("one-step").feature_config(blocks).blocks == expected
+
+
+def test_every_recipe_is_named_after_itself():
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+
+
+def test_overrides_read_text_as_the_type_of_the_setting():
+    changed = override(
+        get_recipe("default"),
+        {
+            "steps": "10",
+            "lr": "1e-4",
+            "time_budget_s": "none",
+            "lora.rank": "8",
+            "features.blocks": "4,6",
+            "features.norm": "false",
+            "pairs.points": 50,
+            "augment.noise": 0.1,
+            "closed_form.c": "4",
+            "depths": (),
+            "dtype": "bfloat16",
+            "lora.alpha": 16,
+        },
+    )
+    assert (changed.steps, changed.lr, changed.time_budget_s) == (10, 1e-4, None)
+    assert (changed.lora.rank, changed.lora.scale, changed.pairs.points) == (8, 2.0, 50)
+    assert changed.features == FeatureConfig(blocks=(4, 6), norm=False) and changed.feature_config(12).blocks == (4, 6)
+    assert changed.augment.noise == 0.1 and changed.augment.shift == 0.25 and changed.closed_form.c == 4
+    assert override(changed, {"lora": None}).lora is None
+    assert override(changed, {"augment": "none"}).augment is None
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("stepz", 1, "steps"),
+        ("lora.rang", 1, "rank"),
+        ("steps", "ten", "int"),
+        ("steps", 2.5, "int"),
+        ("steps", "2.5", "int"),
+        ("steps", True, "int"),
+        ("steps", -1, "0 or more"),
+        ("lr", "nan", "above 0"),
+        ("lr", 0, "above 0"),
+        ("features.norm", "maybe", "bool"),
+        ("loss", "triplet", "info_nce"),
+        ("head", "conv", "random_conv"),
+        ("pairs.sampler", "all", "published"),
+        ("steps.more", 1, "dot"),
+        ("lora", "4", "LoraSpec or none"),
+        ("depths", "0.5,x", "float"),
+        ("lora.rank", 0, "rank"),
+    ],
+)
+def test_wrong_settings_are_refused(key: str, value, message: str):
+    with pytest.raises(EquiviewError, match=message):
+        override(get_recipe("default"), {key: value})
+
+
+def test_an_unknown_recipe_lists_those_there_are():
+    with pytest.raises(EquiviewError, match="paper, one-step, default, lora-only"):
+        get_recipe("papre")
+
+
+def test_a_depth_outside_the_network_is_refused():
+    with pytest.raises(EquiviewError, match="shares"):
+        override(get_recipe("one-step"), {"depths": "1.5"}).feature_config(12)
+
+
+def test_preparing_adds_adapter_and_head_of_the_right_width():
+    extractor = prepare(tiny_backbone(), recipe(depths=(0.3, 1.0), head="random_conv"), seed=0)
+    assert extractor.blocks == (1, 3)
+    assert isinstance(extractor.head, RandomConvHead) and extractor.head.dim == 64
+    trainable = {name for name, p in extractor.named_parameters() if p.requires_grad}
+    assert sum("lora" in name for name in trainable) == 8 and {"head.conv.weight", "head.conv.bias"} <= trainable
+    assert isinstance(prepare(tiny_backbone(), recipe(head="average", lora=None), seed=0).head, AverageHead)

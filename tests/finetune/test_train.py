@@ -1,0 +1,310 @@
+"""The training loop: it learns, resumes exactly, counts what it skips, and refuses what it cannot use."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import equiview.finetune.train as module
+from equiview.errors import EquiviewError
+from equiview.features import Extractor, FeatureConfig
+from equiview.finetune.augment import AugmentConfig
+from equiview.finetune.pairs import PairConfig, sample_overlapping_pair
+from equiview.finetune.recipes import Recipe, prepare
+from equiview.finetune.train import accumulate_gradients, batch_loss, pair_descriptors, prepare_pairs, train, trainable
+from equiview.sampling import descriptors
+from worlds import camera_at, sphere_view
+
+from .tiny import objects, recipe, tiny_backbone
+
+CPU = torch.device("cpu")
+
+
+def start(settings: Recipe, seed: int = 0) -> Extractor:
+    return prepare(tiny_backbone(), settings, seed=seed)
+
+
+def weights(extractor: Extractor) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in trainable(extractor).items()}
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def log_rows(folder: Path) -> list[dict]:
+    return [json.loads(row) for row in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def score(extractor: Extractor, settings: Recipe) -> float:
+    """Mean loss over pairs that were never trained on."""
+    pairs = [sample_overlapping_pair(objects(), settings.pairs, seed=99, index=k) for k in range(12)]
+    with torch.no_grad():
+        return batch_loss(extractor, pairs, settings, CPU).item()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        recipe(steps=40),
+        recipe(steps=40, loss="info_nce", temperature=0.05, head="residual_conv", regulariser=0.1),
+        recipe(steps=40, loss="info_nce", temperature=0.05, dtype="bfloat16"),
+    ],
+    ids=["smooth_ap", "info_nce+head+regulariser", "bf16"],
+)
+def test_training_lowers_the_loss_on_other_pairs(settings: Recipe, tmp_path: Path):
+    extractor = start(settings)
+    before = score(extractor, settings)
+    result = train(extractor, objects(), settings, tmp_path, seed=0)
+    assert result.steps == 40 and len(result.losses) == 40 and not result.skipped
+    assert score(extractor, settings) < 0.95 * before
+
+
+def test_only_adapter_and_head_change(tmp_path: Path):
+    settings = recipe(steps=3, head="residual_conv")
+    extractor = start(settings)
+    before = {name: p.detach().clone() for name, p in extractor.named_parameters()}
+    train(extractor, objects(), settings, tmp_path)
+    for name, p in extractor.named_parameters():
+        assert torch.equal(p, before[name]) != p.requires_grad, name
+
+
+@pytest.mark.parametrize("augmented", [None, AugmentConfig()])
+def test_a_resumed_run_ends_with_the_same_weights(augmented, tmp_path: Path):
+    settings = recipe(steps=9, checkpoint_every=4, augment=augmented, batch=2, head="random_conv")
+    whole = start(settings)
+    train(whole, objects(), settings, tmp_path / "whole", seed=3)
+
+    calls = []
+    broken = start(settings)
+    first = train(
+        broken, objects(), settings, tmp_path / "two", seed=3, should_stop=lambda: calls.append(1) or len(calls) == 5
+    )
+    assert (first.steps, first.stopped_by) == (5, "request")
+    resumed = start(settings)
+    second = train(resumed, objects(), settings, tmp_path / "two", seed=3)
+    assert (second.steps, second.resumed_from, second.stopped_by) == (9, 5, "steps")
+    assert equal(weights(whole), weights(resumed))
+    logs = [log_rows(tmp_path / name) for name in ("whole", "two")]
+    assert [(r["step"], r["loss"], r["pair"]) for r in logs[0]] == [(r["step"], r["loss"], r["pair"]) for r in logs[1]]
+
+
+class Interrupting(dict):
+    """Objects whose n-th reading is a Ctrl-C."""
+
+    def __init__(self, values: dict, reads: int) -> None:
+        super().__init__(values)
+        self.left = reads
+
+    def __getitem__(self, key):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().__getitem__(key)
+
+
+def test_ctrl_c_saves_and_the_run_goes_on_from_there(tmp_path: Path):
+    settings = recipe(steps=8, checkpoint_every=100)
+    whole = start(settings)
+    train(whole, objects(), settings, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(start(settings), Interrupting(objects(), 15), settings, tmp_path / "broken")
+    resumed = start(settings)
+    result = train(resumed, objects(), settings, tmp_path / "broken")
+    assert 0 < result.resumed_from < 8 and equal(weights(whole), weights(resumed))
+
+
+def test_a_crash_resumes_from_the_last_checkpoint_and_repeats_no_log_row(tmp_path: Path):
+    settings = recipe(steps=8, checkpoint_every=3)
+    whole = start(settings)
+    train(whole, objects(), settings, tmp_path / "whole")
+
+    def crash(done: int, total: int) -> None:
+        if done == 5:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power"):
+        train(start(settings), objects(), settings, tmp_path / "cut", progress=crash)
+    with (tmp_path / "cut" / "log.jsonl").open("a") as log:
+        log.write('{"step": 6, "lo')
+    resumed = start(settings)
+    result = train(resumed, objects(), settings, tmp_path / "cut")
+    assert result.resumed_from == 3 and equal(weights(whole), weights(resumed))
+    rows = log_rows(tmp_path / "cut")
+    assert [row["step"] for row in rows] == list(range(1, 9))
+
+
+def test_more_steps_continue_a_finished_run(tmp_path: Path):
+    settings = recipe(steps=6)
+    whole = start(settings)
+    train(whole, objects(), settings, tmp_path / "whole")
+    train(start(settings), objects(), replace(settings, steps=2), tmp_path / "parts")
+    extended = start(settings)
+    assert train(extended, objects(), settings, tmp_path / "parts").resumed_from == 2
+    assert equal(weights(whole), weights(extended))
+
+
+@pytest.mark.parametrize(
+    "change, seed, message",
+    [({"lr": 0.5}, 0, "recipe.lr"), ({}, 1, "seed"), ({"lora": None, "head": "residual_conv"}, 0, "recipe.head")],
+)
+def test_a_checkpoint_of_another_run_is_refused(change: dict, seed: int, message: str, tmp_path: Path):
+    settings = recipe(steps=2)
+    train(start(settings), objects(), settings, tmp_path, seed=0)
+    other = replace(settings, **change)
+    with pytest.raises(EquiviewError, match=message):
+        train(start(other), objects(), other, tmp_path, seed=seed)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "other"])
+def test_a_corrupt_checkpoint_is_named(damage: str, tmp_path: Path):
+    settings = recipe(steps=2)
+    train(start(settings), objects(), settings, tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content = path.read_bytes()
+    path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "text": b"hello"}.get(damage, content))
+    if damage == "other":
+        torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(EquiviewError, match=r"checkpoint\.pt.*Delete"):
+        train(start(settings), objects(), settings, tmp_path)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path):
+    class Malicious:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"identity": Malicious()}, tmp_path / "checkpoint.pt")
+    settings = recipe(steps=1)
+    with pytest.raises(EquiviewError, match="broken file"):
+        train(start(settings), objects(), settings, tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_accumulation_equals_a_bigger_batch(tmp_path: Path):
+    trained = []
+    for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
+        settings = recipe(steps=1, batch=batch, accumulate=accumulate, head="residual_conv")
+        extractor = start(settings)
+        pairs, _ = prepare_pairs(objects(), settings, 0, 0)
+        optimiser = torch.optim.AdamW(trainable(extractor).values())
+        loss = accumulate_gradients(extractor, pairs, settings, CPU, optimiser)
+        trained.append((loss, {n: p.grad.clone() for n, p in trainable(extractor).items()}))
+    for loss, gradients in trained[1:]:
+        assert loss == pytest.approx(trained[0][0], rel=1e-5)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, trained[0][1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_are_clipped(tmp_path: Path):
+    settings = recipe(clip=0.01)
+    extractor = start(settings)
+    pairs, _ = prepare_pairs(objects(), settings, 0, 0)
+    accumulate_gradients(extractor, pairs, settings, CPU, torch.optim.AdamW(trainable(extractor).values()))
+    squares = [p.grad.square().sum() for p in trainable(extractor).values()]
+    assert torch.stack(squares).sum().sqrt() == pytest.approx(0.01, rel=1e-3)
+
+
+def apart() -> list:
+    """Two views of the ball from opposite sides."""
+    return [sphere_view(camera_at(eye)) for eye in ((2, 0, 0), (-2, 0, 0.0))]
+
+
+def test_pairs_without_positives_are_counted_and_skipped(tmp_path: Path):
+    settings = recipe(steps=12, loss="smooth_ap_published", pairs=PairConfig("published", 3000, max_angle_deg=180))
+    extractor = start(settings)
+    result = train(extractor, objects() | {"ball": objects()["sphere"], "two-faced": apart()}, settings, tmp_path)
+    count = result.skipped["no common points"]
+    assert 0 < count <= 6 and result.losses.count(None) == count == result.skipped["step: no usable pair"]
+    assert all(np.isfinite(loss) for loss in result.losses if loss is not None)
+    rows = log_rows(tmp_path)
+    assert [row["loss"] for row in rows] == result.losses
+    assert rows[result.losses.index(None)]["skipped"] == {"no common points": 1, "step: no usable pair": 1}
+
+
+def test_a_skipped_step_leaves_weights_and_moments_alone(tmp_path: Path):
+    settings = recipe(steps=3)
+    extractor = start(settings)
+    before = weights(extractor)
+    with pytest.raises(EquiviewError, match="no overlapping views found"):
+        train(extractor, {"two-faced": apart()}, settings, tmp_path)
+    assert equal(before, weights(extractor))
+
+
+def test_a_run_that_only_skips_gives_up_and_says_why(tmp_path: Path):
+    settings = recipe(steps=1000)
+    with pytest.raises(EquiviewError, match=r"20 of 20 skipped: no overlapping views found \(20\)"):
+        train(start(settings), {"two-faced": apart()}, settings, tmp_path)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_is_skipped_and_never_reaches_the_weights(where: str, tmp_path: Path, monkeypatch):
+    original, calls = module.batch_loss, []
+
+    def sometimes(*args):
+        loss = original(*args)
+        calls.append(1)
+        if len(calls) != 2:
+            return loss
+        return loss * float("nan") if where == "loss" else loss + (loss - loss.detach()) * 3e38 * 10
+
+    monkeypatch.setattr(module, "batch_loss", sometimes)
+    settings = recipe(steps=5)
+    extractor = start(settings)
+    result = train(extractor, objects(), settings, tmp_path)
+    assert result.skipped == {f"step: {where} is not finite": 1} and result.losses[1] is None
+    assert all(w.isfinite().all() for w in weights(extractor).values())
+
+
+def test_the_time_budget_ends_a_run_that_can_go_on(tmp_path: Path):
+    settings = recipe(steps=10_000, time_budget_s=0.2)
+    result = train(start(settings), objects(), settings, tmp_path)
+    assert result.stopped_by == "time" and 0 < result.steps < 10_000 and 0.2 <= result.seconds < 5
+    again = train(start(settings), objects(), settings, tmp_path)
+    assert (again.steps, again.resumed_from) == (result.steps, result.steps)
+    longer = train(start(settings), objects(), settings, tmp_path, time_budget_s=result.seconds + 0.1)
+    assert longer.steps > result.steps
+
+
+def test_nothing_to_train_is_an_error(tmp_path: Path):
+    settings = recipe(lora=None, head="average")
+    with pytest.raises(EquiviewError, match="nothing trainable"):
+        train(start(settings), objects(), settings, tmp_path)
+
+
+@pytest.mark.parametrize("stride, long_side", [(None, 64), (4, 64), (None, 96)])
+def test_training_samples_features_where_extraction_puts_them(stride, long_side: int):
+    settings = recipe(features=FeatureConfig(long_side=long_side, stride=stride))
+    extractor = start(settings)
+    pair = sample_overlapping_pair(objects(), settings.pairs, seed=0, index=0)
+    trained = pair_descriptors(extractor, [pair], CPU)[0]
+    maps = list(extractor.maps([objects()["sphere"][v] for v in pair.views]))
+    for fmap, xy, found in zip(maps, (pair.xy0, pair.xy1), trained, strict=True):
+        torch.testing.assert_close(found, descriptors(fmap, xy), atol=1e-5, rtol=1e-4)
+
+
+def test_pictures_of_different_sizes_can_share_a_batch():
+    settings = recipe()
+    extractor = start(settings)
+    pairs = [sample_overlapping_pair(objects(), settings.pairs, seed=0, index=k) for k in range(2)]
+    small = {"sphere": [sphere_view(camera_at((2, a, 0.3), hw=(48, 64), focal_px=60)) for a in (0, 0.4)]}
+    mixed = [*pairs, sample_overlapping_pair(small, settings.pairs, seed=0, index=0)]
+    alone = torch.stack([batch_loss(extractor, [pair], settings, CPU) for pair in mixed]).mean()
+    torch.testing.assert_close(batch_loss(extractor, mixed, settings, CPU), alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_trains_like_the_cpu(tmp_path: Path):
+    settings = recipe(steps=5, head="residual_conv")
+    results = {}
+    for device in ("cpu", "cuda"):
+        extractor = start(settings)
+        results[device] = train(extractor, objects(), settings, tmp_path / device, device=device).losses
+    np.testing.assert_allclose(results["cuda"], results["cpu"], rtol=2e-2)
+    half = replace(settings, dtype="bfloat16")
+    low = train(start(half), objects(), half, tmp_path / "half", device="cuda")
+    np.testing.assert_allclose(low.losses[0], results["cpu"][0], rtol=0.1)
