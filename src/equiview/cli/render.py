@@ -1,7 +1,7 @@
 """`equiview render`."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,20 +10,16 @@ from .app import app
 from .common import command, examples, finish
 from .progress import StageProgress
 
+if TYPE_CHECKING:
+    from ..render.store import Draw
+    from ..types import Camera
+
 
 class Rig(StrEnum):
     """Where the cameras stand."""
 
     PAPER42 = "paper42"
     RING = "ring"
-    RANDOM = "random"
-
-
-class Background(StrEnum):
-    """What is behind the object."""
-
-    BLACK = "black"
-    WHITE = "white"
     RANDOM = "random"
 
 
@@ -52,12 +48,16 @@ class Renderer(StrEnum):
 def render(
     source: Annotated[str, typer.Argument(help="Mesh file (glb, gltf, obj, ply) or procedural:SEED.")],
     out: options.Out,
-    rig: Annotated[Rig, typer.Option(help="paper42: the paper's icosphere.")] = Rig.PAPER42,
-    views: Annotated[int | None, typer.Option(min=1, help="How many views; all of paper42, 24 otherwise.")] = None,
+    rig: Annotated[
+        Rig, typer.Option(help="paper42: the paper's icosphere; ring: one circle, 20 degrees up.")
+    ] = Rig.PAPER42,
+    views: Annotated[
+        int, typer.Option(min=1, help="How many; fewer than 42 of paper42 are drawn from it by --seed.")
+    ] = 42,
     size: Annotated[int, typer.Option(min=16, help="Edge of the square pictures, pixels.")] = 512,
-    background: Annotated[Background, typer.Option(help="Colour behind the object.")] = Background.BLACK,
+    background: Annotated[str, typer.Option(help="black, white, random, or a picture file.")] = "black",
     light: Annotated[Light, typer.Option(help="What the light moves with.")] = Light.CAMERA,
-    renderer: Annotated[Renderer, typer.Option(help="embree: CPU ray caster; gl: extra `gl`.")] = Renderer.EMBREE,
+    renderer: Annotated[Renderer, typer.Option(help="embree: CPU ray caster; gl: fast, extra `gl`.")] = Renderer.EMBREE,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -65,19 +65,39 @@ def render(
 
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
-    from ..render import RenderConfig, render_object
+    from ..captures import open_mesh
+    from ..render import RenderConfig, render_views
 
-    config = RenderConfig(background=background.value, light=light.value)
-    with StageProgress() as progress:
-        store = render_object(
-            source,
-            out,
-            rig=rig.value,
-            n_views=views,
-            size=size,
-            config=config,
-            renderer=renderer.value,
-            seed=seed,
-            progress=progress,
-        )
-    finish({"command": "render", "object": store.name, "views": len(store)}, [out], json, f"{len(store)} views")
+    config = RenderConfig(hw=(size, size), light=light.value, background=background, seed=seed)
+    mesh = open_mesh(source)
+    cameras = cameras_of(rig, views, config.hw, seed)
+    with StageProgress() as bars:
+        store = render_views(mesh, cameras, config, out, lambda done, n: bars("render", done, n), draw_with(renderer))
+    result = {"command": "render", "object": store.name, "views": len(store), "notes": list(mesh.notes)}
+    notes = [f"Note: {note}" for note in mesh.notes]
+    finish(result, [out], json, *notes, f"{len(store)} views of {store.name}")
+
+
+def cameras_of(rig: Rig, n: int, hw: tuple[int, int], seed: int) -> "list[Camera]":
+    """Return the cameras of a rig."""
+    from ..captures.meshes import paper_subset
+    from ..render import random_rig, ring
+
+    if rig is Rig.PAPER42:
+        return paper_subset(n, hw, seed)
+    return ring(n, hw=hw) if rig is Rig.RING else random_rig(n, seed, hw=hw)
+
+
+def draw_with(renderer: Renderer) -> "Draw":
+    """Return the function that draws one view.
+
+    Raises:
+        EquiviewError: The `gl` extra is not installed, or there is no context to draw in.
+    """
+    if renderer is Renderer.EMBREE:
+        from ..render import render_view
+
+        return render_view
+    from ..render.gl import render_view as render_view_gl
+
+    return render_view_gl

@@ -1,5 +1,6 @@
 """Line and dot figures, as SVG that takes its text colour from the page (so dark mode works)."""
 
+import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -173,10 +174,18 @@ def _svg(figure: Figure, alt: str) -> Html:
     if size is None or body is None:
         raise RuntimeError("matplotlib wrote an SVG without a viewBox")
     inner = re.sub(r"<metadata>.*?</metadata>", "", body[1], flags=re.DOTALL)
-    inner = re.sub(r'<g id="[^"]*">', "<g>", inner).replace("xlink:href", "href").replace(INK, "currentColor")
+    inner = _own_ids(inner.replace("xlink:href", "href").replace(INK, "currentColor"))
     inner = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 sans-serif", inner)
     inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
     title = h("title", alt)
     width = float(size[1].split()[2])
     opening = f'<svg viewBox="{size[1]}" role="img" style="max-width:{width * 1.45:.0f}px">'
     return join(Html(opening), title, Html(inner), Html("</svg>"))
+
+
+def _own_ids(svg: str) -> str:
+    """Drop the ids nobody refers to, and make the others this figure's own: several figures share a page."""
+    prefix = f"f{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", svg)

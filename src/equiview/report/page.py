@@ -93,6 +93,14 @@ def _is_path(run: Run) -> bool:
 
 def _subtitle(run: Run) -> str:
     pairs = sum(len(rows) for rows in run.rows.values()) // max(len(run.rows), 1)
-    found = [f"run {run.folder.resolve().name}", f"{len(run.objects())} objects", f"{pairs} ordered pairs of views"]
+    found = [
+        f"run {run.folder.resolve().name}",
+        _count(len(run.objects()), "object"),
+        _count(pairs, "ordered pair of views", "ordered pairs of views"),
+    ]
     found += [f"recipe {run.recipe}"] if run.recipe else []
     return " \u00b7 ".join(found)
+
+
+def _count(n: int, one: str, many: str | None = None) -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"

@@ -1,6 +1,7 @@
 """The parts of the page, each made from a `Run` and nothing else."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -260,9 +261,12 @@ def training(run: Run) -> Html:
     """The log of the training, when there was one."""
     drawing = training_figure(run.log)
     parts = [drawing] if drawing else [h("p", "No gradient steps were logged (a closed-form recipe needs none).")]
-    skipped = [event for event in run.log if event.get("skipped") or event.get("status") == "skipped"]
-    if skipped:
-        parts.append(h("p", f"{len(skipped)} of {len(run.log)} logged events were skipped, each with its reason."))
+    reasons: Counter[str] = Counter()
+    for event in run.log:
+        reasons.update(event.get("skipped") or {})
+    if reasons:
+        words = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
+        parts.append(h("p", f"Left out during training and counted, with the reason: {words}."))
     if run.adapter:
         parts.append(_fold("The adapter's record (adapter/equiview.json)", _pretty(run.adapter)))
     return join(*parts)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from ..runs import object_name
 from ..tasks.equivariance import object_values
 from .numbers import TITLES, interval, lower_is_better, number, signed
 from .run import LABELS, Run
@@ -55,6 +55,7 @@ def summarize_run(run: Run) -> Summary:
     sentences += [control_words] if control_words else []
     sentences += _improved_objects(run) + _by_angle(run) + _ape(run)
     verdict, label = _verdict(value, ci95, control_verdict)
+    label = "Better, but partly on objects it was trained on" if verdict == "good" and _trained_on(run) else label
     return Summary(verdict, label, sentences)
 
 
@@ -73,12 +74,17 @@ def _verdict(value: float, ci95: list[float] | None, control: Verdict) -> tuple[
 
 
 def _objects(run: Run, n: int) -> str:
-    trained = {str(source) for source in run.settings.get("train_objects", [])}
-    seen = {Path(source).stem for source in trained} & set(run.objects())
+    seen = _trained_on(run)
     noun = "object" if n == 1 else "objects"
     if seen:
-        return f"{n} {noun}, {len(seen)} of them also trained on ({', '.join(sorted(seen))})"
+        return f"{n} {noun}, {len(seen)} of them also trained on ({', '.join(seen)})"
     return f"{n} {noun} never trained on"
+
+
+def _trained_on(run: Run) -> list[str]:
+    """Return the measured objects that were trained on as well."""
+    trained = {object_name(str(source)) for source in run.settings.get("train_objects", [])}
+    return sorted(trained & set(run.objects()))
 
 
 def _interval_words(ci95: list[float] | None, digits: int) -> str:
