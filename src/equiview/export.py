@@ -17,12 +17,12 @@ from torch import nn
 
 from . import exported_model
 from .adapters import has_lora, merge_lora
-from .adapters.folder import file_sha256, swap_folder
+from .adapters.folder import file_sha256, head_parts, swap_folder
 from .backbones.base import Backbone, BackboneInfo
 from .backbones.huggingface import FAMILIES
 from .errors import EquiviewError, bad_input
 from .features import Extractor, FeatureConfig, resize
-from .heads import HeadChain, head_spec
+from .heads import head_spec
 from .io import read_json, require_file, write_error
 from .loading import load
 
@@ -129,7 +129,7 @@ def _write_plain(folder: Path, model: Extractor, merged: nn.Module) -> None:
 
 
 def _write_full(folder: Path, model: Extractor, merged: nn.Module) -> None:
-    parts = _head_parts(model.head)
+    parts = head_parts(model.head)
     state = {f"encoder.{key}": value for key, value in merged.state_dict().items()}
     for i, part in enumerate(parts):
         state |= {f"head.{i}.{key}": value for key, value in part.state_dict().items()}
@@ -140,14 +140,6 @@ def _write_full(folder: Path, model: Extractor, merged: nn.Module) -> None:
     )
     shutil.copyfile(require_file(Path(exported_model.__file__), "the model template"), folder / MODEL_FILE)
     (folder / "config.json").write_text(json.dumps(_config(model, merged), indent=2) + "\n")
-
-
-def _head_parts(head: nn.Module | None) -> list[nn.Module]:
-    if head is None or isinstance(head, nn.Identity):
-        return []
-    if isinstance(head, HeadChain):
-        return [part for one in head for part in _head_parts(one)]
-    return [head]
 
 
 def _config(model: Extractor, merged: nn.Module) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from torch import nn
 from ..backbones.base import Backbone
 from ..errors import EquiviewError, bad_input
 from ..features import Extractor, FeatureConfig
-from ..heads import build_head, head_spec
+from ..heads import HeadChain, build_head, head_spec
 from ..io import read_json, require_file, write_error
 from .lora import ADAPTER_NAME, find_targets, has_lora, inject, lora_layers, lora_parameters, peft_config
 
@@ -180,9 +180,24 @@ def lora_state(backbone: Backbone) -> dict[str, torch.Tensor] | None:
 
 def head_state(head: nn.Module | None) -> dict[str, torch.Tensor] | None:
     """Return a head's weights (an empty dict for one without parameters); None without a head."""
-    if not head_spec(head):
+    parts = head_parts(head)
+    if not parts:
         return None
-    return {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
+    # The names `build_head` expects: one part stands alone, several are numbered without nesting.
+    state = {}
+    for i, part in enumerate(parts):
+        prefix = f"{i}." if len(parts) > 1 else ""
+        state |= {prefix + key: value.detach().cpu().contiguous() for key, value in part.state_dict().items()}
+    return state
+
+
+def head_parts(head: nn.Module | None) -> list[nn.Module]:
+    """Return the parts of a head in order, chains within chains opened; the order of `head_spec`."""
+    if head is None or isinstance(head, nn.Identity):
+        return []
+    if isinstance(head, HeadChain):
+        return [part for one in head for part in head_parts(one)]
+    return [head]
 
 
 def read_record(folder: Path) -> dict[str, Any]:
