@@ -62,17 +62,20 @@ def test_points_stay_on_the_same_colour():
     """On this ball colour is position, so a stale point would be seen at once."""
     from equiview.sampling import sample_grid
 
-    for index in range(6):
+    right, stale = [], []
+    for index in range(12):
         before = a_pair(index)
         after = augment(before, GEOMETRIC, seed=0)
-        assert after.aligned and torch.equal(after.points0, after.points1) and len(after.xy0) > 0
+        assert after.aligned and torch.equal(after.points0, after.points1)
         for side in (0, 1):
             image, xy, points = (getattr(after, f"{name}{side}") for name in ("image", "xy", "points"))
-            colour = sample_grid(image[None], xy[None] - 0.5)[0]
-            inner = sample_grid(getattr(after, f"mask{side}")[None, None].float(), xy[None] - 0.5)[0, :, 0] == 1
-            error = (colour - (points * 127 + 128) / 255)[inner].abs()
-            # Colours change fast at the silhouette, where both interpolations blend; a stale point is off by 0.3.
-            assert error.median() < 0.01 and error.quantile(0.75) < 0.05
+            colour = (points * 127 + 128) / 255
+            right.append((sample_grid(image[None], xy[None] - 0.5)[0] - colour).abs().amax(1))
+            if len(before.xy0) == len(xy):
+                old = getattr(before, f"xy{side}")
+                stale.append((sample_grid(image[None], old[None] - 0.5)[0] - colour).abs().amax(1))
+    # Points at the silhouette blend with the background; the others are exact to the rounding of colours.
+    assert torch.cat(right).quantile(0.6) < 0.01 and torch.cat(stale).quantile(0.4) > 0.1
 
 
 def test_points_outside_are_dropped_on_both_sides_of_an_aligned_pair():
