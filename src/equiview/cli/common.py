@@ -13,7 +13,6 @@ from typing import Any, ParamSpec
 
 import typer
 from rich.console import Console, RenderableType
-from rich.logging import RichHandler
 from rich.markup import escape
 
 from ..errors import EquiviewError, bad_input
@@ -45,11 +44,18 @@ def stderr() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+class StderrHandler(logging.Handler):
+    """Writes one line a message to wherever stderr is now: while bars are drawn, rich puts the lines above them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message, with its level when it is a warning or worse."""
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        sys.stderr.write(f"{level}{self.format(record)}\n")
+
+
 def setup_logging() -> None:
     """Send the package's log to stderr at the level the flags ask for."""
-    handler = RichHandler(console=stderr(), show_time=SETTINGS.verbose, show_path=False, show_level=SETTINGS.verbose)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.handlers = [handler]
+    logger.handlers = [StderrHandler()]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if SETTINGS.verbose else logging.ERROR if SETTINGS.quiet else logging.INFO)
 
@@ -82,7 +88,7 @@ def finish(result: dict[str, Any], wrote: Iterable[Path], as_json: bool, *shown:
         result: What --json gives, with "wrote" added.
         wrote: Files and folders that now exist.
         as_json: Machine-readable, and nothing else.
-        shown: What a person gets instead, before the list of files.
+        shown: What a person gets instead, before the list of files; text is taken as it is, without markup.
     """
     paths = [str(path) for path in wrote]
     if as_json:
@@ -92,7 +98,7 @@ def finish(result: dict[str, Any], wrote: Iterable[Path], as_json: bool, *shown:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     for item in shown:
         if item is not None:
-            console.print(item)
+            console.print(item, markup=False)
     for path in paths:
         console.print(f"Wrote {escape(path)}", soft_wrap=True)
 

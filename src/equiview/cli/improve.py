@@ -104,13 +104,13 @@ def demo(
 
 def show_run(name: str, summary: dict[str, Any], out: Path, as_json: bool) -> None:
     """Write the page of a finished run and say what came out."""
-    from rich.markup import escape
+    from rich.text import Text
 
     from ..report import read_run, run_tables, summarize_run, write_report
 
     page = write_report(out)
     words = summarize_run(read_run(out))
-    notes = [f"[bold yellow]Note:[/bold yellow] {escape(note)}" for note in summary["protocol"].get("notes", [])]
-    told = f"[bold]{escape(words.label)}.[/bold] {escape(' '.join(words.sentences))}"
+    notes = [Text.assemble(("Note: ", "bold yellow"), str(note)) for note in summary["protocol"].get("notes", [])]
+    told = Text.assemble((f"{words.label}. ", "bold"), " ".join(words.sentences))
     result = {"command": name, "verdict": words.label, "sentences": words.sentences, "summary": summary}
     finish(result, [page, out / "summary.json", out / "adapter"], as_json, *run_tables(out), told, *notes)

@@ -48,7 +48,7 @@ def measure(
     given |= {"position": None if position is None else position.value}
     features = {name: value for name, value in given.items() if value is not None}
     from ..measuring import MeasureRun, measure_objects
-    from ..report import summary_tables, write_report
+    from ..report import read_run, summarize_run, summary_tables, write_report
     from ..tasks.equivariance import MeasureConfig
 
     quiet_transformers()
@@ -59,7 +59,8 @@ def measure(
         summary = measure_objects(source, run, out, progress)
     page = write_report(out)
     result = {"command": "measure", "summary": summary}
-    finish(result, [out / "summary.json", out / "rows.jsonl", page], json, *summary_tables(summary))
+    words = " ".join(summarize_run(read_run(out)).sentences)
+    finish(result, [page, out / "summary.json", out / "rows.jsonl"], json, *summary_tables(summary), words)
 
 
 def open_features(

@@ -41,8 +41,8 @@ def _tables(variants: dict[str, dict[str, Any]]) -> list[Table]:
     bins = list(dict.fromkeys(b for found in by_angle.values() for b in found))
     empty = {"value": None}
     angles = {f"{b} deg": (BINS_METRIC, {v: f.get(b, empty) for v, f in by_angle.items()}) for b in bins}
-    tables = [_table("Percent, [95 % interval]; APE: lower is better, PCDP: higher", variants, overall)]
-    return tables + ([_table(f"{TITLES[BINS_METRIC]} by angle between the views", variants, angles)] if bins else [])
+    tables = [_table("Scores, percent (APE: lower is better)", variants, overall)]
+    return tables + ([_table(f"{TITLES[BINS_METRIC]} by angle", variants, angles)] if bins else [])
 
 
 def _table(title: str, variants: dict[str, Any], columns: dict[str, tuple[str, dict[str, Any]]]) -> Table:
