@@ -169,10 +169,10 @@ def _heat_row(key: str, arrays: Arrays, query: int) -> Html:
     h0, w0 = arrays["rgb0"].shape[:2]
     xy, true = arrays["query_xy0"][query], arrays["query_xy1_true"][query]
     unit = max(h0, w0) / 100
-    source = _canvas(w0, h0, f"View 0 with query point {query + 1}", _use(key, 0, 0.0), _ring(xy, 2.2 * unit))
+    source = _canvas(w0, h0, f"View 0 with query point {query + 1}", _use(key, 0, 0.0), _ring(xy, 2.8 * unit))
     height, width = arrays["rgb1"].shape[:2]
     target = _canvas(
-        width, height, f"View 1 with the true place of point {query + 1}", _use(key, 1, 0.0), _ring(true, 2.2 * unit)
+        width, height, f"View 1 with the true place of point {query + 1}", _use(key, 1, 0.0), _ring(true, 2.8 * unit)
     )
     figures = [_figure(source, f"Point {query + 1} in view 0"), _figure(target, "Its true place in view 1")]
     for state in ("before", "after"):
@@ -194,7 +194,7 @@ def _heat_figure(arrays: Arrays, state: str, query: int, true: np.ndarray) -> Ht
     alt = f"Similarity map of point {query + 1} {state} adaptation; {text}."
     overlay = _token_image(colours, arrays)
     return _figure(
-        _canvas(width, height, alt, overlay, _ring(true, 2.2 * unit), _cross(best, 1.4 * unit, "#fff")), text
+        _canvas(width, height, alt, overlay, _ring(true, 2.8 * unit), _cross(best, 1.8 * unit, "#fff")), text
     )
 
 
