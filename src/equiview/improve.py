@@ -1,0 +1,206 @@
+"""The main job: adapt a backbone on some objects and prove it on others, in one resumable run folder."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .adapters import has_lora, load_adapter, save_adapter
+from .adapters.folder import RECORD_FILE, versions
+from .backbones import Backbone, load_backbone
+from .features import Extractor
+from .finetune.adapt import adapt
+from .finetune.recipes import Recipe
+from .heads import AverageHead, RandomConvHead
+from .io import read_json
+from .pictures import save_pictures
+from .runs import (
+    Progress,
+    as_json,
+    check_names,
+    claim_folder,
+    device_name,
+    open_objects,
+    rows_path,
+    summarize_run,
+    write_rows,
+)
+from .tasks.comparison import improvement_summary
+from .tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
+from .types import FeatureMap, View
+
+log = logging.getLogger(__name__)
+
+MAX_PICTURES = 6
+
+
+@dataclass(frozen=True)
+class ImproveConfig:
+    """What a run does, apart from the backbone and the objects.
+
+    Attributes:
+        recipe: How features are adapted.
+        views: Views rendered of each object.
+        points: Surface points of each view, for measuring.
+        photos: Folder of ordinary photos for closed forms; None draws pictures instead.
+        budget_s: Seconds of training in place of the recipe's.
+        device: `cpu`, `cuda`, ...
+        dtype: Of the backbone, `float32` or `bfloat16`.
+        seed: Of everything random.
+        notes: Sentences shown on top of the report.
+    """
+
+    recipe: Recipe
+    views: int = 12
+    points: int = 300
+    photos: str | None = None
+    budget_s: float | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def improve(
+    backbone: str,
+    train_objects: Sequence[str],
+    test_objects: Sequence[str],
+    out: Path,
+    config: ImproveConfig,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Render, adapt on the training objects, score on the test objects beside the controls, and write it all down.
+
+    An interrupted run goes on where it stopped; a finished one is summarised again.
+
+    Args:
+        backbone: Hub id or folder.
+        train_objects: Meshes, `procedural:SEED`, or folders of rendered views.
+        test_objects: The same, none of them a training object.
+        out: The run folder: summary*.json, rows.jsonl, adapter/, pictures/, views/, log.jsonl.
+        config: Everything else.
+        progress: Called with (stage, done, total); stages are render, adapt, score.
+
+    Returns:
+        The content of summary.json (see docs/protocols.md).
+
+    Raises:
+        EquiviewError: Bad input, a test object that was trained on, or a folder holding another run.
+    """
+    out = Path(out)
+    report = progress or (lambda stage, done, total: None)
+    check_names(train_objects, "train objects")
+    check_names([*train_objects, *test_objects], "objects")
+    what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
+    claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
+    base = load(backbone, config)
+    objects = open_objects([*train_objects, *test_objects], config.views, config.seed, out / "views", report)
+    make_adapter(backbone, {n: objects[n] for n in map(object_name, train_objects)}, out, config, report)
+    adapted = load_adapter(out / "adapter", load(backbone, config))
+    test = {name: objects[name] for name in map(object_name, test_objects)}
+    score_all(base, adapted, test, out, config, report)
+    protocol = run_protocol(adapted, out, config)
+    return summarize_run(out, list(test), lambda rows, search: improvement_summary(rows, protocol, search))
+
+
+def load(backbone: str, config: ImproveConfig) -> Backbone:
+    """Load the backbone where and how the run wants it."""
+    return load_backbone(backbone, device=config.device, dtype=getattr(torch, config.dtype))
+
+
+def make_adapter(
+    backbone: str, objects: Mapping[str, Sequence[View]], out: Path, config: ImproveConfig, progress: Progress
+) -> None:
+    """Adapt and save, unless the folder already has the finished adapter."""
+    if (out / "adapter" / RECORD_FILE).exists():
+        return
+    photos = None if config.photos is None else Path(config.photos)
+    extractor = adapt(
+        load(backbone, config),
+        objects,
+        config.recipe,
+        out,
+        photos=photos,
+        seed=config.seed,
+        budget_s=config.budget_s,
+        progress=progress,
+    )
+    data = {"objects": sorted(objects), "views": config.views, "photos": config.photos}
+    save_adapter(
+        out / "adapter", extractor, as_json({"recipe": asdict(config.recipe), "data": data, "seed": config.seed})
+    )
+
+
+def score_all(
+    base: Backbone,
+    adapted: Extractor,
+    objects: Mapping[str, Sequence[View]],
+    out: Path,
+    config: ImproveConfig,
+    progress: Progress,
+) -> None:
+    """Score every variant on every object; an object is finished when its file of rows is there."""
+    measure = MeasureConfig(points=config.points, seed=config.seed)
+    for number, (name, views) in enumerate(objects.items()):
+        progress("score", number, len(objects))
+        if rows_path(out, name).exists():
+            continue
+        plan = plan_object(name, views, measure)
+        before: list[FeatureMap] = []
+        rows: list[dict[str, Any]] = []
+        for variant, maps in variants(base, adapted, plan.views, config.seed):
+            rows += score_object(plan, maps, measure, variant)
+            if variant == "pretrained":
+                before = maps
+            if variant == "adapted" and number < MAX_PICTURES:
+                save_pictures(out / "pictures" / f"{name}.npz", plan, before, maps, config.seed)
+        for row in rows:
+            row["ambiguous_share"] = plan.ambiguous_share
+        write_rows(rows_path(out, name), rows)
+    progress("score", len(objects), len(objects))
+
+
+def variants(
+    base: Backbone, adapted: Extractor, views: Sequence[View], seed: int
+) -> Iterator[tuple[str, list[FeatureMap]]]:
+    """Yield the feature maps of each variant; the base features are computed once and shared.
+
+    One variant is in memory at a time beside the base. Where the adapter has no LoRA, its head is applied to the base
+    features too, and the backbone runs only once.
+    """
+    config, info = adapted.config, base.info
+    blocks, last = adapted.blocks, info.blocks
+    shared = Extractor(base, replace(config, blocks=blocks))
+    pretrained = list(shared.maps(views))
+    yield "pretrained", pretrained
+    if blocks != (last,):
+        yield "last_block", list(Extractor(base, replace(config, blocks=(last,))).maps(views))
+    yield "fixed_average", apply_head(AverageHead(3), pretrained)
+    channels = int(pretrained[0].tokens.shape[0])
+    yield "random_head", apply_head(RandomConvHead(channels, seed).to(pretrained[0].tokens.device), pretrained)
+    if has_lora(adapted.backbone) or adapted.head is None:
+        yield "adapted", list(adapted.maps(views))
+    else:
+        yield "adapted", apply_head(adapted.head, pretrained)
+
+
+@torch.no_grad()
+def apply_head(head: torch.nn.Module, maps: Sequence[FeatureMap]) -> list[FeatureMap]:
+    """Return the maps with a head applied."""
+    return [fmap.replace_tokens(head(fmap.tokens[None])[0]) for fmap in maps]
+
+
+def run_protocol(adapted: Extractor, out: Path, config: ImproveConfig) -> dict[str, Any]:
+    """Return everything needed to repeat the run."""
+    return protocol_of(
+        adapted,
+        MeasureConfig(points=config.points, seed=config.seed),
+        run=read_json(out / "run.json"),
+        adapter=read_json(out / "adapter" / RECORD_FILE),
+        versions=versions(),
+        device=device_name(config.device),
+        notes=list(config.notes),
+    )

@@ -1,0 +1,70 @@
+"""Measure one backbone, with or without an adapter, on any objects, into a resumable run folder."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .adapters.folder import versions
+from .features import Extractor
+from .runs import (
+    Progress,
+    check_names,
+    claim_folder,
+    device_name,
+    object_name,
+    open_objects,
+    rows_path,
+    summarize_run,
+    write_rows,
+)
+from .tasks.equivariance import FeatureSource, MeasureConfig, plan_object, protocol_of, score_object, summarize
+
+
+@dataclass(frozen=True)
+class MeasureRun:
+    """What is measured, apart from the features.
+
+    Attributes:
+        objects: Meshes, `procedural:SEED`, or folders of rendered views.
+        views: Views of each object.
+        measure: The protocol.
+    """
+
+    objects: tuple[str, ...]
+    views: int = 12
+    measure: MeasureConfig = MeasureConfig()
+
+
+def measure_objects(
+    source: FeatureSource, run: MeasureRun, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Measure and write summary.json, summary_in_mask.json, summary_unambiguous.json, rows.jsonl.
+
+    Args:
+        source: An `Extractor` (or the oracle, or noise).
+        run: The objects and the protocol.
+        out: The run folder; an interrupted run goes on where it stopped.
+        progress: Called with (stage, done, total); stages are render, score.
+
+    Returns:
+        The content of summary.json (see docs/protocols.md).
+
+    Raises:
+        EquiviewError: Bad input, or a folder that holds another run.
+    """
+    out = Path(out)
+    report = progress or (lambda stage, done, total: None)
+    check_names(run.objects, "objects")
+    claim_folder(out, asdict(run) | {"features": source.describe()})
+    objects = open_objects(run.objects, run.views, run.measure.seed, out / "views", report)
+    for number, (name, views) in enumerate(objects.items()):
+        report("score", number, len(objects))
+        if not rows_path(out, name).exists():
+            plan = plan_object(name, views, run.measure)
+            rows = score_object(plan, list(source.maps(plan.views)), run.measure)
+            write_rows(rows_path(out, name), [row | {"ambiguous_share": plan.ambiguous_share} for row in rows])
+    report("score", len(objects), len(objects))
+    device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
+    protocol = protocol_of(source, run.measure, run=asdict(run), versions=versions(), device=device)
+    names = [object_name(source) for source in run.objects]
+    return summarize_run(out, names, lambda rows, search: summarize(rows, protocol, search))
