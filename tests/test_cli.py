@@ -159,6 +159,7 @@ def test_demo_in_words(run: Run, fake_demo: ModuleType, tmp_path: Path) -> None:
     code, out, _ = run("demo", "--out", str(tmp_path / "demo"), "--quiet")
     assert code == 0
     assert "A tiny random network stands in for a backbone." in " ".join(out.split())
+    assert "Adapted" in out and "[bold]" not in out and "[dim]" not in out
     assert f"Wrote {tmp_path / 'demo' / 'report.html'}" in out
 
 

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.text import Text
 
 from ..errors import EquiviewError, bad_input
 
@@ -98,7 +99,7 @@ def finish(result: dict[str, Any], wrote: Iterable[Path], as_json: bool, *shown:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     for item in shown:
         if item is not None:
-            console.print(item, markup=False)
+            console.print(Text(item) if isinstance(item, str) else item)
     for path in paths:
         console.print(f"Wrote {escape(path)}", soft_wrap=True)
 
