@@ -2,12 +2,28 @@
 
 import colorsys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 
 Rect = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Canvas:
+    """All texels of all parts in one list: where they are, which way they face, and their colour (changed in place)."""
+
+    points: Float[np.ndarray, "n 3"]
+    normals: Float[np.ndarray, "n 3"]
+    part_of: Int[np.ndarray, "n"]
+    colors: Float[np.ndarray, "n 3"]
+    tree: cKDTree
+
+    def near(self, center: Float[np.ndarray, "3"], radius: float) -> Int[np.ndarray, "m"]:
+        return np.sort(np.array(self.tree.query_ball_point(center, radius), np.int64))
 
 
 def paint(
@@ -26,20 +42,22 @@ def paint(
         rects: Texel rectangle (x0, y0, x1, y1) of each part.
         size: Side of the texture in texels.
     """
-    points = [_at_texels(grid, rect) for grid, rect in zip(grids, rects, strict=True)]
-    directions = [_at_texels(normal, rect) for normal, rect in zip(normals, rects, strict=True)]
-    all_points = np.concatenate([p.reshape(-1, 3) for p in points])
-    all_normals = np.concatenate([d.reshape(-1, 3) for d in directions])
-    part_of = np.concatenate([np.full(p.shape[0] * p.shape[1], i) for i, p in enumerate(points)])
-    colors = _base(rng, all_points, part_of, len(grids))
-    _patches(rng, all_points, colors)
-    _labels(rng, all_points, all_normals, part_of, colors)
-    _marks(rng, all_points, all_normals, colors)
-    colors *= 1 + 0.10 * _noise(rng, all_points, 24)[:, None] + 0.06 * _noise(rng, all_points, 70)[:, None]
+    points = np.concatenate([_at_texels(grid, rect).reshape(-1, 3) for grid, rect in zip(grids, rects, strict=True)])
+    facing = np.concatenate(
+        [_at_texels(normal, rect).reshape(-1, 3) for normal, rect in zip(normals, rects, strict=True)]
+    )
+    counts = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in rects]
+    part_of = np.repeat(np.arange(len(rects)), counts)
+    palette = _palette(rng)
+    colors = _base(rng, palette, points, part_of)
+    canvas = _Canvas(points, facing, part_of, colors, cKDTree(points, leafsize=64, balanced_tree=False))
+    _patches(rng, palette, canvas)
+    _labels(rng, palette, canvas)
+    _marks(rng, canvas)
+    colors *= 1 + 0.10 * _noise(rng, points, 24)[:, None] + 0.06 * _noise(rng, points, 70)[:, None]
     texture = np.full((size, size, 4), 255, np.uint8)
     start = 0
-    for x0, y0, x1, y1 in rects:
-        count = (x1 - x0) * (y1 - y0)
+    for (x0, y0, x1, y1), count in zip(rects, counts, strict=True):
         block = np.clip(np.rint(colors[start : start + count] * 255), 0, 255)
         texture[y0:y1, x0:x1, :3] = block.reshape(y1 - y0, x1 - x0, 3)
         start += count
@@ -66,82 +84,96 @@ def _noise(rng: np.random.Generator, points: Float[np.ndarray, "n 3"], cells: in
     return map_coordinates(lattice, ((where - low) * scale + 1).T, order=1, mode="nearest") * 1.3
 
 
-def _color(rng: np.random.Generator, hue: float, light: tuple[float, float]) -> np.ndarray:
-    return np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.25, 0.9), rng.uniform(*light)))
+def _color(hue: float, saturation: float, value: float) -> np.ndarray:
+    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value))
 
 
-def _base(rng: np.random.Generator, points: np.ndarray, part_of: np.ndarray, n_parts: int) -> np.ndarray:
-    """Two or three large areas of related colours with irregular borders, and another colour for each part."""
-    hue = rng.random()
-    palette = [_color(rng, hue + shift, (0.45, 0.95)) for shift in (0, rng.uniform(0.05, 0.2), rng.uniform(0.3, 0.7))]
+def _palette(rng: np.random.Generator) -> np.ndarray:
+    """Eight colours that go together: two related hues in light and dark, an accent, and near-greys."""
+    hue, accent = rng.random(), rng.random()
+    near = hue + rng.uniform(-0.12, 0.12)
+    return np.array(
+        [
+            _color(hue, rng.uniform(0.35, 0.75), rng.uniform(0.55, 0.9)),
+            _color(near, rng.uniform(0.15, 0.5), rng.uniform(0.75, 0.98)),
+            _color(hue, rng.uniform(0.4, 0.8), rng.uniform(0.2, 0.45)),
+            _color(accent, rng.uniform(0.5, 0.85), rng.uniform(0.6, 0.95)),
+            _color(near, rng.uniform(0.1, 0.3), rng.uniform(0.4, 0.7)),
+            _color(rng.random(), rng.uniform(0.0, 0.12), rng.uniform(0.82, 0.97)),
+            _color(rng.random(), rng.uniform(0.0, 0.3), rng.uniform(0.08, 0.25)),
+            _color(accent + 0.5, rng.uniform(0.3, 0.6), rng.uniform(0.5, 0.9)),
+        ]
+    )
+
+
+def _base(rng: np.random.Generator, palette: np.ndarray, points: np.ndarray, part_of: np.ndarray) -> np.ndarray:
+    """Three large areas with irregular borders, and other colours for each part."""
     field = points @ _unit(rng) * 2.5 + 0.7 * _noise(rng, points, 4) + 0.25 * _noise(rng, points, 11)
     cuts = np.quantile(field, np.sort(rng.uniform(0.2, 0.8, 2)))
-    colors = np.array(palette)[np.digitize(field, cuts)]
-    for part in range(1, n_parts):
-        if rng.random() < 0.7:
-            own = part_of == part
-            pair = np.array([_color(rng, rng.random(), (0.3, 1.0)), _color(rng, rng.random(), (0.3, 1.0))])
-            stripe = points[own] @ _unit(rng) * 3 + 0.6 * _noise(rng, points[own], 5)
-            colors[own] = pair[(stripe > np.median(stripe) + rng.uniform(-0.2, 0.2)).astype(int)]
+    colors = palette[[0, 1, int(rng.integers(2, 6))]][np.digitize(field, cuts)]
+    for part in range(1, int(part_of.max()) + 1):
+        own = part_of == part
+        pair = palette[rng.permutation(len(palette))[:2]]
+        stripe = points[own] @ _unit(rng) * 3 + 0.6 * _noise(rng, points[own], 5)
+        colors[own] = pair[(stripe > np.median(stripe) + rng.uniform(-0.2, 0.2)).astype(int)]
     return colors
 
 
-def _patches(rng: np.random.Generator, points: np.ndarray, colors: np.ndarray) -> None:
-    """Spots and stains of many sizes, each with its own colour and a ragged outline."""
-    ragged = 0.25 * _noise(rng, points, 9) + 0.15 * _noise(rng, points, 22)
+def _patches(rng: np.random.Generator, palette: np.ndarray, canvas: _Canvas) -> None:
+    """Spots and stains of many sizes with ragged outlines, each in a variation of a palette colour."""
+    ragged = 0.25 * _noise(rng, canvas.points, 9) + 0.15 * _noise(rng, canvas.points, 22)
     for _ in range(int(rng.integers(25, 50))):
-        center = points[int(rng.integers(len(points)))]
+        center = canvas.points[int(rng.integers(len(canvas.points)))]
         radius = 0.02 * 6 ** rng.random()
-        stretch = np.eye(3) + rng.uniform(-0.5, 0.5, (3, 3))
-        distance = np.linalg.norm((points - center) @ stretch, axis=1) / radius
-        inside = distance + ragged < 1
-        strength = rng.uniform(0.5, 1.0)
-        colors[inside] += strength * (_color(rng, rng.random(), (0.1, 1.0)) - colors[inside])
+        stretch = np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))
+        near = canvas.near(center, 3 * radius)
+        distance = np.linalg.norm((canvas.points[near] - center) @ stretch, axis=1) / radius
+        inside = near[distance + ragged[near] < 1]
+        color = palette[int(rng.integers(len(palette)))] * rng.uniform(0.75, 1.1) + rng.uniform(-0.08, 0.08, 3)
+        canvas.colors[inside] += rng.uniform(0.6, 1.0) * (np.clip(color, 0, 1) - canvas.colors[inside])
 
 
-def _labels(
-    rng: np.random.Generator, points: np.ndarray, normals: np.ndarray, part_of: np.ndarray, colors: np.ndarray
-) -> None:
+def _labels(rng: np.random.Generator, palette: np.ndarray, canvas: _Canvas) -> None:
     """One to three labels with rows of signs, as on a bought object."""
-    body = np.flatnonzero(part_of == 0)
+    body = np.flatnonzero(canvas.part_of == 0)
     for _ in range(int(rng.integers(1, 4))):
         center = body[int(rng.integers(len(body)))]
-        width, height = rng.uniform(0.18, 0.4), rng.uniform(0.14, 0.3)
         rows, columns = int(rng.integers(2, 5)), int(rng.integers(3, 7))
-        inside, xy = _projected(rng, points, normals, center, width, height)
-        ground = _color(rng, rng.random(), (0.6, 1.0)) if rng.random() < 0.5 else np.full(3, rng.uniform(0.85, 1))
-        ink = _color(rng, rng.random(), (0.0, 0.45))
-        colors[inside] = ground
+        inside, xy = _projected(rng, canvas, center, rng.uniform(0.18, 0.4), rng.uniform(0.14, 0.3))
+        canvas.colors[inside] = palette[int(rng.choice([1, 5, 5, 3]))]
+        ink = palette[int(rng.choice([2, 6, 6]))] * 0.8
         cell = np.floor(xy * (columns, rows)).astype(int)
         for row in range(rows):
             for column in range(columns):
                 here = (cell == (column, row)).all(1)
-                local = (xy[here] * (columns, rows)) % 1
-                inked = _sign(rng, local, 0.16)
-                colors[inside[here][inked]] = ink
+                inked = _sign(rng, (xy[here] * (columns, rows)) % 1, 0.16)
+                canvas.colors[inside[here][inked]] = ink
 
 
-def _marks(rng: np.random.Generator, points: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> None:
-    """Single signs of all sizes, anywhere."""
+def _marks(rng: np.random.Generator, canvas: _Canvas) -> None:
+    """Single signs of all sizes, anywhere, dark on light and light on dark."""
     for _ in range(int(rng.integers(30, 55))):
         side = 0.035 * 4 ** rng.random()
-        inside, xy = _projected(rng, points, normals, int(rng.integers(len(points))), side, side)
-        dark = colors[inside].mean() > 0.5 if len(inside) else True
-        ink = _color(rng, rng.random(), (0.0, 0.4) if dark else (0.7, 1.0))
-        colors[inside[_sign(rng, xy, rng.uniform(0.1, 0.2))]] = ink
+        inside, xy = _projected(rng, canvas, int(rng.integers(len(canvas.points))), side, side)
+        light_ground = bool(len(inside)) and canvas.colors[inside].mean() > 0.5
+        ink = _color(
+            rng.random(), rng.uniform(0.2, 0.8), rng.uniform(0.0, 0.4) if light_ground else rng.uniform(0.75, 1)
+        )
+        canvas.colors[inside[_sign(rng, xy, rng.uniform(0.1, 0.2))]] = ink
 
 
 def _projected(
-    rng: np.random.Generator, points: np.ndarray, normals: np.ndarray, center: int, width: float, height: float
+    rng: np.random.Generator, canvas: _Canvas, center: int, width: float, height: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Texels under a rectangle laid on the surface at texel `center`, and their place (0 to 1) in it."""
-    normal = normals[center]
+    normal = canvas.normals[center]
     right = np.cross(normal, _unit(rng))
     right /= np.linalg.norm(right)
-    offset = points - points[center]
-    x, y, z = offset @ right / width, offset @ np.cross(normal, right) / height, offset @ normal
-    inside = (np.abs(x) < 0.5) & (np.abs(y) < 0.5) & (np.abs(z) < max(width, height) / 2) & (normals @ normal > 0.3)
-    return np.flatnonzero(inside), np.stack([x, y], 1)[inside] + 0.5
+    near = canvas.near(canvas.points[center], 0.5 * float(np.hypot(width, height)))
+    offset = canvas.points[near] - canvas.points[center]
+    x, y = offset @ right / width, offset @ np.cross(normal, right) / height
+    inside = (np.abs(x) < 0.5) & (np.abs(y) < 0.5) & (canvas.normals[near] @ normal > 0.3)
+    return near[inside], np.stack([x, y], 1)[inside] + 0.5
 
 
 def _sign(rng: np.random.Generator, xy: Float[np.ndarray, "n 2"], thickness: float) -> np.ndarray:

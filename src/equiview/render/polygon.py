@@ -28,23 +28,23 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
             f"one that does not parse ({type(error).__name__}: {error})",
             "The file is truncated or corrupt; export it again.",
         ) from error
-    notes: list[str] = []
+    notes = _missing_files(path) if path.suffix.lower() == ".obj" else []
     parts = []
     for node in scene.graph.nodes_geometry:
         world_from_node, name = scene.graph[node]
         geometry = scene.geometry[name]
         if isinstance(geometry, trimesh.Trimesh):
-            parts.append(_part(path, geometry, world_from_node, notes))
+            parts.append(_part(path, geometry, world_from_node))
     return parts, notes
 
 
-def _part(path: Path, geometry: trimesh.Trimesh, world_from_node: np.ndarray, notes: list[str]) -> Part:
+def _part(path: Path, geometry: trimesh.Trimesh, world_from_node: np.ndarray) -> Part:
     visual = geometry.visual
     colors = uv = None
     material = Material(name=path.stem)
     if isinstance(visual, trimesh.visual.TextureVisuals):
         uv = None if visual.uv is None else np.asarray(visual.uv, np.float64)
-        material = _material(path, visual.material, notes)
+        material = _material(path, visual.material)
     elif visual.kind == "vertex":
         colors = np.asarray(visual.vertex_colors, np.float64) / 255
         material = Material(color=(1.0, 1.0, 1.0, 1.0), name=path.stem)
@@ -61,17 +61,12 @@ def _part(path: Path, geometry: trimesh.Trimesh, world_from_node: np.ndarray, no
     )
 
 
-def _material(path: Path, material: object, notes: list[str]) -> Material:
+def _material(path: Path, material: object) -> Material:
     if isinstance(material, trimesh.visual.material.PBRMaterial):
         material = material.to_simple()
     if not isinstance(material, trimesh.visual.material.SimpleMaterial):
         raise EquiviewError(f"{path}: material of an unknown kind ({type(material).__name__}).")
     image = material.image
-    named = (material.kwargs or {}).get("map_kd")
-    if image is None and named:
-        notes.append(
-            f"Texture {' '.join(named) if isinstance(named, list) else named} was not found; plain colour used."
-        )
     # A texture takes the place of the diffuse colour, as most viewers have it: many files leave Kd out or black.
     color = (255, 255, 255) if image is not None else material.diffuse
     return Material(
@@ -79,6 +74,29 @@ def _material(path: Path, material: object, notes: list[str]) -> Material:
         color=(float(color[0]) / 255, float(color[1]) / 255, float(color[2]) / 255, 1.0),
         name=str(getattr(material, "name", "") or ""),
     )
+
+
+def _missing_files(path: Path) -> list[str]:
+    """Notes on material files and textures an OBJ names that are not there: trimesh passes over them in silence."""
+    notes = []
+    for library in _arguments(path, "mtllib"):
+        mtl = path.parent / library.removeprefix("./")
+        if not mtl.is_file():
+            notes.append(f"The material file {library} was not found; the mesh is drawn in grey.")
+            continue
+        notes += [
+            f"The texture {picture} was not found; the plain colour of its material is used."
+            for picture in _arguments(mtl, "map_kd")
+            if not (path.parent / picture.replace("\\", "/")).is_file()
+        ]
+    return notes
+
+
+def _arguments(path: Path, keyword: str) -> list[str]:
+    """What follows the keyword, on every line of a text file that starts with it."""
+    with path.open(errors="replace") as lines:
+        split = (line.strip().split(maxsplit=1) for line in lines)
+        return [words[1] for words in split if len(words) == 2 and words[0].lower() == keyword]
 
 
 def _opened(path: Path, image: Image.Image) -> Image.Image:
