@@ -219,6 +219,50 @@ def test_random_weights(folders: dict[str, Path], family: str) -> None:
     assert torch.isfinite(one(images, blocks=(3,))[0]).all()
 
 
+@pytest.mark.parametrize("with_table", [name for name in FAMILIES if TABLE[name].table is not None])
+def test_random_weights_know_where_they_are(folders: dict[str, Path], with_table: str) -> None:
+    """MAE's and DeiT's position tables stay zero in transformers' own initialisation: no control for anything."""
+    model = load_backbone(folders[with_table], random_weights_seed=0).model
+    assert attrgetter(TABLE[with_table].table)(model).std() > 1e-3
+
+
+def test_random_weights_are_float32(tmp_path: Path) -> None:
+    folder = save(make_model("vit_mae"), tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
+    for seed in (0, None):
+        assert {p.dtype for p in load_backbone(folder, random_weights_seed=seed).parameters()} == {torch.float32}
+    # MAE's positions are fixed sines.
+    table = load_backbone(folder, random_weights_seed=0).model.embeddings.position_embeddings
+    assert table.abs().max() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_autocast(backbone: Backbone, lora: bool) -> None:
+    """Training in bf16 keeps float32 weights and runs under autocast."""
+    if lora:
+        import peft
+
+        backbone.model = peft.get_peft_model(backbone.model, peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    images = _images(70, 98, count=1).requires_grad_(True)
+    (expected,) = backbone(images, blocks=(3,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (found,) = backbone(images, blocks=(3,))
+    assert F.cosine_similarity(found.float(), expected, dim=1).min() > 0.98
+    found.float().square().mean().backward()
+    assert images.grad is not None and torch.isfinite(images.grad).all()
+
+
+def test_training_mode_adds_no_randomness(backbone: Backbone) -> None:
+    """DINOv3 shifts and rescales its positions in training mode; a measurement in between must not change."""
+    for name in ("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale"):
+        if hasattr(backbone.model.config, name):
+            setattr(backbone.model.config, name, 2.0)
+    images = _images(64, 64, count=1)
+    expected = backbone(images, blocks=(3,))[0]
+    assert torch.equal(backbone.train()(images, blocks=(3,))[0], expected)
+
+
 def test_mean_and_std_come_from_the_folder(folders: dict[str, Path], tmp_path: Path) -> None:
     assert load_backbone(folders["siglip"]).info.mean == (0.5, 0.5, 0.5)
     assert load_backbone(folders["dinov2"]).info.mean == (0.485, 0.456, 0.406)

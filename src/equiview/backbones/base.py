@@ -143,6 +143,18 @@ def base_model(model: nn.Module) -> nn.Module:
     return model if unwrap is None else unwrap()
 
 
+def own_way_only(source: str, stride: int, patch: int, position: Position) -> None:
+    """Refuse a stride or position mode for a model that is used as a closed box; `hf` then means its own way."""
+    if stride != patch or position != "hf":
+        found, fix = f"stride {stride}, position {position!r}", "Load the model through transformers for these."
+        raise bad_input(f"{source} model", f"stride {patch} and position 'hf' (its own way)", found, fix)
+
+
+def whole_patches(images: Float[torch.Tensor, "b 3 h w"], patch: int) -> Float[torch.Tensor, "b 3 h2 w2"]:
+    """Cut off the pixels beyond the last whole patch at the right and the bottom: the geometry stays."""
+    return images[..., : images.shape[2] // patch * patch, : images.shape[3] // patch * patch]
+
+
 def grid_hw(image_hw: tuple[int, int], patch: int, stride: int) -> tuple[int, int]:
     """Return token rows and columns: 1 + (size - patch) // stride."""
     return 1 + (image_hw[0] - patch) // stride, 1 + (image_hw[1] - patch) // stride

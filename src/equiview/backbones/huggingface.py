@@ -267,9 +267,26 @@ def _random(family: Family, config: Any, seed: int) -> nn.Module:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return getattr(transformers, family.model_class)._from_config(
-            config, attn_implementation="sdpa", **dict(family.options)
+        # The dtype is said, because a config may carry that of its checkpoint (CLIP: float16).
+        model = getattr(transformers, family.model_class)._from_config(
+            config, dtype=torch.float32, attn_implementation="sdpa", **dict(family.options)
         )
+        _finish_random(family, model)
+    return model
+
+
+def _finish_random(family: Family, model: nn.Module) -> None:
+    """Give positions to the families that `transformers` 5.23 leaves with a table of zeros (MAE, DeiT)."""
+    if family.table is None or attrgetter(family.table)(model).any():
+        return
+    if family.name == "vit_mae":
+        # Its fixed sines are skipped because the convolution, done before, is flagged as initialised.
+        model.embeddings.patch_embeddings.projection._is_hf_initialized = False
+        model.embeddings.initialize_weights()
+        return
+    for path in (*family.prefix, family.table):
+        # As the original DeiT does.
+        nn.init.trunc_normal_(attrgetter(path)(model), std=model.config.initializer_range)
 
 
 def _pretrained(family: Family, config: Any, folder: Path) -> nn.Module:
