@@ -1,5 +1,6 @@
 """The LoRA laws for all eight families, and adapter folders that cannot be mixed up or half-read."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -291,6 +292,26 @@ def test_a_failed_save_leaves_the_old_adapter(vit: Path, tmp_path: Path) -> None
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_full_disk_or_ctrl_c_leaves_the_old_adapter(
+    vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    extractor = adapted(vit, AverageHead())
+    save_adapter(tmp_path / "a", extractor, {"seed": 1})
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    for place in ("equiview.adapters.folder.save_file", "equiview.adapters.folder.swap_folder"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, fail)
+            expected = EquiviewError if isinstance(error, OSError) else KeyboardInterrupt
+            with pytest.raises(expected, match="disk is full" if isinstance(error, OSError) else None):
+                save_adapter(tmp_path / "a", extractor, {"seed": 2})
+    assert read_record(tmp_path / "a")["seed"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
 def test_another_backbone_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     save_adapter(tmp_path / "a", adapted(folders["vit"]))
     with pytest.raises(EquiviewError, match=r"patch: expected 8, found 14"):
@@ -326,6 +347,7 @@ def test_bad_records(vit: Path, tmp_path: Path) -> None:
         ({"format_version": 99}, "format_version: expected 1, found 99"),
         ({"features": {**good["features"], "colour": 1}}, "colour"),
         ({"head": [{"kind": "magic"}]}, "magic"),
+        ({"files": [], "lora": 3}, "the keys lora, files"),
     ]
     for change, message in changes:
         (folder / "equiview.json").write_text(json.dumps({**good, **change}))

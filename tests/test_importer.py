@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from equiview.adapters import load_adapter, lora_disabled, merge_lora
+from equiview.adapters import load_adapter, lora_disabled, merge_lora, read_record, save_adapter
 from equiview.adapters.lora import lora_layers
 from equiview.backbones import Backbone, BackboneInfo, load_backbone
 from equiview.backbones.dinov2_names import backbone_from_dinov2
@@ -123,6 +123,8 @@ def test_fused_projections_are_exact_and_k_is_untouched(tmp_path: Path) -> None:
     extractor = apply_checkpoint(read_checkpoint(write(tmp_path / "x.ckpt", value)), Backbone(info, model, None))
     assert extractor.config.long_side == 80 * 16 and extractor.config.position == "hf"
     assert [layer.r["default"] for _, layer in lora_layers(extractor.backbone)] == [2 * RANK] * 2
+    record = read_record(save_adapter(tmp_path / "a", extractor))
+    assert record["lora"]["covers"] == "q and v of a fused linear (its k rows are zero)"
     merge_lora(extractor.backbone)
     assert torch.equal(model.blocks[0].attn.qkv.weight, before[0])
     for k, block in enumerate((1, 2)):

@@ -78,6 +78,13 @@ def test_without_adapter(vit: Path) -> None:
     torch.testing.assert_close(model(batch(pictures())), expected(batch(pictures())), atol=0, rtol=0)
 
 
+def test_protocol_names_the_adapter(vit: Path, run: Path) -> None:
+    described = load(vit, adapter=run).describe()
+    assert described["adapter"] == load(vit, adapter=run / "adapter").describe()["adapter"]
+    assert len(described["adapter"]["sha256"]) == 64 and described["adapter"]["lora"]["rank"] == 2
+    assert "adapter" not in load(vit).describe()
+
+
 def test_options(vit: Path, run: Path) -> None:
     assert load(vit, adapter=run).config == CONFIG
     assert load(vit, adapter=run, long_side=96).config.long_side == 96

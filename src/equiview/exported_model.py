@@ -106,6 +106,8 @@ class EquiviewFeatureModel(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
+        if int(transformers.__version__.split(".")[0]) < 5:
+            raise ImportError(f"this model needs transformers 5 or newer, found {transformers.__version__}: upgrade it")
         model_class = getattr(transformers, config.encoder["model_class"])
         self.encoder = model_class(
             model_class.config_class.from_dict(dict(config.backbone_config)), **config.encoder["options"]

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
-from .adapters import has_lora, load_adapter, merge_lora
+from .adapters import adapter_folder, has_lora, load_adapter, merge_lora, read_record
+from .adapters.folder import RECORD_FILE, file_sha256
 from .backbones import load_backbone
 from .errors import bad_input
 from .features import Extractor, FeatureConfig
@@ -21,7 +22,16 @@ class EquiviewModel(Extractor):
     `model(images)` gives dense maps [b c rows cols] of a batch of RGB images in 0..1, `model.maps(pictures)` one
     `FeatureMap` a picture, `model.at(images, xy)` descriptors at points. It is in evaluation mode; put it under
     `torch.no_grad()` unless gradients are wanted.
+
+    Attributes:
+        adapter: What a protocol says about the adapter (JSON); None without one.
     """
+
+    adapter: dict[str, Any] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what names these features, the adapter included (JSON)."""
+        return super().describe() | ({} if self.adapter is None else {"adapter": self.adapter})
 
     def at(
         self, images: Float[torch.Tensor, "b 3 h w"], xy: Float[torch.Tensor, "b n 2"]
@@ -81,10 +91,19 @@ def load(
     backbone = load_backbone(name, device=device, dtype=dtype)
     if adapter is not None:
         extractor = load_adapter(Path(adapter), backbone, allow_other_weights=allow_other_weights, **features)
-        return EquiviewModel(backbone, extractor.config, extractor.head).eval()
+        model = EquiviewModel(backbone, extractor.config, extractor.head).eval()
+        model.adapter = _describe_adapter(adapter_folder(Path(adapter)))
+        return model
     known = [field.name for field in fields(FeatureConfig)]
     unknown = sorted(set(features) - set(known))
     if unknown:
         raise bad_input("load", f"feature options among {known}", ", ".join(unknown), "Check the spelling.")
     config = FeatureConfig(**{**features, "blocks": tuple(features.get("blocks", ()))})
     return EquiviewModel(backbone, config).eval()
+
+
+def _describe_adapter(folder: Path) -> dict[str, Any]:
+    lora = read_record(folder)["lora"]
+    kept = None if lora is None else {key: lora[key] for key in ("rank", "alpha", "targets", "covers")}
+    # The record holds the sha256 of every other file, so its own names the adapter.
+    return {"sha256": file_sha256(folder / RECORD_FILE), "lora": kept}

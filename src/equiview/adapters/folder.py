@@ -27,7 +27,7 @@ from ..errors import EquiviewError, bad_input
 from ..features import Extractor, FeatureConfig
 from ..heads import HeadChain, build_head, head_spec
 from ..io import read_json, require_file, write_error
-from .lora import ADAPTER_NAME, find_targets, has_lora, inject, lora_layers, lora_parameters, peft_config
+from .lora import ADAPTER_NAME, FUSED_NAMES, find_targets, has_lora, inject, lora_layers, lora_parameters, peft_config
 
 FORMAT_VERSION = 1
 RECORD_FILE, HEAD_FILE = "equiview.json", "head.safetensors"
@@ -98,7 +98,7 @@ def swap_folder(temporary: Path, folder: Path) -> None:
     folder.rename(old)
     try:
         temporary.rename(folder)
-    except OSError:
+    except BaseException:  # Ctrl-C too: the old folder comes back before anything else happens.
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
@@ -158,13 +158,17 @@ def _lora_record(backbone: Backbone) -> dict[str, Any]:
     layers = lora_layers(backbone)
     first = layers[0][1]
     rank, alpha = first.r[ADAPTER_NAME], first.lora_alpha[ADAPTER_NAME]
-    fused = [name for name, _ in layers if name.rsplit(".", 1)[-1] == "qkv"]
+    covers = "q and v"
+    if any(name.rsplit(".", 1)[-1] in FUSED_NAMES for name, _ in layers):
+        updates = [layer.lora_B[ADAPTER_NAME].weight.detach().chunk(3)[1] for _, layer in layers]
+        touched = any(bool(rows.any()) for rows in updates)
+        covers = "q, k and v (one fused linear)" if touched else "q and v of a fused linear (its k rows are zero)"
     return {
         "rank": rank,
         "alpha": alpha,
         "scale": alpha / rank,
         "targets": [name for name, _ in layers],
-        "covers": "q, k and v (one fused linear)" if fused else "q and v",
+        "covers": covers,
     }
 
 
@@ -219,9 +223,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise bad_input(
             f"{folder / RECORD_FILE}: format_version", str(FORMAT_VERSION), repr(record.get("format_version")), fix
         )
-    missing = [key for key in ("backbone", "features", "head", "lora", "files") if key not in record]
-    if missing:
-        raise bad_input(str(folder / RECORD_FILE), f"the keys {missing}", "a record without them", "Save it again.")
+    types = {"backbone": dict, "features": dict, "head": list, "lora": dict | None, "files": dict}
+    wrong = [key for key, kind in types.items() if key not in record or not isinstance(record[key], kind)]
+    if wrong:
+        found = "a record where they are missing or of another type"
+        raise bad_input(str(folder / RECORD_FILE), f"the keys {', '.join(wrong)}", found, "Save it again.")
     for name, expected in record["files"].items():
         require_file(folder / name, "a file of the adapter")
         if file_sha256(folder / name) != expected:
