@@ -1,6 +1,7 @@
 """All families: equal to the unmodified `transformers` forward, at any size, block and stride."""
 
 import json
+import pickle
 from operator import attrgetter
 from pathlib import Path
 
@@ -357,8 +358,42 @@ class TestErrors:
         folder = save(make_model("vit"), tmp_path)
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
-        with pytest.raises(EquiviewError):
+        with pytest.raises(EquiviewError, match="another size"):
             load_backbone(folder)
+
+    @pytest.mark.parametrize("text", ["[]", "{", '{"model_type": "vit", "hidden_size": "x"}'])
+    def test_broken_config(self, tmp_path: Path, text: str) -> None:
+        folder = save(make_model("vit"), tmp_path)
+        (folder / "config.json").write_text(text)
+        with pytest.raises(EquiviewError, match=r"config\.json"):
+            load_backbone(folder)
+
+    def test_pickled_weights(self, tmp_path: Path) -> None:
+        """Older hub models have only these; they are read without running what they contain."""
+        model = make_model("vit")
+        model.config.save_pretrained(tmp_path)
+        file, trace = tmp_path / "pytorch_model.bin", tmp_path / "trace"
+        torch.save(model.state_dict(), file)
+        whole = file.read_bytes()
+        assert load_backbone(tmp_path).info.blocks == 3
+
+        class Malicious:
+            def __reduce__(self) -> tuple:
+                return Path.touch, (trace,)
+
+        for content in (b"hello" * 100, whole[:3000], b"", pickle.dumps(Malicious(), protocol=2)):
+            file.write_bytes(content)
+            with pytest.raises(EquiviewError, match="weights of a ViTModel"):
+                load_backbone(tmp_path)
+        assert not trace.exists()
+
+    def test_a_missing_shard_is_named(self, tmp_path: Path) -> None:
+        make_model("vit").save_pretrained(tmp_path, max_shard_size="40KB")
+        assert load_backbone(tmp_path).info.blocks == 3
+        gone = sorted(tmp_path.glob("*.safetensors"))[1]
+        gone.unlink()
+        with pytest.raises(EquiviewError, match=gone.name):
+            load_backbone(tmp_path)
 
     @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "~nobody/x"])
     def test_not_a_folder(self, name: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -123,6 +124,8 @@ def load_huggingface(name: str, folder: Path, *, random_weights_seed: int | None
         EquiviewError: An unsupported type, a missing or broken file, or weights that do not belong to the config.
     """
     raw = read_json(folder / "config.json")
+    if not isinstance(raw, dict):
+        raise bad_input(str(folder / "config.json"), "a model config", type(raw).__name__, "Download it again.")
     family = _family(name, raw)
     config = _vision_config(family, raw, folder)
     if random_weights_seed is None:
@@ -249,12 +252,13 @@ def _family(name: str, raw: dict[str, Any]) -> Family:
 
 def _vision_config(family: Family, raw: dict[str, Any], folder: Path) -> Any:
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
 
     config_class = getattr(transformers, family.model_class).config_class
     try:
         # A full CLIP or SigLIP config holds the vision tower's under a key of its own.
         config = config_class.from_dict(raw["vision_config"]) if "vision_config" in raw else config_class.from_dict(raw)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, StrictDataclassError) as error:
         fix = "Download it again."
         raise bad_input(str(folder / "config.json"), f"a {family.name} config", str(error), fix) from error
     if hasattr(config, "vision_use_head"):
@@ -302,18 +306,27 @@ def _pretrained(family: Family, config: Any, folder: Path) -> nn.Module:
                 dtype=torch.float32,
                 attn_implementation="sdpa",
                 local_files_only=True,
+                ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 **dict(family.options),
             )
-    except (SafetensorError, OSError, RuntimeError) as error:
+    except (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, KeyError) as error:
         fix = "Download or save it again."
-        raise bad_input(str(folder), f"weights of a {family.model_class}", str(error).strip(), fix) from error
-    # Without this check transformers only warns, and the "pretrained" features would be random ones.
-    missing = sorted(key for key in report["missing_keys"] if not key.endswith("mask_token"))
-    if missing:
-        found = f"{len(missing)} missing, for instance {missing[0]}"
+        raise bad_input(str(folder), f"weights of a {family.model_class}", _reason(error), fix) from error
+    # Without these checks transformers only warns, and the "pretrained" features would be random ones.
+    wrong = sorted(key for key in report["missing_keys"] if not key.endswith("mask_token"))
+    wrong += [f"{key} of another size ({tuple(shape)})" for key, shape, *_ in report["mismatched_keys"]]
+    if wrong:
+        found = f"{len(wrong)} missing, for instance {wrong[0]}"
         raise bad_input(str(folder), f"all weights of a {family.model_class}", found, "Save or download it again.")
     return model
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnpicklingError | EOFError | KeyError):
+        # torch's restricted reader refused it, malicious files included; its own advice is to switch that off.
+        return "a pytorch_model.bin that is no plain pickle of tensors"
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
 
 
 @contextmanager
