@@ -34,10 +34,10 @@ class Scene:
         self._toward_2 = (a * edge_2 - b * edge_1) / doubled_area[:, None] ** 2
         used = mesh.vertices[np.unique(mesh.faces)]
         self.used_vertices = used
-        self._center = (used.min(0) + used.max(0)) / 2
-        self._radius = np.linalg.norm(used - self._center, axis=1).max()
+        self.center = (used.min(0) + used.max(0)) / 2
+        self.radius = np.linalg.norm(used - self.center, axis=1).max()
         self._embree = rtcore_scene.EmbreeScene(robust=True)
-        unit = ((mesh.vertices - self._center) / self._radius).astype(np.float32)
+        unit = ((mesh.vertices - self.center) / self.radius).astype(np.float32)
         TriangleMesh(self._embree, unit, mesh.faces.astype(np.int32))
         self.pyramids = [None if m.texture is None else build_pyramid(m) for m in mesh.materials]
         self._cutoff = np.array([-1.0 if m.alpha_cutoff is None else m.alpha_cutoff for m in mesh.materials])
@@ -58,7 +58,7 @@ class Scene:
 
         Surface under the material's alpha cut-off, and the back of a single-sided material, let the ray through.
         """
-        start = (eye - self._center) / self._radius
+        start = (eye - self.center) / self.radius
         # Start just before the unit ball (constant, since all rays come from one point): exact for far cameras too.
         longest = np.sqrt(_dot(directions, directions).max()) if len(directions) else 1.0
         start = start[None] + directions * (max(np.linalg.norm(start) - 1.01, 0.0) / longest)
@@ -73,7 +73,7 @@ class Scene:
             ray, before = directions[through], triangle[through]
             behind = eye + ray * self.depth(eye, ray, before)[:, None]
             unit = ray / np.linalg.norm(ray, axis=1, keepdims=True)
-            triangle[through] = self._run((behind - self._center) / self._radius + step * unit, unit)
+            triangle[through] = self._run((behind - self.center) / self.radius + step * unit, unit)
             # Rounding can make a grazing ray meet the surface it has just left: then step further.
             step = step * 2 if (triangle[through] == before).any() else _STEP
             through = through[self._rejected(eye, ray, triangle[through])]
