@@ -78,6 +78,46 @@ def test_parity_with_the_reference(golden: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "case", ["A_square_up", "A_landscape_odd", "A_batch2", "A_downsample", "A_native640", "R_square_up", "R_landscape"]
+)
+def test_parity_of_sizes_and_registers(golden: Path, tmp_path: Path, case: str) -> None:
+    """The same file form on both tiny networks, at the reference's own sizes (f03, tolerance 2e-5)."""
+    arrays = np.load(golden / f"f00_tiny_vit_{case[0]}.npz")
+    parts = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    conv = {key[5:]: value for key, value in parts.items() if key.startswith("conv/")}
+    lora = {key[5:]: nn.Parameter(value) for key, value in parts.items() if key.startswith("lora/")}
+    path = write(tmp_path / "released.ckpt", {"global_step": 1, "state_dict": {"refine_conv": conv}, **lora})
+    state = {key[4:]: value for key, value in parts.items() if key.startswith("vit/")}
+    made = apply_checkpoint(read_checkpoint(path), backbone_from_dinov2(state, heads=4))
+
+    golden_case = np.load(golden / "f03_get_feature.npz")
+    given = {name: golden_case[f"{case}/in/{name}"] for name in ("rgb_uint8", "pts", "target_res")}
+    config = replace(made.config, long_side=int(given["target_res"]) // 8 * 14)
+    model = EquiviewModel(made.backbone, config, made.head)
+    rgb = torch.from_numpy(given["rgb_uint8"]).float() / 255
+    assert model.network_hw(rgb.shape[2:]) == tuple(golden_case[f"{case}/out/network_input_shape"][-2:])
+    with torch.no_grad():
+        found = model.at(rgb, torch.from_numpy(given["pts"]))
+    np.testing.assert_allclose(found, golden_case[f"{case}/out/feat"], atol=2e-5)
+
+
+def test_timm_model(tmp_path: Path) -> None:
+    """The released form on a real timm model: q and v of its fused linear move, k does not."""
+    pytest.importorskip("timm", reason="the timm extra is not installed", exc_type=(ImportError, RuntimeError))
+    name = "timm:vit_tiny_patch16_224"
+    backbone = load_backbone(name, random_weights_seed=0)
+    before = backbone.model.blocks[11].attn.qkv.weight.clone()
+    path = write(tmp_path / "x.ckpt", content(blocks=4, dim=192))
+    import_checkpoint(path, tmp_path / "a", backbone=backbone)
+    loaded = load_adapter(tmp_path / "a", load_backbone(name, random_weights_seed=0), long_side=64)
+    expected = loaded(images())
+    q, k, v = (merge_lora(loaded.backbone).model.blocks[11].attn.qkv.weight - before).chunk(3)
+    assert q.any() and v.any() and not k.any()
+    torch.testing.assert_close(loaded(images()), expected, atol=1e-4, rtol=0)
+
+
 def test_weights_land_where_they_belong(dinov2: Path, tmp_path: Path) -> None:
     value = content()
     base = load_backbone(dinov2)

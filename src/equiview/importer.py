@@ -182,7 +182,8 @@ def apply_checkpoint(checkpoint: ReleasedCheckpoint, backbone: Backbone) -> Extr
     head: nn.Module = RandomConvHead(checkpoint.dim)
     head.conv.load_state_dict(checkpoint.conv)
     head = head.to(first.device, first.dtype)
-    original = info.family in ("dinov2", "dinov2_with_registers", "hub")
+    # torch.hub's own forward resizes positions the original way already; timm's models have a way of their own.
+    original = info.family in ("dinov2", "dinov2_with_registers")
     config = FeatureConfig((info.blocks,), True, LONG_SIDE_TOKENS * info.patch, None, "dinov2" if original else "hf")
     return Extractor(backbone.requires_grad_(False), config, head.requires_grad_(False)).eval()
 

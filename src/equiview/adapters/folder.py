@@ -160,9 +160,9 @@ def _lora_record(backbone: Backbone) -> dict[str, Any]:
     rank, alpha = first.r[ADAPTER_NAME], first.lora_alpha[ADAPTER_NAME]
     covers = "q and v"
     if any(name.rsplit(".", 1)[-1] in FUSED_NAMES for name, _ in layers):
-        updates = [layer.lora_B[ADAPTER_NAME].weight.detach().chunk(3)[1] for _, layer in layers]
-        touched = any(bool(rows.any()) for rows in updates)
-        covers = "q, k and v (one fused linear)" if touched else "q and v of a fused linear (its k rows are zero)"
+        updates = [layer.lora_B[ADAPTER_NAME].weight.detach().chunk(3) for _, layer in layers]
+        only_q_v = any(q.any() for q, _, _ in updates) and not any(k.any() for _, k, _ in updates)
+        covers = "q and v of a fused linear (its k rows are zero)" if only_q_v else "q, k and v (one fused linear)"
     return {
         "rank": rank,
         "alpha": alpha,
