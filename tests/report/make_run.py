@@ -46,7 +46,7 @@ def write_run(
     (folder / "adapter" / "equiview.json").write_text(json.dumps({"format": 1, "recipe": {"steps": 120}}))
     (folder / "pictures").mkdir()
     for index, name in enumerate(objects):
-        np.savez_compressed(folder / "pictures" / f"{name.replace('/', '_')}.npz", **_picture(index))
+        np.savez_compressed(folder / "pictures" / f"{name.replace('/', '_')}.npz", **make_picture(index))
     return folder
 
 
@@ -93,7 +93,8 @@ def _write_log(folder: Path) -> None:
     (folder / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
 
 
-def _picture(index: int) -> dict[str, np.ndarray]:
+def make_picture(index: int) -> dict[str, np.ndarray]:
+    """Return one drawn pair of views with matches, some good, some not."""
     rng = np.random.default_rng([11, index])
     rgb0, mask0 = _drawing(index, 0.0)
     shift = 0.5

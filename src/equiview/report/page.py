@@ -6,8 +6,8 @@ from pathlib import Path
 from .. import __version__
 from ..io import atomic_path
 from . import sections
+from .drawing import Scale
 from .html import Html, h, join
-from .pictures import Scale
 from .run import Run, read_run
 from .words import summarize_run
 

@@ -24,7 +24,7 @@ LABELS = {
 ROW_KEYS = ("object", "pair", "angle_deg", "n", "status", *METRIC_NAMES)
 STATES = ("before", "after")
 PICTURE_KEYS = frozenset(
-    ["rgb0", "rgb1", "xy0", "xy1_true", "query_xy0", "query_xy1_true", "stride_xy", "offset_xy"]
+    ["rgb0", "rgb1", "mask0", "mask1", "xy0", "xy1_true", "query_xy0", "query_xy1_true", "stride_xy", "offset_xy"]
     + [f"{name}_{state}" for name in ("xy1", "heat", "pca0", "pca1") for state in STATES]
 )
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from ..metrics import METRIC_NAMES
 from . import numbers
+from .drawing import Scale
 from .figures import COLOURS, OTHER_COLOUR, angle_figure, objects_figure, training_figure
 from .html import Html, h, join, typeset
 from .numbers import TITLES
-from .pictures import Scale, error_legend, object_pictures, picture_gain
+from .pictures import error_legend, object_pictures, picture_gain
 from .run import LABELS, Run, read_picture
 from .words import CLAIM, Summary, object_table
 
