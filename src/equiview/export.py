@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import re
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -29,7 +30,10 @@ from .loading import load
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "modeling_equiview.py"
-_OURS = {"config.json", "model.safetensors", "preprocessor_config.json", MODEL_FILE}
+# A large plain export is written in several weight files.
+_OURS = re.compile(
+    rf"config\.json|model.*\.safetensors(\.index\.json)?|preprocessor_config\.json|{re.escape(MODEL_FILE)}"
+)
 
 
 def export(
@@ -118,7 +122,7 @@ def _check_plain(model: Extractor) -> None:
 def _check_folder(folder: Path) -> None:
     if folder.is_file():
         raise bad_input(str(folder), "a folder", "a file", "Choose another name.")
-    others = sorted(p.name for p in folder.iterdir() if p.name not in _OURS) if folder.is_dir() else []
+    others = sorted(p.name for p in folder.iterdir() if not _OURS.fullmatch(p.name)) if folder.is_dir() else []
     if others:
         fix = "Choose a new folder; nothing was changed."
         raise bad_input(str(folder), "a new folder or an export's", f"other files ({', '.join(others[:3])})", fix)
