@@ -19,7 +19,7 @@ from equiview.types import Camera
 from worlds import camera_at, sphere_ring, sphere_view
 
 BALL = {"ball": sphere_ring(8)}
-PUBLISHED = PairConfig("published", points=3000, max_angle_deg=120)
+PUBLISHED = PairConfig("published", points=3000, max_angle_deg=120.0)
 
 
 def same(a: PairSample, b: PairSample) -> bool:
@@ -56,9 +56,9 @@ def test_overlapping_pairs_correspond_exactly_and_overlap_enough():
 
 def test_angle_limits_hold():
     for k in range(10):
-        near = sample_overlapping_pair(BALL, PairConfig(points=50, max_angle_deg=50), seed=3, index=k)
+        near = sample_overlapping_pair(BALL, PairConfig(points=50, max_angle_deg=50.0), seed=3, index=k)
         assert (near.views[0] - near.views[1]) % 8 in (1, 7)
-        pair = sample_published_pair(BALL, PairConfig("published", 500, max_angle_deg=100), seed=3, index=k)
+        pair = sample_published_pair(BALL, PairConfig("published", 500, max_angle_deg=100.0), seed=3, index=k)
         cameras = [BALL["ball"][v].camera for v in pair.views]
         assert rotation_between_deg(*cameras) <= 100
 
@@ -76,7 +76,7 @@ def test_published_points_are_independent_foreground_pixels_with_their_own_3d_po
 def test_a_pair_without_common_points_is_skipped_with_a_reason():
     apart = {"ball": [sphere_view(camera_at(eye)) for eye in ((2, 0, 0), (-2, 0, 0.0))]}
     assert sample_overlapping_pair(apart, PairConfig(), seed=0, index=4) == Skipped(4, "no overlapping views found")
-    wide = PairConfig("published", max_angle_deg=180)
+    wide = PairConfig("published", max_angle_deg=180.0)
     assert sample_published_pair(apart, wide, seed=0, index=4) == Skipped(4, "no common points")
     assert "rotation limit" in sample_published_pair(apart, PUBLISHED, seed=0, index=4).reason
 

@@ -214,7 +214,7 @@ def apart() -> list:
 
 
 def test_pairs_without_positives_are_counted_and_skipped(tmp_path: Path):
-    settings = recipe(steps=12, loss="smooth_ap_published", pairs=PairConfig("published", 3000, max_angle_deg=180))
+    settings = recipe(steps=12, loss="smooth_ap_published", pairs=PairConfig("published", 3000, max_angle_deg=180.0))
     extractor = start(settings)
     result = train(extractor, objects() | {"ball": objects()["sphere"], "two-faced": apart()}, settings, tmp_path)
     count = result.skipped["no common points"]
@@ -267,6 +267,14 @@ def test_the_time_budget_ends_a_run_that_can_go_on(tmp_path: Path):
     assert (again.steps, again.resumed_from) == (result.steps, result.steps)
     longer = train(start(settings), objects(), settings, tmp_path, time_budget_s=result.seconds + 0.1)
     assert longer.steps > result.steps
+
+
+@pytest.mark.parametrize("head", ["none", "residual_conv", "random_conv"])
+def test_a_bf16_backbone_trains_float32_adapters(head: str, tmp_path: Path):
+    settings = recipe(steps=2, head=head)
+    extractor = prepare(tiny_backbone().to(torch.bfloat16), settings, seed=0)
+    result = train(extractor, objects(), settings, tmp_path)
+    assert not result.skipped and all(p.dtype == torch.float32 for p in trainable(extractor).values())
 
 
 def test_nothing_to_train_is_an_error(tmp_path: Path):

@@ -11,9 +11,11 @@ SmoothAP sigmoid by a tenth of its range.
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from scipy.spatial import KDTree
 
 from ..errors import bad_input
 
@@ -21,9 +23,6 @@ POSITIVE_BELOW = 5e-3
 """Object units; the published threshold (METHOD.md section 3)."""
 NEGATIVE_ABOVE = 0.1
 """Object units; the published threshold."""
-
-Descriptors = Float[torch.Tensor, "b n c"]
-Points = Float[torch.Tensor, "b n 3"]
 
 
 def relations(
@@ -202,8 +201,12 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
 def count_positives(
     points0: Float[torch.Tensor, "s 3"], points1: Float[torch.Tensor, "t 3"], positive_below: float = POSITIVE_BELOW
 ) -> int:
-    """Return how many pairs of points are positives."""
-    return int(relations(points0[None], points1[None], positive_below)[0].sum())
+    """Return how many pairs of points are positives, without forming all s x t distances (see `relations`)."""
+    if not (len(points0) and len(points1)):
+        return 0
+    trees = [KDTree(points.double().cpu().numpy()) for points in (points0, points1)]
+    # count_neighbors takes distances up to and including the radius; a positive lies strictly below.
+    return int(trees[0].count_neighbors(trees[1], np.nextafter(positive_below, 0)))
 
 
 def _step(x: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -216,12 +219,14 @@ def _unsaturated_step(x: torch.Tensor, temperature: float) -> torch.Tensor:
     return torch.where(x > 0, 0.5 + x.clamp(min=0) / (4 * temperature), _step(x.clamp(max=0), temperature))
 
 
-def _lack_of_spread(unit: Descriptors, spread: float) -> torch.Tensor:
+def _lack_of_spread(unit: Float[torch.Tensor, "b n c"], spread: float) -> torch.Tensor:
     std = (unit * math.sqrt(unit.shape[-1])).var(dim=1, unbiased=False).add(1e-4).sqrt()
     return F.relu(spread - std).mean()
 
 
-def _cosines(descriptors0: Descriptors, descriptors1: Descriptors) -> torch.Tensor:
+def _cosines(
+    descriptors0: Float[torch.Tensor, "b s c"], descriptors1: Float[torch.Tensor, "b t c"]
+) -> Float[torch.Tensor, "b s t"]:
     return torch.einsum("bsc,btc->bst", _unit(descriptors0), _unit(descriptors1))
 
 

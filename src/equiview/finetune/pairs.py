@@ -180,7 +180,8 @@ def _draw(objects: Objects, rng: np.random.Generator) -> tuple[str, tuple[int, i
 
 
 def _pictures(*views: View) -> list[torch.Tensor]:
-    images = [torch.from_numpy(np.ascontiguousarray(v.rgb)).permute(2, 0, 1).float() / 255 for v in views]
+    # Copies: the arrays of a stored view may be read-only.
+    images = [torch.from_numpy(np.array(v.rgb)).permute(2, 0, 1).float() / 255 for v in views]
     return images + [torch.from_numpy(np.array(v.mask)) for v in views]
 
 

@@ -1,7 +1,8 @@
 """One plain training loop.
 
 Step k uses pairs k * n to k * n + n - 1 (n = batch * accumulate), and no other random numbers are drawn, so a run that
-was interrupted and resumed from its checkpoint ends with the weights of one that was not.
+was interrupted and resumed from its checkpoint ends with the weights of one that was not (on a GPU up to the order of
+its atomic additions).
 """
 
 import logging
@@ -238,7 +239,9 @@ def batch_loss(
     extractor: Extractor, pairs: Sequence[PairSample], recipe: Recipe, device: torch.device
 ) -> Float[torch.Tensor, ""]:
     """Return the mean over pairs of the recipe's loss."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
+    # A backbone whose own weights are bf16 needs autocast too: adapter and head are kept, and updated, in float32.
+    half = torch.bfloat16 in (getattr(torch, recipe.dtype), next(extractor.backbone.parameters()).dtype)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         described = pair_descriptors(extractor, pairs, device)
     losses = []
     for pair, (descriptors0, descriptors1) in zip(pairs, described, strict=True):
