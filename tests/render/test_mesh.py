@@ -51,6 +51,14 @@ def test_obj_keeps_uv_seams(tmp_path):
     assert sorted(map(tuple, uv[(corners == QUAD[0]).all(1)])) == [(0.0, 1.0), (1.0, 0.0)]
 
 
+def test_obj_in_another_encoding(tmp_path):
+    path = write_obj(tmp_path)
+    path.write_bytes("# K\u00f6rper, gr\u00fcn\n".encode("latin-1") + path.read_bytes())
+    mtl = tmp_path / "m.mtl"
+    mtl.write_bytes("# \u00e9toile\n".encode("latin-1") + mtl.read_bytes())
+    assert {m.name for m in load_mesh(path).materials} == {"one", "two"}
+
+
 def test_obj_with_a_missing_texture_has_a_note(tmp_path, caplog):
     path = write_obj(tmp_path, mtl="newmtl one\nKd 1 0 0\nnewmtl two\nmap_Kd gone.png\n")
     with caplog.at_level(logging.WARNING):

@@ -179,8 +179,7 @@ class _Canvas:
         if pyramid is None or material.texture is None:
             return None
         h, w = material.texture.shape[:2]
-        picture = np.rint(pyramid[0] * 255).astype(np.uint8)  # premultiplied where there is a cut-out
-        texture = self._context.texture((w, h), 4, np.ascontiguousarray(picture).tobytes())
+        texture = self._context.texture((w, h), 4, pyramid[0].tobytes())  # premultiplied where there is a cut-out
         texture.build_mipmaps()
         texture.filter = (self._gl.LINEAR_MIPMAP_LINEAR, self._gl.LINEAR)
         texture.repeat_x, texture.repeat_y = (wrap == "repeat" for wrap in material.wrap)

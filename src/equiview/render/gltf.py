@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import EquiviewError, bad_input
 from .gltf_buffers import GltfFile, open_gltf
-from .mesh import Material, Part, srgb_from_linear
+from .mesh import Material, Part, Wrap, srgb_from_linear
 
 _SUPPORTED = {
     "KHR_texture_transform",
@@ -22,7 +22,7 @@ _SUPPORTED = {
     "EXT_texture_webp",
     "KHR_lights_punctual",
 }
-_WRAP = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
+_WRAP: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 
 
 def read_parts(path: Path) -> tuple[list[Part], list[str]]:
@@ -215,14 +215,17 @@ def _material(gltf: GltfFile, index: int | None, notes: list[str]) -> tuple[Mate
     mode = entry.get("alphaMode", "OPAQUE")
     if mode == "BLEND":
         notes.append(f"Material {name!r} is see-through; it is drawn where its alpha is at least 0.5.")
-    texture, wrap, uv_from = None, ("repeat", "repeat"), (0, identity)
+    texture: np.ndarray | None = None
+    wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+    uv_from = (0, identity)
     if info is not None:
         texture, wrap = _texture(gltf, info["index"], name, notes)
         transform = info.get("extensions", {}).get("KHR_texture_transform", {})
         uv_from = (transform.get("texCoord", info.get("texCoord", 0)), _uv_matrix(transform))
+    red, green, blue = (round(float(c), 9) for c in srgb_from_linear(np.array(factor[:3], np.float64)))
     return Material(
         texture=texture,
-        color=(*(round(float(c), 9) for c in srgb_from_linear(np.array(factor[:3], np.float64))), float(factor[3])),
+        color=(red, green, blue, float(factor[3])),
         alpha_cutoff={"OPAQUE": None, "BLEND": 0.5}.get(mode, float(entry.get("alphaCutoff", 0.5))),
         double_sided=bool(entry.get("doubleSided", False)),
         wrap=wrap,
@@ -242,7 +245,7 @@ def _uv_matrix(transform: dict[str, Any]) -> np.ndarray:
     return np.concatenate([linear, np.array(transform.get("offset", (0, 0)), np.float64)[:, None]], 1)
 
 
-def _texture(gltf: GltfFile, index: int, name: str, notes: list[str]) -> tuple[np.ndarray | None, tuple[Any, Any]]:
+def _texture(gltf: GltfFile, index: int, name: str, notes: list[str]) -> tuple[np.ndarray | None, tuple[Wrap, Wrap]]:
     entry = gltf.json["textures"][index]
     sampler = gltf.json["samplers"][entry["sampler"]] if "sampler" in entry else {}
     wrap = (_WRAP[sampler.get("wrapS", 10497)], _WRAP[sampler.get("wrapT", 10497)])

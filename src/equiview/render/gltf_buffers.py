@@ -14,7 +14,14 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import EquiviewError, bad_input
 
-_DTYPE = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+_DTYPE: dict[int, Any] = {
+    5120: np.int8,
+    5121: np.uint8,
+    5122: np.int16,
+    5123: np.uint16,
+    5125: np.uint32,
+    5126: np.float32,
+}
 _COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _AGAIN = "Download or export it again."
 
@@ -46,7 +53,7 @@ class GltfFile:
         if "sparse" in entry:
             values = self._with_sparse(values, entry["sparse"], dtype, columns)
         if entry.get("normalized") and dtype.kind in "iu":
-            return np.maximum(values / float(np.iinfo(dtype).max), -1.0)
+            return np.maximum(values / float(np.iinfo(dtype.name).max), -1.0)
         return values.astype(np.float64)
 
     def image(self, index: int) -> np.ndarray:

@@ -1,10 +1,12 @@
 """OBJ and PLY files, parsed by trimesh."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import trimesh
 from PIL import Image
+from trimesh.resolvers import FilePathResolver
 
 from ..errors import EquiviewError, bad_input
 from .mesh import Material, Part
@@ -20,7 +22,12 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
         EquiviewError: The file does not parse.
     """
     try:
-        scene = trimesh.load_scene(path, process=False)
+        scene = trimesh.load_scene(
+            io.BytesIO(_utf8(path.read_bytes()) if path.suffix.lower() == ".obj" else path.read_bytes()),
+            file_type=path.suffix[1:].lower(),
+            resolver=_Utf8Resolver(str(path)),
+            process=False,
+        )
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, EOFError, UnicodeDecodeError) as error:
         raise bad_input(
             str(path),
@@ -38,6 +45,19 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
     return parts, notes
 
 
+class _Utf8Resolver(FilePathResolver):
+    """Finds the files beside an OBJ."""
+
+    def get(self, name: str) -> bytes:
+        data = super().get(name.strip())
+        return _utf8(data) if name.lower().endswith(".mtl") else data
+
+
+def _utf8(text: bytes) -> bytes:
+    """Comments and names in OBJ files come in any encoding; trimesh would want a package to guess which."""
+    return text.decode("utf-8", errors="replace").encode()
+
+
 def _part(path: Path, geometry: trimesh.Trimesh, world_from_node: np.ndarray) -> Part:
     visual = geometry.visual
     colors = uv = None
@@ -45,7 +65,7 @@ def _part(path: Path, geometry: trimesh.Trimesh, world_from_node: np.ndarray) ->
     if isinstance(visual, trimesh.visual.TextureVisuals):
         uv = None if visual.uv is None else np.asarray(visual.uv, np.float64)
         material = _material(path, visual.material)
-    elif visual.kind == "vertex":
+    elif visual is not None and visual.kind == "vertex":
         colors = np.asarray(visual.vertex_colors, np.float64) / 255
         material = Material(color=(1.0, 1.0, 1.0, 1.0), name=path.stem)
     # Normals that were not in the file would be trimesh's own average over shared corners, wrong on a box.

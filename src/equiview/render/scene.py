@@ -34,8 +34,8 @@ class Scene:
         self._toward_2 = (a * edge_2 - b * edge_1) / doubled_area[:, None] ** 2
         used = mesh.vertices[np.unique(mesh.faces)]
         self.used_vertices = used
-        self.center = (used.min(0) + used.max(0)) / 2
-        self.radius = np.linalg.norm(used - self.center, axis=1).max()
+        self.center: Float[np.ndarray, "3"] = (used.min(0) + used.max(0)) / 2
+        self.radius = float(np.linalg.norm(used - self.center, axis=1).max())
         self._embree = rtcore_scene.EmbreeScene(robust=True)
         unit = ((mesh.vertices - self.center) / self.radius).astype(np.float32)
         TriangleMesh(self._embree, unit, mesh.faces.astype(np.int32))
@@ -60,8 +60,8 @@ class Scene:
         """
         start = (eye - self.center) / self.radius
         # Start just before the unit ball (constant, since all rays come from one point): exact for far cameras too.
-        longest = np.sqrt(_dot(directions, directions).max()) if len(directions) else 1.0
-        start = start[None] + directions * (max(np.linalg.norm(start) - 1.01, 0.0) / longest)
+        longest = float(np.sqrt(_dot(directions, directions).max())) if len(directions) else 1.0
+        start = start[None] + directions * (max(float(np.linalg.norm(start)) - 1.01, 0.0) / longest)
         triangle = self._run(start, directions)
         if not self._needs_check:
             return triangle

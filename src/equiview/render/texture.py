@@ -1,26 +1,26 @@
 """Texture lookups: bilinear in the picture pyramid level that fits the pixel's footprint."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from .mesh import Material, Wrap
 
-Pyramid = list[Float[np.ndarray, "h w 4"]]
+Pyramid = list[UInt8[np.ndarray, "h w 4"]]
 
 
 def build_pyramid(material: Material) -> Pyramid:
-    """Return the texture as float32 RGBA from 0 to 1 and its successive halvings.
+    """Return the texture and its successive halvings, as bytes: large textures must fit in memory.
 
     Cut-out textures are premultiplied by alpha, so that the colour hidden under alpha 0 does not bleed in.
     """
     assert material.texture is not None
-    level = material.texture.astype(np.float32) / 255
+    level = material.texture.astype(np.float32)
     if material.alpha_cutoff is not None:
-        level = np.concatenate([level[..., :3] * level[..., 3:], level[..., 3:]], -1)
-    pyramid = [level]
+        level[..., :3] *= level[..., 3:] / 255
+    pyramid = [np.rint(level).astype(np.uint8)]
     while max(level.shape[:2]) > 1:
         level = _halve(level)
-        pyramid.append(level)
+        pyramid.append(np.rint(level).astype(np.uint8))
     return pyramid
 
 
@@ -52,9 +52,9 @@ def sample_pyramid(
 
 
 def bilinear(
-    picture: Float[np.ndarray, "h w 4"], uv: Float[np.ndarray, "n 2"], wrap: tuple[Wrap, Wrap]
+    picture: UInt8[np.ndarray, "h w 4"], uv: Float[np.ndarray, "n 2"], wrap: tuple[Wrap, Wrap]
 ) -> Float[np.ndarray, "n 4"]:
-    """Interpolate between the four nearest texel centres."""
+    """Interpolate between the four nearest texel centres; 0 to 1."""
     h, w = picture.shape[:2]
     x, y = uv[:, 0] * w - 0.5, uv[:, 1] * h - 0.5
     left, top = np.floor(x), np.floor(y)
@@ -62,13 +62,14 @@ def bilinear(
     x0, x1 = (_wrapped(left + step, w, wrap[0]) for step in (0, 1))
     y0, y1 = (_wrapped(top + step, h, wrap[1]) * w for step in (0, 1))
     texels = picture.reshape(-1, picture.shape[2])
-    upper = texels[y0 + x0]
+    upper = texels[y0 + x0].astype(np.float32)
     upper += fx * (texels[y0 + x1] - upper)
-    lower = texels[y1 + x0]
+    lower = texels[y1 + x0].astype(np.float32)
     lower += fx * (texels[y1 + x1] - lower)
     lower -= upper
     lower *= fy
     upper += lower
+    upper *= 1 / 255
     return upper
 
 
