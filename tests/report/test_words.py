@@ -56,6 +56,12 @@ def test_interval_to_the_best_control_that_reaches_zero(run_dir: Path, tmp_path:
     assert "above every control" not in found.sentences[0]
 
 
+def test_a_control_that_may_be_better_is_not_called_so(run_dir: Path, tmp_path: Path) -> None:
+    found = said(run_dir, tmp_path, {"vs_best_control.value": -0.4, "vs_best_control.ci95": [-1.0, 0.3]})
+    assert found.label == "Not clear of the controls"
+    assert not any("A control does better" in s for s in found.sentences)
+
+
 def test_a_better_control(run_dir: Path, tmp_path: Path) -> None:
     found = said(run_dir, tmp_path, {"vs_best_control.value": -1.0, "vs_best_control.ci95": [-2.0, -0.5]})
     assert found.verdict == "bad"

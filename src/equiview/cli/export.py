@@ -54,7 +54,11 @@ def export(
     result: dict[str, Any] = {"command": "export", "plain": plain}
     words = None
     if remeasure:
-        features = {"blocks": model.config.blocks, "norm": model.config.norm, "long_side": model.config.long_side}
+        features: dict[str, Any] = {
+            "blocks": model.config.blocks,
+            "norm": model.config.norm,
+            "long_side": model.config.long_side,
+        }
         again = open_export(out, device=place, **(features if plain else {}))
         result["remeasured"] = compare_scores(model, again, remeasure, views, seed)
         words = "Measured again after reloading: " + ", ".join(

@@ -44,7 +44,7 @@ def measure(
     json: options.Json = False,
 ) -> None:
     """Measure how well features agree between views, on any objects."""
-    given = {"blocks": parse_blocks(blocks), "norm": norm, "long_side": long_side, "stride": stride}
+    given: dict[str, Any] = {"blocks": parse_blocks(blocks), "norm": norm, "long_side": long_side, "stride": stride}
     given |= {"position": None if position is None else position.value}
     features = {name: value for name, value in given.items() if value is not None}
     from ..measuring import MeasureRun, measure_objects

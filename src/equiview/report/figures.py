@@ -44,7 +44,7 @@ DASHES = {
 }
 OTHER_COLOUR, OTHER_MARKER = "#997700", "P"
 INK = "#010203"  # Replaced by currentColor; no other element uses it.
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "equiview",
     "font.size": 11,
@@ -121,7 +121,7 @@ def objects_figure(metric: str, table: Sequence[Mapping[str, Any]]) -> Html:
         axes.set_ylim(-0.6, len(table) - 0.4)
         axes.set_xlabel(f"{TITLES[metric]} (%), {'lower' if lower_is_better(metric) else 'higher'} is better")
         for v in variants:
-            style = {"color": COLOURS.get(v, OTHER_COLOUR), "marker": MARKERS.get(v, OTHER_MARKER)}
+            style: dict[str, Any] = {"color": COLOURS.get(v, OTHER_COLOUR), "marker": MARKERS.get(v, OTHER_MARKER)}
             axes.plot([], [], ls="", label=LABELS.get(v, v), **style)
         if len(variants) > 1:
             figure.legend(loc="outside upper center", ncols=len(variants), fontsize=9.5)
@@ -129,8 +129,9 @@ def objects_figure(metric: str, table: Sequence[Mapping[str, Any]]) -> Html:
 
 
 def _object_line(axes: Axes, y: int, values: Mapping[str, float | None]) -> None:
-    if values.get("pretrained") is not None and values.get("adapted") is not None:
-        axes.plot([values["pretrained"], values["adapted"]], [y, y], color=COLOURS["adapted"], lw=3, alpha=0.35)
+    before, after = values.get("pretrained"), values.get("adapted")
+    if before is not None and after is not None:
+        axes.plot([before, after], [y, y], color=COLOURS["adapted"], lw=3, alpha=0.35)
     for variant, value in values.items():
         if value is not None:
             colour, marker = COLOURS.get(variant, OTHER_COLOUR), MARKERS.get(variant, OTHER_MARKER)

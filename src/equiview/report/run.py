@@ -78,7 +78,8 @@ class Run:
     def recipe(self) -> str | None:
         """The recipe's name."""
         recipe = self.settings.get("recipe")
-        return str(recipe["name"]) if isinstance(recipe, dict) and "name" in recipe else recipe
+        name = recipe.get("name") if isinstance(recipe, dict) else recipe
+        return None if name is None else str(name)
 
     def objects(self) -> list[str]:
         """Names of the objects that were measured, sorted."""

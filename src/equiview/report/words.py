@@ -115,10 +115,10 @@ def _against_controls(run: Run, digits: int) -> tuple[Verdict, str]:
     gap = after - value if against.get("value") is None else against["value"]
     ci95 = against.get("ci95")
     told = f"{number(value, digits)} ({signed(gap, digits)} for the adapter{_interval_words(ci95, digits)})"
+    if ci95 is not None and ci95[0] <= 0 <= ci95[1]:
+        return "unclear", f"The best control, {what}, reaches {told}; that interval reaches zero."
     if gap < 0:
         return "bad", f"A control does better: the {what}, which saw no object, reaches {told}."
-    if ci95 is not None and ci95[0] <= 0:
-        return "unclear", f"The best control, {what}, reaches {told}; that interval reaches zero."
     return "unclear" if gap == 0 else "good", f"The best control, {what}, reaches {told}."
 
 
