@@ -94,9 +94,9 @@ class NoiseExtractor:
 
 
 def _fingerprint(view: Picture) -> int:
-    digest = hashlib.sha256(np.ascontiguousarray(picture_rgb(view)))
+    digest = hashlib.sha256(np.ascontiguousarray(picture_rgb(view)).data)
     if isinstance(view, View):
-        digest.update(np.ascontiguousarray(view.camera.cam_from_world, dtype=np.float64))
+        digest.update(np.ascontiguousarray(view.camera.cam_from_world, dtype=np.float64).data)
     return int.from_bytes(digest.digest()[:8], "little")
 
 
@@ -112,4 +112,4 @@ def _feature_map(
     tokens: torch.Tensor, stride: float, image_hw: tuple[int, int], device: str | torch.device | None
 ) -> FeatureMap:
     tokens = tokens if device is None else tokens.to(device)
-    return FeatureMap(tokens, (float(stride),) * 2, (stride / 2,) * 2, tuple(image_hw))
+    return FeatureMap(tokens, (float(stride),) * 2, (stride / 2,) * 2, image_hw)

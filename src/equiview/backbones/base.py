@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float
@@ -137,8 +137,11 @@ def check_settings(info: BackboneInfo, blocks: tuple[int, ...], stride: int | No
         raise bad_input("position", "'hf' or 'dinov2'", repr(position), "Leave it at 'hf' when unsure.")
 
 
-def base_model(model: nn.Module) -> nn.Module:
-    """Return the model inside a `PeftModel`, or the model itself. LoRA layers stay in place either way."""
+def base_model(model: nn.Module) -> Any:
+    """Return the model inside a `PeftModel`, or the model itself. LoRA layers stay in place either way.
+
+    The type is open because what is inside differs by source and family.
+    """
     unwrap = getattr(model, "get_base_model", None)
     return model if unwrap is None else unwrap()
 
@@ -168,6 +171,6 @@ def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
     digests = []
     for tensor in state.values():
         digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
         digests.append(digest.digest())
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()

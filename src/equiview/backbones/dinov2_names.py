@@ -6,6 +6,7 @@ Source of the layout: facebookresearch/dinov2 `models/vision_transformer.py` (Di
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -110,7 +111,7 @@ def backbone_from_dinov2(
     return wrap(model, info)
 
 
-def _empty_model(renamed: Mapping[str, torch.Tensor], heads: int | None) -> torch.nn.Module:
+def _empty_model(renamed: Mapping[str, torch.Tensor], heads: int | None) -> Any:
     from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
     needed = ("embeddings.position_embeddings", "embeddings.patch_embeddings.projection.weight")
@@ -120,7 +121,7 @@ def _empty_model(renamed: Mapping[str, torch.Tensor], heads: int | None) -> torc
         )
     table, patch_weight = (renamed[key] for key in needed)
     dim, patch = table.shape[-1], patch_weight.shape[-1]
-    options = {
+    options: dict[str, Any] = {
         "hidden_size": dim,
         "patch_size": patch,
         "image_size": patch * table_side(table.shape[1] - 1, "DINOv2 pos_embed"),

@@ -66,7 +66,11 @@ class Family:
 
 
 _NO_POOLER = (("add_pooling_layer", False),)
-_TOWER = {"final_norm": "post_layernorm", "blocks": "encoder.layers", "patch_conv": "embeddings.patch_embedding"}
+_TOWER: dict[str, Any] = {
+    "final_norm": "post_layernorm",
+    "blocks": "encoder.layers",
+    "patch_conv": "embeddings.patch_embedding",
+}
 _TOWER["table"] = "embeddings.position_embedding.weight"
 _DINOV2 = Family("dinov2", "Dinov2Model", blocks="encoder.layer")
 _CLIP_FAMILY = Family(
@@ -186,7 +190,7 @@ def encode(
 
 
 def _embed(
-    family: Family, model: nn.Module, images: torch.Tensor, stride: int, position: Position
+    family: Family, model: Any, images: torch.Tensor, stride: int, position: Position
 ) -> tuple[Float[torch.Tensor, "b n c"], tuple[int, int]]:
     """Return the input of block 1 and the token grid."""
     conv = attrgetter(family.patch_conv)(model)
@@ -266,7 +270,7 @@ def _vision_config(family: Family, raw: dict[str, Any], folder: Path) -> Any:
     return config
 
 
-def _random(family: Family, config: Any, seed: int) -> nn.Module:
+def _random(family: Family, config: Any, seed: int) -> Any:
     import transformers
 
     with torch.random.fork_rng(devices=[]):
@@ -279,7 +283,7 @@ def _random(family: Family, config: Any, seed: int) -> nn.Module:
     return model
 
 
-def _finish_random(family: Family, model: nn.Module) -> None:
+def _finish_random(family: Family, model: Any) -> None:
     """Give positions to the families that `transformers` 5.23 leaves with a table of zeros (MAE, DeiT)."""
     if family.table is None or attrgetter(family.table)(model).any():
         return
@@ -293,7 +297,7 @@ def _finish_random(family: Family, model: nn.Module) -> None:
         nn.init.trunc_normal_(attrgetter(path)(model), std=model.config.initializer_range)
 
 
-def _pretrained(family: Family, config: Any, folder: Path) -> nn.Module:
+def _pretrained(family: Family, config: Any, folder: Path) -> Any:
     import transformers
     from safetensors import SafetensorError
 
@@ -362,7 +366,7 @@ def _check_files(folder: Path) -> None:
             raise bad_input(str(file), "a safetensors file", found, "Download it again.") from error
 
 
-def _prefix_count(family: Family, model: nn.Module) -> int:
+def _prefix_count(family: Family, model: Any) -> int:
     if family.table is not None:
         entries = attrgetter(family.table)(model).reshape(-1, model.config.hidden_size).shape[0]
         table_side(entries - len(family.prefix), model.config.name_or_path or family.name)

@@ -1,5 +1,7 @@
 """Vision Transformers of `timm` (extra `timm`), through `forward_intermediates`."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import nn
@@ -88,7 +90,7 @@ def _import_timm():
     return timm
 
 
-def _create(timm, name: str, found: str, seed: int | None) -> nn.Module:
+def _create(timm, name: str, found: str, seed: int | None) -> Any:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils import httpx
 

@@ -1,6 +1,7 @@
 """Models of `torch.hub` with the DINOv2 interface: `get_intermediate_layers`."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -67,7 +68,7 @@ def encode(
     return [maps[order.index(block)] for block in blocks]
 
 
-def _load(name: str, repo: str, entry: str, seed: int | None) -> nn.Module:
+def _load(name: str, repo: str, entry: str, seed: int | None) -> Any:
     local = Path(repo).expanduser().is_dir()
     options = {} if seed is None else {"pretrained": False}
     try:
