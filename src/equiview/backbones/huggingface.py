@@ -168,24 +168,24 @@ def encode(
     position: Position,
 ) -> list[Float[torch.Tensor, "b c rows cols"]]:
     """Run the model up to the highest block asked for; `base.Backbone.forward` says what comes back."""
-    model = base_model(model)
-    hidden, grid = _embed(family, model, images, stride, position)
+    inner = base_model(model)
+    hidden, grid = _embed(family, inner, images, stride, position)
     extra: dict[str, Any] = {}
     if family.table is None:
-        config = model.config
+        config = inner.config
         extra["position_embeddings"] = rotary(
             grid,
-            patch=attrgetter(family.patch_conv)(model).kernel_size[0],
+            patch=attrgetter(family.patch_conv)(inner).kernel_size[0],
             stride=stride,
             head_dim=config.hidden_size // config.num_attention_heads,
             theta=config.rope_theta,
             like=hidden,
         )
     found: dict[int, torch.Tensor] = {}
-    for number, block in enumerate(attrgetter(family.blocks)(model)[: max(blocks)], 1):
+    for number, block in enumerate(attrgetter(family.blocks)(inner)[: max(blocks)], 1):
         hidden = block(hidden, attention_mask=None, **extra)
         if number in blocks:
-            found[number] = _to_map(attrgetter(family.final_norm)(model)(hidden) if norm else hidden, grid)
+            found[number] = _to_map(attrgetter(family.final_norm)(inner)(hidden) if norm else hidden, grid)
     return [found[number] for number in blocks]
 
 

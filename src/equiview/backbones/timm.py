@@ -53,13 +53,13 @@ def encode(
     position: Position,
 ) -> list[Float[torch.Tensor, "b c rows cols"]]:
     """Run the model up to the highest block asked for; `base.Backbone.forward` says what comes back."""
-    model = base_model(model)
-    patch = model.patch_embed.patch_size[0]
+    inner = base_model(model)
+    patch = inner.patch_embed.patch_size[0]
     own_way_only("timm", stride, patch, position)
     # timm returns them in the order of the model, each once.
     order = sorted(set(blocks))
-    images = whole_patches(images, patch).to(model.patch_embed.proj.weight.dtype)
-    maps = model.forward_intermediates(
+    images = whole_patches(images, patch).to(inner.patch_embed.proj.weight.dtype)
+    maps = inner.forward_intermediates(
         images,
         indices=[block - 1 for block in order],
         norm=False,
@@ -69,7 +69,7 @@ def encode(
     )
     if norm:
         # Models finetuned with average pooling keep their final LayerNorm after the pooling, as `fc_norm`.
-        final = model.norm if not isinstance(model.norm, nn.Identity) else getattr(model, "fc_norm", model.norm)
+        final = inner.norm if not isinstance(inner.norm, nn.Identity) else getattr(inner, "fc_norm", inner.norm)
         maps = [final(one.movedim(1, -1)).movedim(-1, 1) for one in maps]
     return [maps[order.index(block)] for block in blocks]
 

@@ -35,7 +35,7 @@ def load_torchhub(name: str, *, random_weights_seed: int | None = None) -> Backb
             found, fix = f"a {type(model).__name__} without {part}", "Use a backbone entry, not one with a task head."
             raise bad_input(name, "a model with the DINOv2 interface", found, fix)
     model.eval().requires_grad_(False)
-    registers = getattr(model, "num_register_tokens", None) or getattr(model, "n_storage_tokens", 0)
+    registers = getattr(model, "num_register_tokens", None) or getattr(model, "n_storage_tokens", None) or 0
     info = BackboneInfo(
         id=name,
         family="hub",
@@ -60,11 +60,11 @@ def encode(
     position: Position,
 ) -> list[Float[torch.Tensor, "b c rows cols"]]:
     """Run the model; `base.Backbone.forward` says what comes back."""
-    model = base_model(model)
-    own_way_only("torch.hub", stride, model.patch_size, position)
+    inner = base_model(model)
+    own_way_only("torch.hub", stride, inner.patch_size, position)
     order = sorted(set(blocks))
-    images = whole_patches(images, model.patch_size).to(next(model.parameters()).dtype)
-    maps = model.get_intermediate_layers(images, n=[block - 1 for block in order], reshape=True, norm=norm)
+    images = whole_patches(images, inner.patch_size).to(next(inner.parameters()).dtype)
+    maps = inner.get_intermediate_layers(images, n=[block - 1 for block in order], reshape=True, norm=norm)
     return [maps[order.index(block)] for block in blocks]
 
 
