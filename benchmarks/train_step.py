@@ -62,8 +62,8 @@ def measure(backbone: str, recipe_name: str, variant: str, device: str, steps: i
     views = list(open_object("procedural:0", n_views=6, seed=0, cache_dir=Path(views_dir)))
     pairs = usable_pairs(views, recipe, steps + 1)
     started = time.perf_counter()
-    for step in range(3):
-        prepare_pairs({"object": views}, recipe, 0, step)
+    for first in range(3):
+        prepare_pairs({"object": views}, recipe, 0, first)
     seconds_pairs = (time.perf_counter() - started) / 3
     extractor = prepare(load_backbone(backbone, device=device), recipe, seed=0)
     parameters = list(trainable(extractor).values())

@@ -17,6 +17,7 @@ from .pairs import Objects
 from .recipes import Recipe
 
 FORMAT = 1
+"""Raised when the content changes; part of the identity, so that another one is refused by name."""
 # How long a run goes on and how often it saves may change when it is continued; nothing else may.
 FREE = ("steps", "time_budget_s", "checkpoint_every")
 
@@ -26,6 +27,7 @@ def fingerprint(recipe: Recipe, seed: int, objects: Objects, extractor: Extracto
     settings = {k: v for k, v in dataclasses.asdict(recipe).items() if k not in FREE}
     backbone = extractor.backbone.info
     identity = {f"recipe.{key}": value for key, value in settings.items()} | {
+        "format": FORMAT,
         "seed": seed,
         "objects": {name: len(objects[name]) for name in sorted(objects)},
         "backbone": {"family": backbone.family, "weights_sha256": backbone.weights_sha256},
@@ -42,7 +44,6 @@ def save_checkpoint(
 ) -> None:
     """Write atomically; tensors and plain values only, so that it loads without executing anything."""
     content = {
-        "format": FORMAT,
         "identity": dict(identity),
         "parameters": {name: p.detach().cpu() for name, p in parameters.items()},
         "optimiser": optimiser.state_dict(),

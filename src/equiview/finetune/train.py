@@ -1,8 +1,8 @@
 """One plain training loop.
 
-Step k uses pairs k * n to k * n + n - 1 (n = batch * accumulate), and no other random numbers are drawn, so a run that
-was interrupted and resumed from its checkpoint ends with the weights of one that was not (on a GPU up to the order of
-its atomic additions).
+Every step uses the next `batch * accumulate` usable pairs of the sequence that the seed defines, and no other random
+numbers are drawn, so a run that was interrupted and resumed from its checkpoint ends with the weights of one that was
+not (on a GPU up to the order of its atomic additions).
 """
 
 import logging
@@ -33,8 +33,10 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
-PATIENCE = 20
+PATIENCE = 5
 """Steps before a run that mostly skips is given up."""
+REPLACEMENTS = 10
+"""Unusable pairs a step replaces by the next ones before it goes on with fewer, or none."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class TrainResult:
         steps: Steps done, skipped ones included.
         losses: One per step; None where the step was skipped.
         skipped: How often each reason for leaving out a pair or a step occurred.
+        next_pair: Number of the pair the next step begins with.
         seconds: Training time over all sittings.
         stopped_by: `steps`, `time` or `request`.
         resumed_from: Step of the checkpoint this sitting began with; 0 for a fresh run.
@@ -53,6 +56,7 @@ class TrainResult:
     steps: int = 0
     losses: list[float | None] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    next_pair: int = 0
     seconds: float = 0.0
     stopped_by: str = "steps"
     resumed_from: int = 0
@@ -67,7 +71,7 @@ def train(
     seed: int = 0,
     device: str | torch.device = "cpu",
     time_budget_s: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, float | None], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train what is trainable in an extractor (its adapter and head), in place.
@@ -80,7 +84,7 @@ def train(
         seed: Of the pairs and augmentations.
         device: Where to train; the extractor is moved there.
         time_budget_s: Replaces the recipe's; counts training seconds of all sittings.
-        progress: Called after every step with steps done and steps in all.
+        progress: Called after every step with steps done, steps in all and the loss (None: skipped).
         should_stop: Asked after every step; True ends the run, resumable.
 
     Raises:
@@ -103,7 +107,7 @@ def train(
                 break
             run.step()
             if progress is not None:
-                progress(state.steps, recipe.steps)
+                progress(state.steps, recipe.steps, state.losses[-1])
             if should_stop is not None and should_stop():
                 state.stopped_by = "request"
                 break
@@ -147,7 +151,7 @@ class _Run:
     def step(self) -> None:
         """Do step `state.steps`, skipped or not, and write its log row."""
         state, started = self.state, time.monotonic()
-        pairs, skipped = prepare_pairs(self.objects, self.recipe, self.seed, state.steps)
+        pairs, skipped, next_pair = prepare_pairs(self.objects, self.recipe, self.seed, state.next_pair)
         outcome: float | str = "no usable pair"
         if pairs:
             outcome = accumulate_gradients(self.extractor, pairs, self.recipe, self.device, self.optimiser)
@@ -157,6 +161,7 @@ class _Run:
         else:
             skipped[f"step: {outcome}"] += 1
         state.steps += 1
+        state.next_pair = next_pair
         state.skipped.update(skipped)
         state.losses.append(outcome if isinstance(outcome, float) else None)
         state.seconds += time.monotonic() - started
@@ -201,11 +206,24 @@ def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
-def prepare_pairs(objects: Objects, recipe: Recipe, seed: int, step: int) -> tuple[list[PairSample], Counter[str]]:
-    """Return the usable pairs of a step, augmented, and how many were left out for which reason."""
-    count = recipe.batch * recipe.accumulate
-    usable, skipped = [], Counter()
-    for index in range(step * count, (step + 1) * count):
+def prepare_pairs(
+    objects: Objects, recipe: Recipe, seed: int, first: int
+) -> tuple[list[PairSample], Counter[str], int]:
+    """Return the pairs of one step, augmented; unusable ones are replaced by the next.
+
+    Args:
+        objects: Views by object name.
+        recipe: Says how many, which and how they are augmented.
+        seed: Of the run.
+        first: Number of the first pair to try.
+
+    Returns:
+        The usable pairs, how many were left out for which reason, and the number of the first pair not tried.
+    """
+    wanted, index = recipe.batch * recipe.accumulate, first
+    usable: list[PairSample] = []
+    skipped: Counter[str] = Counter()
+    while len(usable) < wanted and index < first + wanted + REPLACEMENTS:
         pair = PAIR_SAMPLERS[recipe.pairs.sampler](objects, recipe.pairs, seed=seed, index=index)
         if isinstance(pair, PairSample) and recipe.augment is not None:
             pair = augment(pair, recipe.augment, seed=seed)
@@ -214,7 +232,8 @@ def prepare_pairs(objects: Objects, recipe: Recipe, seed: int, step: int) -> tup
             skipped[pair.reason] += 1
         else:
             usable.append(pair)
-    return usable, skipped
+        index += 1
+    return usable, skipped, index
 
 
 def pair_descriptors(
