@@ -14,13 +14,23 @@ Rect = tuple[int, int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class _Canvas:
-    """All texels of all parts in one list: where they are, which way they face, and their colour (changed in place)."""
+    """All texels of all parts in one list.
+
+    Attributes:
+        points: Where they are.
+        normals: Which way they face.
+        part_of: The part's number.
+        colors: sRGB from 0 to 1, changed in place.
+        tree: Finds texels near a place.
+        ragged: How far outlines of patches are pushed in or out, in patch radii.
+    """
 
     points: Float[np.ndarray, "n 3"]
     normals: Float[np.ndarray, "n 3"]
     part_of: Int[np.ndarray, "n"]
     colors: Float[np.ndarray, "n 3"]
     tree: cKDTree
+    ragged: Float[np.ndarray, "n"]
 
     def near(self, center: Float[np.ndarray, "3"], radius: float) -> Int[np.ndarray, "m"]:
         return np.sort(np.array(self.tree.query_ball_point(center, radius), np.int64))
@@ -48,13 +58,20 @@ def paint(
     )
     counts = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in rects]
     part_of = np.repeat(np.arange(len(rects)), counts)
+    noise = _Noise(points)
     palette = _palette(rng)
-    colors = _base(rng, palette, points, part_of)
-    canvas = _Canvas(points, facing, part_of, colors, cKDTree(points, leafsize=64, balanced_tree=False))
-    _patches(rng, palette, canvas)
+    colors = _base(rng, palette, noise, points, part_of)
+    # Slow drifts of colour, as on hand-painted or weathered things, make distant places of one area differ.
+    for cells, strength in ((4, 0.2), (9, 0.16), (18, 0.12)):
+        colors += strength * np.stack([noise(rng, cells) for _ in range(3)], 1)
+    np.clip(colors, 0.03, 1, out=colors)
+    ragged = 0.25 * noise(rng, 9) + 0.15 * noise(rng, 22)
+    canvas = _Canvas(points, facing, part_of, colors, cKDTree(points, leafsize=64, balanced_tree=False), ragged)
+    _patches(rng, palette, canvas, int(rng.integers(25, 50)), (0.02, 0.12))
+    _patches(rng, palette, canvas, int(rng.integers(250, 400)), (0.008, 0.035))
     _labels(rng, palette, canvas)
     _marks(rng, canvas)
-    colors *= 1 + 0.10 * _noise(rng, points, 24)[:, None] + 0.06 * _noise(rng, points, 70)[:, None]
+    colors *= 1 + 0.10 * noise(rng, 24)[:, None] + 0.06 * noise(rng, 70)[:, None]
     texture = np.full((size, size, 4), 255, np.uint8)
     start = 0
     for (x0, y0, x1, y1), count in zip(rects, counts, strict=True):
@@ -73,15 +90,24 @@ def _at_texels(grid: Float[np.ndarray, "r c k"], rect: Rect) -> Float[np.ndarray
     return np.stack([map_coordinates(grid[..., k], where, order=1) for k in range(grid.shape[2])], -1)
 
 
-def _noise(rng: np.random.Generator, points: Float[np.ndarray, "n 3"], cells: int) -> Float[np.ndarray, "n"]:
-    """Smooth random values about -1 to 1 with `cells` lattice cells per object size. Never repeats on the object."""
-    low, high = points.min(0), points.max(0)
-    scale = cells / (high - low).max()
-    lattice = rng.uniform(-1, 1, tuple(np.ceil((high - low) * scale).astype(int) + 3))
-    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0] if cells < 8 else np.eye(3)
-    middle = (low + high) / 2
-    where = (points - middle) @ turn.T + middle
-    return map_coordinates(lattice, ((where - low) * scale + 1).T, order=1, mode="nearest") * 1.3
+class _Noise:
+    """Smooth random values about -1 to 1 at fixed points. Never repeats on the object."""
+
+    def __init__(self, points: Float[np.ndarray, "n 3"]) -> None:
+        low, high = points.min(0), points.max(0)
+        self._size = high - low
+        self._from_middle = np.ascontiguousarray((points - (low + high) / 2).T)
+
+    def __call__(self, rng: np.random.Generator, cells: int) -> Float[np.ndarray, "n"]:
+        """Return new values with `cells` lattice cells over the longest side."""
+        scale = cells / self._size.max()
+        shape = np.ceil(self._size * scale).astype(int) + 3
+        # A coarse lattice is turned, so that its axes do not show.
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0] if cells < 8 else np.eye(3)
+        where = (scale * turn) @ self._from_middle
+        where += (shape[:, None] - 1) / 2
+        lattice = rng.uniform(-1, 1, tuple(shape))
+        return map_coordinates(lattice, where, order=1, mode="nearest") * 1.3
 
 
 def _color(hue: float, saturation: float, value: float) -> np.ndarray:
@@ -106,29 +132,32 @@ def _palette(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _base(rng: np.random.Generator, palette: np.ndarray, points: np.ndarray, part_of: np.ndarray) -> np.ndarray:
+def _base(
+    rng: np.random.Generator, palette: np.ndarray, noise: _Noise, points: np.ndarray, part_of: np.ndarray
+) -> np.ndarray:
     """Three large areas with irregular borders, and other colours for each part."""
-    field = points @ _unit(rng) * 2.5 + 0.7 * _noise(rng, points, 4) + 0.25 * _noise(rng, points, 11)
+    field = points @ _unit(rng) * 2.5 + 0.7 * noise(rng, 4) + 0.25 * noise(rng, 11)
     cuts = np.quantile(field, np.sort(rng.uniform(0.2, 0.8, 2)))
     colors = palette[[0, 1, int(rng.integers(2, 6))]][np.digitize(field, cuts)]
     for part in range(1, int(part_of.max()) + 1):
         own = part_of == part
         pair = palette[rng.permutation(len(palette))[:2]]
-        stripe = points[own] @ _unit(rng) * 3 + 0.6 * _noise(rng, points[own], 5)
+        stripe = points[own] @ _unit(rng) * 3 + 0.6 * _Noise(points[own])(rng, 5)
         colors[own] = pair[(stripe > np.median(stripe) + rng.uniform(-0.2, 0.2)).astype(int)]
     return colors
 
 
-def _patches(rng: np.random.Generator, palette: np.ndarray, canvas: _Canvas) -> None:
+def _patches(
+    rng: np.random.Generator, palette: np.ndarray, canvas: _Canvas, count: int, radii: tuple[float, float]
+) -> None:
     """Spots and stains of many sizes with ragged outlines, each in a variation of a palette colour."""
-    ragged = 0.25 * _noise(rng, canvas.points, 9) + 0.15 * _noise(rng, canvas.points, 22)
-    for _ in range(int(rng.integers(25, 50))):
+    for _ in range(count):
         center = canvas.points[int(rng.integers(len(canvas.points)))]
-        radius = 0.02 * 6 ** rng.random()
+        radius = radii[0] * (radii[1] / radii[0]) ** rng.random()
         stretch = np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))
         near = canvas.near(center, 3 * radius)
         distance = np.linalg.norm((canvas.points[near] - center) @ stretch, axis=1) / radius
-        inside = near[distance + ragged[near] < 1]
+        inside = near[distance + canvas.ragged[near] < 1]
         color = palette[int(rng.integers(len(palette)))] * rng.uniform(0.75, 1.1) + rng.uniform(-0.08, 0.08, 3)
         canvas.colors[inside] += rng.uniform(0.6, 1.0) * (np.clip(color, 0, 1) - canvas.colors[inside])
 
