@@ -8,6 +8,7 @@ import pytest
 from equiview.errors import EquiviewError
 from equiview.geometry import pixel_centers, project
 from equiview.render import RenderConfig, ViewStore, open_views, paper42, render_view, render_views
+from equiview.render.view_cache import ViewCache
 from render.makers import box, mesh_of, quad, sphere
 
 CAMERAS = paper42((48, 64))[:4]
@@ -60,11 +61,18 @@ def test_store_is_a_sequence(mesh):
 
 def test_decoded_views_stay_within_the_memory_limit(mesh):
     store = render_views(mesh, CAMERAS, CONFIG)
-    small = ViewStore(store.name, store.cameras, store._encoded, store.meta, cache_bytes=1)
-    assert small[0] is small[0]
+    one_view = 48 * 64 * (3 + 1 + 24 + 12 + 4)
+    cache = ViewCache(2 * one_view)
+    small, other = (ViewStore(n, store.cameras, store._encoded, store.meta, cache) for n in ("small", "other"))
     first = small[0]
-    _ = small[1]
+    _ = other[0]
+    assert small[0] is first and cache.used_bytes == 2 * one_view
+    _ = other[1]  # drops other[0], used longer ago
+    assert small[0] is first and cache.used_bytes == 2 * one_view
+    _ = other[2], other[3]
     assert small[0] is not first
+    del small, other
+    assert cache.used_bytes == 0
 
 
 def test_empty_view_round_trips():

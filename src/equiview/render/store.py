@@ -4,7 +4,6 @@ import io
 import logging
 import zipfile
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..types import Camera, View
 from .embree import render_view
 from .mesh import Mesh
 from .shading import RenderConfig
+from .view_cache import SHARED_CACHE, ViewCache
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _DEFAULT = RenderConfig()
 
 
 class ViewStore(Sequence[View]):
-    """The views of one object. They are decoded when asked for; the most recent ones are kept.
+    """The views of one object, decoded when asked for; the most recent ones are kept.
 
     A stored view holds the picture as PNG, the mask as bits and, inside the mask, float32 z-depth (points come back to
     about 1e-7 of the distance), normals to about 1e-4 and triangle numbers.
@@ -41,7 +41,7 @@ class ViewStore(Sequence[View]):
         cameras: One per view.
         encoded: Returns the bytes of view i, and the name of their file for messages.
         meta: What the views were made from.
-        cache_bytes: How much memory decoded views may take.
+        cache: Where decoded views are kept; one memory limit for all objects unless told otherwise.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class ViewStore(Sequence[View]):
         cameras: Sequence[Camera],
         encoded: Callable[[int], tuple[bytes, str]],
         meta: dict[str, Any],
-        cache_bytes: int = 512 * 2**20,
+        cache: ViewCache = SHARED_CACHE,
     ) -> None:
         self.name = name
         self.cameras = tuple(cameras)
         self.meta = meta
         self._encoded = encoded
-        self._cache: OrderedDict[int, View] = OrderedDict()
-        self._cache_bytes = cache_bytes
+        self._cache = cache
+        self._cache_key = cache.register(self)
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -65,7 +65,7 @@ class ViewStore(Sequence[View]):
     def first(self, n: int) -> "ViewStore":
         """Return a store of the first `n` views only."""
         meta = {**self.meta, "cameras": self.meta["cameras"][:n]}
-        return ViewStore(self.name, self.cameras[:n], self._encoded, meta, self._cache_bytes)
+        return ViewStore(self.name, self.cameras[:n], self._encoded, meta, self._cache)
 
     @overload
     def __getitem__(self, index: int) -> View: ...
@@ -82,13 +82,11 @@ class ViewStore(Sequence[View]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"view {index} of {len(self)}")
         index %= len(self)
-        if index not in self._cache:
-            data, where = self._encoded(index)
-            self._cache[index] = decode_view(data, self.cameras[index], f"{self.name}/{index:03d}", where)
-            while len(self._cache) > 1 and sum(map(_bytes_of, self._cache.values())) > self._cache_bytes:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(index)
-        return self._cache[index]
+        return self._cache.get(self._cache_key, index, lambda: self._decoded(index))
+
+    def _decoded(self, index: int) -> View:
+        data, where = self._encoded(index)
+        return decode_view(data, self.cameras[index], f"{self.name}/{index:03d}", where)
 
 
 def render_views(
@@ -282,8 +280,3 @@ def _from_octahedral(packed: Int[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]
     unfolded = (1 - np.abs(xy[:, [1, 0]])) * np.where(xy >= 0, 1, -1)
     normals = np.concatenate([np.where(z < 0, unfolded, xy), z], 1).astype(np.float32)
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
-
-
-def _bytes_of(view: View) -> int:
-    arrays = (view.rgb, view.mask, view.points_in_world, view.normals_in_world, view.triangle_id)
-    return sum(array.nbytes for array in arrays)
