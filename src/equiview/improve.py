@@ -23,6 +23,7 @@ from .runs import (
     check_names,
     claim_folder,
     device_name,
+    object_name,
     open_objects,
     rows_path,
     summarize_run,
