@@ -6,6 +6,7 @@ Matrices are `out_from_in` in pixels with the origin at the image corner. A poin
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,8 @@ def augment(pair: PairSample, config: AugmentConfig, *, seed: int) -> PairSample
     Returns:
         An aligned pair stays aligned: a point lost in one picture is dropped in both.
     """
-    changed, kept = {}, []
+    changed: dict[str, Any] = {}
+    kept = []
     for side in (0, 1):
         rng = np.random.default_rng([seed, pair.index, _SALT, side])
         image, mask = getattr(pair, f"image{side}"), getattr(pair, f"mask{side}")

@@ -107,9 +107,8 @@ def sample_overlapping_pair(objects: Objects, config: PairConfig, *, seed: int, 
             continue
         truth = correspond(view0, view1, sample_surface(view0, config.points, point_seed))
         if len(truth) and truth.overlap >= config.min_overlap and truth.angle_deg <= config.max_angle_deg:
-            points = _float(truth.points_in_world)
-            sides = (_float(truth.xy0), _float(truth.xy1), points, points)
-            return PairSample(*_pictures(view0, view1), *sides, name, views, index, aligned=True)
+            sides = (truth.xy0, truth.xy1), (truth.points_in_world,) * 2
+            return _pair_sample((view0, view1), *sides, name, views, index, aligned=True)
     return Skipped(index, "no overlapping views found")
 
 
@@ -136,9 +135,8 @@ def sample_published_pair(objects: Objects, config: PairConfig, *, seed: int, in
         if not (view0.mask.any() and view1.mask.any()):
             return Skipped(index, "empty view")
         xy = [sample_surface(v, config.points, int(s)) for v, s in zip((view0, view1), seeds, strict=True)]
-        points = [_float(v.points_in_world[pixel_index(at)]) for v, at in zip((view0, view1), xy, strict=True)]
-        pictures = _pictures(view0, view1)
-        sample = PairSample(*pictures, _float(xy[0]), _float(xy[1]), *points, name, views, index, aligned=False)
+        points = [v.points_in_world[pixel_index(at)] for v, at in zip((view0, view1), xy, strict=True)]
+        sample = _pair_sample((view0, view1), xy, points, name, views, index, aligned=False)
         return sample if sample.positives else Skipped(index, "no common points")
     return Skipped(index, "no views within the rotation limit found")
 
@@ -179,11 +177,33 @@ def _draw(objects: Objects, rng: np.random.Generator) -> tuple[str, tuple[int, i
     return name, (int(first), int(second))
 
 
-def _pictures(*views: View) -> list[torch.Tensor]:
-    # Copies: the arrays of a stored view may be read-only.
-    images = [torch.from_numpy(np.array(v.rgb)).permute(2, 0, 1).float() / 255 for v in views]
-    return images + [torch.from_numpy(np.array(v.mask)) for v in views]
+def _pair_sample(
+    pictures: tuple[View, View],
+    xy: Sequence[np.ndarray],
+    points: Sequence[np.ndarray],
+    name: str,
+    views: tuple[int, int],
+    index: int,
+    *,
+    aligned: bool,
+) -> PairSample:
+    """Copy pictures and points into tensors: the arrays of a stored view may be read-only."""
+    images = [torch.from_numpy(np.array(v.rgb)).permute(2, 0, 1).float() / 255 for v in pictures]
+    return PairSample(
+        image0=images[0],
+        image1=images[1],
+        mask0=torch.from_numpy(np.array(pictures[0].mask)),
+        mask1=torch.from_numpy(np.array(pictures[1].mask)),
+        xy0=_float(xy[0]),
+        xy1=_float(xy[1]),
+        points0=_float(points[0]),
+        points1=_float(points[1]),
+        object=name,
+        views=views,
+        index=index,
+        aligned=aligned,
+    )
 
 
 def _float(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array, dtype=np.float32))
+    return torch.from_numpy(np.array(array, dtype=np.float32))

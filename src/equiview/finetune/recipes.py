@@ -4,9 +4,11 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from torch import nn
 
 from ..adapters.lora import LoraSpec, add_lora
 from ..backbones.base import Backbone
@@ -185,7 +187,7 @@ def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
     if recipe.lora is not None:
         add_lora(backbone, recipe.lora, seed)
     dim = backbone.info.dim * max(1, len(config.blocks))
-    heads = {
+    heads: dict[str, Callable[[], nn.Module | None]] = {
         "none": lambda: None,
         "average": AverageHead,
         "random_conv": lambda: RandomConvHead(dim, seed),
@@ -204,7 +206,11 @@ def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
         return replace(node, **{path[0]: _read(value, fields[path[0]], full)})
     inner = getattr(node, path[0])
     if inner is None:
-        inner = next((t() for t in typing.get_args(fields[path[0]]) if dataclasses.is_dataclass(t)), None)
+        # The group is off (None): switch it on with its defaults and change one of them.
+        groups = [
+            kind for kind in typing.get_args(fields[path[0]]) if isinstance(kind, type) and kind is not type(None)
+        ]
+        inner = groups[0]() if groups else None
     if not dataclasses.is_dataclass(inner):
         raise bad_input(f"setting {full!r}", "a group of settings before the dot", path[0], "Leave the dot out.")
     return replace(node, **{path[0]: _set(inner, path[1:], value, full)})
