@@ -1,6 +1,7 @@
 """The main job: adapt a backbone on some objects and prove it on others, in one resumable run folder."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +24,6 @@ from .runs import (
     check_names,
     claim_folder,
     device_name,
-    object_name,
     open_objects,
     rows_path,
     summarize_run,
@@ -47,7 +47,7 @@ class ImproveConfig:
         views: Views rendered of each object.
         points: Surface points of each view, for measuring.
         photos: Folder of ordinary photos for closed forms; None draws pictures instead.
-        budget_s: Seconds of training in place of the recipe's.
+        budget_s: Seconds the adaptation may take, from mesh to adapter, in place of the recipe's.
         device: `cpu`, `cuda`, ...
         dtype: Of the backbone, `float32` or `bfloat16`.
         seed: Of everything random.
@@ -83,7 +83,7 @@ def improve(
         test_objects: The same, none of them a training object.
         out: The run folder: summary*.json, rows.jsonl, adapter/, pictures/, views/, log.jsonl.
         config: Everything else.
-        progress: Called with (stage, done, total); stages are render, adapt, score.
+        progress: Called with (stage, done, total); stages are render, train, solve, render test, score.
 
     Returns:
         The content of summary.json (see docs/protocols.md).
@@ -94,14 +94,13 @@ def improve(
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
     check_names(train_objects, "train objects")
-    check_names([*train_objects, *test_objects], "objects")
+    check_names([*train_objects, *config.recipe.companions, *test_objects], "objects")
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
     base = load(backbone, config)
-    objects = open_objects([*train_objects, *test_objects], config.views, config.seed, out / "views", report)
-    make_adapter(backbone, {n: objects[n] for n in map(object_name, train_objects)}, out, config, report)
+    make_adapter(backbone, train_objects, out, config, report)
     adapted = load_adapter(out / "adapter", load(backbone, config))
-    test = {name: objects[name] for name in map(object_name, test_objects)}
+    test = open_objects(test_objects, config.views, config.seed, out / "views", lambda _, *n: report("render test", *n))
     score_all(base, adapted, test, out, config, report)
     protocol = run_protocol(adapted, out, config)
     return summarize_run(out, list(test), lambda rows, search: improvement_summary(rows, protocol, search))
@@ -113,26 +112,32 @@ def load(backbone: str, config: ImproveConfig) -> Backbone:
 
 
 def make_adapter(
-    backbone: str, objects: Mapping[str, Sequence[View]], out: Path, config: ImproveConfig, progress: Progress
+    backbone: str, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress
 ) -> None:
-    """Adapt and save, unless the folder already has the finished adapter."""
+    """Render the training objects, adapt and save, unless the folder already has the finished adapter."""
     if (out / "adapter" / RECORD_FILE).exists():
         return
-    photos = None if config.photos is None else Path(config.photos)
+    started, recipe = time.monotonic(), config.recipe
+    sources = [*train_objects, *recipe.companions]
+    objects = open_objects(sources, config.views, config.seed, out / "views", progress)
+    budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
     extractor = adapt(
         load(backbone, config),
         objects,
-        config.recipe,
+        recipe,
         out,
-        photos=photos,
+        photos=None if config.photos is None else Path(config.photos),
         seed=config.seed,
-        budget_s=config.budget_s,
+        budget_s=None if budget is None else budget - (time.monotonic() - started),
         progress=progress,
     )
-    data = {"objects": sorted(objects), "views": config.views, "photos": config.photos}
-    save_adapter(
-        out / "adapter", extractor, as_json({"recipe": asdict(config.recipe), "data": data, "seed": config.seed})
-    )
+    record = {
+        "recipe": asdict(recipe),
+        "data": {"objects": sorted(objects), "views": config.views, "photos": config.photos},
+        "seed": config.seed,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    save_adapter(out / "adapter", extractor, as_json(record))
 
 
 def score_all(

@@ -39,7 +39,7 @@ def finetune(
     """Make an adapter from one object or several, without measuring it."""
     from ..finetune.recipes import get_recipe, override
     from ..improve import ImproveConfig, make_adapter
-    from ..runs import check_names, claim_folder, open_objects
+    from ..runs import check_names, claim_folder
 
     quiet_transformers()
     check_names(train_objects, "train objects")
@@ -54,8 +54,7 @@ def finetune(
     )
     what = {"backbone": backbone, "train_objects": train_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
-    with StageProgress({"render": 0.3, "adapt": 0.7}) as progress:
-        objects = open_objects(train_objects, views, seed, out / "views", progress)
-        make_adapter(backbone, objects, out, config, progress)
+    with StageProgress({"render": 0.2, "train": 0.6, "solve": 0.2}) as progress:
+        make_adapter(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
     finish({"command": "finetune", "adapter": str(out / "adapter")}, [out / "adapter"], json, words)

@@ -11,7 +11,7 @@ from .common import command, examples, finish, parse_settings, quiet_transformer
 from .progress import StageProgress
 
 # Expected shares of the time, for the overall bar.
-WEIGHTS = {"render": 0.2, "adapt": 0.4, "score": 0.4}
+WEIGHTS = {"render": 0.1, "train": 0.3, "solve": 0.1, "render test": 0.15, "score": 0.35}
 TrainObjects = Annotated[
     list[str],
     typer.Option(
@@ -46,7 +46,9 @@ def improve(
     settings: options.Set = None,
     views: options.Views = 12,
     points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
-    budget: Annotated[float | None, typer.Option(min=0, help="Seconds of training, in place of the recipe's.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Seconds from mesh to adapter, in place of the recipe's.")
+    ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of ordinary photos for closed forms; pictures are drawn if left out.")
     ] = None,

@@ -1,8 +1,9 @@
 """From a recipe and views of training objects to an adapted extractor, whatever the recipe does."""
 
+import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from jaxtyping import UInt8
 from ..backbones.base import Backbone
 from ..captures.dead_leaves import dead_leaves
 from ..errors import bad_input
-from ..features import Extractor
+from ..features import Extractor, Picture
 from ..heads import HeadChain
 from ..io import read_image
-from ..types import View
+from ..types import FeatureMap, View
 from .closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_scatter
 from .recipes import Recipe, prepare
 from .train import train
@@ -66,15 +67,18 @@ def adapt(
         out_dir: Checkpoints and `log.jsonl` of the training go here.
         photos: Ordinary photos for the closed form, see `ordinary_pictures`.
         seed: Of everything random.
-        budget_s: Seconds of training, in place of the recipe's.
-        progress: Called with ("adapt", done, total).
+        budget_s: Seconds all of this may take; the training is cut to fit. None for no limit.
+        progress: Called with ("train" or "solve", done, total).
 
     Returns:
         The adapted extractor, in evaluation mode.
     """
     started = time.monotonic()
+    report = progress or (lambda stage, done, total: None)
     extractor = prepare(backbone, recipe, seed=seed)
     if recipe.kind != "closed_form":
+        if budget_s is not None and recipe.kind == "train_then_closed_form":
+            budget_s = max(1.0, budget_s - closed_form_seconds(extractor, objects))
         train(
             extractor,
             objects,
@@ -83,15 +87,23 @@ def adapt(
             seed=seed,
             device=extractor.device,
             time_budget_s=budget_s,
-            progress=None if progress is None else lambda done, total, _: progress("adapt", done, total),
+            progress=lambda done, total, _: report("train", done, total),
         )
-    if recipe.kind != "train":
-        assert recipe.closed_form is not None  # the recipe checked it
-        extractor = with_closed_form(extractor, objects, recipe.closed_form, photos, seed)
-        if progress is not None:
-            progress("adapt", 1, 1)
+    if recipe.closed_form is not None:
+        extractor = with_closed_form(extractor, objects, recipe.closed_form, photos, seed, report)
     log.info("adapted with %s in %.1f s", recipe.name, time.monotonic() - started)
     return extractor.eval()
+
+
+def closed_form_seconds(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:
+    """Guess how long the closed form will take, from the time of one feature map (the second: the first warms up)."""
+    views = next(iter(objects.values()))[:2]
+    started = 0.0
+    for _ in extractor.eval().maps(views, batch_size=1):
+        started, last = time.monotonic(), started
+    maps = PICTURES + sum(len(own) for own in objects.values())
+    # A fifth more for sampling the correspondences and solving.
+    return 1.2 * maps * (started - last)
 
 
 def with_closed_form(
@@ -100,15 +112,21 @@ def with_closed_form(
     config: ClosedFormConfig,
     photos: Path | None,
     seed: int,
+    progress: Progress,
 ) -> Extractor:
     """Solve the linear head on top of an extractor's features and return the extractor with it."""
     extractor.eval()
+    total, done = PICTURES + sum(len(views) for views in objects.values()), itertools.count(1)
+
+    def counted(pictures: Sequence[Picture]) -> Iterator[FeatureMap]:
+        for fmap in extractor.maps(pictures, device="cpu"):
+            progress("solve", next(done), total)
+            yield fmap
+
     with torch.no_grad():
-        pictures = picture_statistics(
-            extractor.maps(ordinary_pictures(photos, seed), device="cpu"), config.tokens_per_picture, seed
-        )
+        pictures = picture_statistics(counted(ordinary_pictures(photos, seed)), config.tokens_per_picture, seed)
         # One object's maps in memory at a time.
-        of_objects = ((views, list(extractor.maps(views, device="cpu"))) for views in objects.values())
+        of_objects = ((views, list(counted(views))) for views in objects.values())
         scatter, n = view_scatter(of_objects, config, seed)
     log.info("closed form from %d correspondences and %d tokens of ordinary pictures", n, pictures.n)
     solved = solve_closed_form(pictures, scatter, config)

@@ -50,7 +50,9 @@ class Recipe:
         weight_decay: Of AdamW.
         clip: Largest gradient norm.
         steps: Optimiser steps.
-        time_budget_s: Training stops after this many seconds even if steps are left; None for no limit.
+        time_budget_s: Training stops early enough for the whole adaptation (rendering, training, solving) to take about
+            this many seconds; None for no limit.
+        companions: Objects that every run trains on beside the user's own; procedural ones need no download.
         pairs: How pairs are drawn.
         augment: None for no augmentation.
         batch: Pairs in one forward pass.
@@ -74,6 +76,7 @@ class Recipe:
     clip: float = 1.0
     steps: int = 100
     time_budget_s: float | None = None
+    companions: tuple[str, ...] = ()
     pairs: PairConfig = PairConfig()
     augment: AugmentConfig | None = None
     batch: int = 1
