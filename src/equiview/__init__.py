@@ -1,3 +1,117 @@
-"""equiview: measure and improve the multiview equivariance of Vision Transformer features."""
+"""equiview: measure and improve the multiview equivariance of Vision Transformer features.
+
+The public names are below; each is imported when it is first used, so that `import equiview` is fast.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .adapters import load_adapter, save_adapter
+    from .backbones import load_backbone
+    from .captures import open_object
+    from .correspond import correspond, sample_surface
+    from .errors import EquiviewError
+    from .export import export
+    from .features import Extractor, FeatureConfig
+    from .finetune import get_recipe
+    from .importer import import_checkpoint
+    from .improve import ImproveConfig, improve
+    from .loading import load
+    from .matching import match
+    from .measuring import MeasureRun, measure_objects
+    from .report import write_report
+    from .sampling import descriptors
+    from .tasks.equivariance import MeasureConfig
+    from .types import Camera, Correspondences, FeatureMap, Matches, View
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Camera",
+    "Correspondences",
+    "EquiviewError",
+    "Extractor",
+    "FeatureConfig",
+    "FeatureMap",
+    "ImproveConfig",
+    "Matches",
+    "MeasureConfig",
+    "MeasureRun",
+    "View",
+    "__version__",
+    "correspond",
+    "descriptors",
+    "export",
+    "get_recipe",
+    "import_checkpoint",
+    "improve",
+    "load",
+    "load_adapter",
+    "load_backbone",
+    "match",
+    "measure_objects",
+    "open_object",
+    "sample_surface",
+    "save_adapter",
+    "write_report",
+]
+
+_HOME = {
+    "Camera": "types",
+    "Correspondences": "types",
+    "EquiviewError": "errors",
+    "Extractor": "features",
+    "FeatureConfig": "features",
+    "FeatureMap": "types",
+    "ImproveConfig": "improve",
+    "Matches": "types",
+    "MeasureConfig": "tasks.equivariance",
+    "MeasureRun": "measuring",
+    "View": "types",
+    "correspond": "correspond",
+    "descriptors": "sampling",
+    "export": "export",
+    "get_recipe": "finetune",
+    "import_checkpoint": "importer",
+    "improve": "improve",
+    "load": "loading",
+    "load_adapter": "adapters",
+    "load_backbone": "backbones",
+    "match": "matching",
+    "measure_objects": "measuring",
+    "open_object": "captures",
+    "sample_surface": "correspond",
+    "save_adapter": "adapters",
+    "write_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'equiview' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Lets a function win over the module of the same name (`improve`, `export`, `correspond`).
+
+    Python sets a submodule as an attribute of its package when it is imported; eager imports would then overwrite it
+    with the function. This does the same for lazy ones, whatever is imported first.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _HOME.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

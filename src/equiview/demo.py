@@ -1,0 +1,103 @@
+"""The demo: `improve` on objects and a backbone that are made on the spot, so that it needs no files and no network."""
+
+import logging
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .adapters.folder import swap_folder
+from .finetune.recipes import get_recipe
+from .improve import ImproveConfig, improve
+from .io import write_error
+from .runs import Progress
+
+log = logging.getLogger(__name__)
+
+TRAIN_OBJECTS = ("procedural:1",)
+TEST_OBJECTS = tuple(f"procedural:{seed}" for seed in range(11, 16))
+VIEWS = 8
+POINTS = 200
+LONG_SIDE = 448
+DIM, BLOCKS, PATCH = 96, 4, 16
+NOTE = (
+    f"The backbone of this demo is a small ViT ({BLOCKS} blocks, {DIM} channels) with RANDOM weights: it was never "
+    "trained. Its numbers show how equiview works, not what DINOv2 or any other pretrained model does. "
+    "For numbers that mean something, run `equiview improve` with a pretrained backbone."
+)
+
+
+def run_demo(
+    out: str | Path, *, device: str = "cpu", seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Solve the closed form of the `one-step` recipe on one procedural object and score it on five others.
+
+    Args:
+        out: The run folder, as of `improve`, with the backbone in `backbone/`.
+        device: Where it runs.
+        seed: Of the backbone's weights, the views and the points.
+        progress: Called with (stage, done, total); stages are render, adapt, score.
+
+    Returns:
+        The content of summary.json (see docs/protocols.md), with the note that the backbone is random.
+
+    Raises:
+        EquiviewError: The folder holds another run, or cannot be written.
+    """
+    log.info(NOTE)
+    backbone = Path(out) / "backbone"
+    if not backbone.exists():
+        write_random_vit(backbone, seed)
+    recipe = get_recipe("one-step")
+    config = ImproveConfig(
+        recipe=replace(recipe, features=replace(recipe.features, long_side=LONG_SIDE)),
+        views=VIEWS,
+        points=POINTS,
+        device=device,
+        seed=seed,
+        notes=(NOTE,),
+    )
+    return improve(str(backbone), TRAIN_OBJECTS, TEST_OBJECTS, Path(out), config, progress)
+
+
+def write_random_vit(folder: Path, seed: int) -> None:
+    """Write a `transformers` folder with a small ViT of random weights, complete or not at all.
+
+    Args:
+        folder: It must not exist.
+        seed: Same seed, same weights.
+
+    Raises:
+        EquiviewError: It cannot be written.
+    """
+    from safetensors.torch import save_file
+    from transformers import ViTConfig, ViTModel
+
+    settings = ViTConfig(
+        architectures=["ViTModel"],
+        hidden_size=DIM,
+        num_hidden_layers=BLOCKS,
+        num_attention_heads=DIM // 32,
+        intermediate_size=4 * DIM,
+        image_size=224,
+        patch_size=PATCH,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ViTModel(settings, add_pooling_layer=False)
+    # The initial position table is as strong as the picture's own signal; a tenth of it lets the picture count.
+    model.embeddings.position_embeddings.data *= 0.1
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".backbone."))
+        try:
+            settings.save_pretrained(temporary)
+            save_file(model.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})
+            swap_folder(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
