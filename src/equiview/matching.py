@@ -1,5 +1,7 @@
 """Nearest tokens with a sub-token fit: fast, and bounded in memory whatever the image size."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -42,29 +44,44 @@ def match(
     Raises:
         EquiviewError: No token is allowed.
     """
-    if allowed is not None and not bool(allowed.any()):
-        raise bad_input(
-            "search region",
-            "at least one token centre inside the mask",
-            "none",
-            "The object is smaller than a token: use a larger --long-side or search the whole image.",
-        )
+    return match_regions(descriptors, target, [allowed], subtoken=subtoken)[0]
+
+
+def match_regions(
+    descriptors: Float[torch.Tensor, "n c"],
+    target: FeatureMap,
+    regions: Sequence[Bool[torch.Tensor, "hw"] | None],
+    *,
+    subtoken: bool = True,
+) -> list[Matches]:
+    """Do what `match` does for several search regions of one target, with the similarities formed once."""
+    for allowed in regions:
+        if allowed is not None and not bool(allowed.any()):
+            raise bad_input(
+                "search region",
+                "at least one token centre inside the mask",
+                "none",
+                "The object is smaller than a token: use a larger --long-side or search the whole image.",
+            )
     tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
-    step = max(1, CHUNK_SIMILARITIES // tokens.shape[1])
-    parts = [_match_chunk(chunk, tokens, target, allowed, subtoken) for chunk in descriptors.split(step)]
-    if not parts:
-        return Matches(descriptors.new_zeros(0, 2), descriptors.new_zeros(0))
+    found: list[list[Matches]] = [[] for _ in regions]
+    for chunk in descriptors.to(tokens).split(max(1, CHUNK_SIMILARITIES // tokens.shape[1])):
+        similarity = chunk @ tokens
+        for parts, allowed in zip(found, regions, strict=True):
+            parts.append(_best(similarity, target, allowed, subtoken))
+    return [_joined(parts) for parts in found]
+
+
+def _joined(parts: Sequence[Matches]) -> Matches:
     return Matches(torch.cat([p.xy1 for p in parts]), torch.cat([p.score for p in parts]))
 
 
-def _match_chunk(
-    descriptors: Float[torch.Tensor, "n c"],
-    tokens: Float[torch.Tensor, "c hw"],
+def _best(
+    similarity: Float[torch.Tensor, "n hw"],
     target: FeatureMap,
     allowed: Bool[torch.Tensor, "hw"] | None,
     subtoken: bool,
 ) -> Matches:
-    similarity = descriptors.to(tokens) @ tokens
     searched = similarity if allowed is None else similarity.masked_fill(~allowed, -torch.inf)
     score, best = searched.max(dim=1)
     rows, cols = target.hw

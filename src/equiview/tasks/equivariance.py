@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from ..ambiguity import AmbiguityMap
 from ..correspond import correspond, sample_surface
 from ..errors import bad_input
-from ..matching import match, token_mask
+from ..matching import match_regions, token_mask
 from ..metrics import METRIC_NAMES, all_metrics, error_px
 from ..sampling import descriptors
 from ..stats import mean_with_ci
@@ -149,18 +149,17 @@ def _score_pair(
         "n": len(truth),
         "status": "ok",
     }
-    errors = error_px(match(visible, target, subtoken=config.subtoken).xy1.cpu().double().numpy(), truth.xy1)
-    row |= all_metrics(errors, image_hw)
+    inside = token_mask(target, torch.from_numpy(plan.views[pair[1]].mask))
+    # An object smaller than a token is counted by its status, and left out of the in-mask averages only.
+    regions = [None, inside] if bool(inside.any()) else [None]
+    found = match_regions(visible, target, regions, subtoken=config.subtoken)
+    errors = [error_px(one.xy1.cpu().double().numpy(), truth.xy1) for one in found]
+    row |= all_metrics(errors[0], image_hw)
     ambiguous = plan.ambiguous[pair[0]][truth.index]
     row["n_ambiguous"] = int(ambiguous.sum())
-    row["unambiguous"] = None if ambiguous.all() else all_metrics(errors[~ambiguous], image_hw)
-    inside = token_mask(target, torch.from_numpy(plan.views[pair[1]].mask))
-    if not bool(inside.any()):
-        # The object is smaller than a token here: counted, and left out of the in-mask averages only.
-        return row | {"status": "no token in mask", "in_mask": None}
-    in_mask = match(visible, target, inside, subtoken=config.subtoken).xy1.cpu().double().numpy()
-    row["in_mask"] = all_metrics(error_px(in_mask, truth.xy1), image_hw)
-    return row
+    row["unambiguous"] = None if ambiguous.all() else all_metrics(errors[0][~ambiguous], image_hw)
+    row["in_mask"] = all_metrics(errors[1], image_hw) if len(errors) > 1 else None
+    return row if len(errors) > 1 else row | {"status": "no token in mask"}
 
 
 def measure(
