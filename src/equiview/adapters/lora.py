@@ -32,15 +32,15 @@ class LoraSpec:
     Attributes:
         rank: Inner dimension r of the update B A.
         alpha: The update is scaled by alpha / rank; None means alpha = rank, i.e. scale 1 as in the paper's code.
-        last_blocks: How many of the last blocks get one.
+        last_blocks: How many of the last blocks get one; None for all.
     """
 
     rank: int = 4
     alpha: float | None = None
-    last_blocks: int = 4
+    last_blocks: int | None = 4
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.last_blocks < 1:
+        if self.rank < 1 or (self.last_blocks is not None and self.last_blocks < 1):
             raise bad_input(
                 "LoRA",
                 "rank and last_blocks of at least 1",
@@ -69,12 +69,13 @@ class LoraTargets:
     fused: bool
 
 
-def find_targets(backbone: Backbone, last_blocks: int) -> LoraTargets:
-    """Find q and v (or the fused qkv) of the last blocks.
+def find_targets(backbone: Backbone, last_blocks: int | None) -> LoraTargets:
+    """Find q and v (or the fused qkv) of the last blocks, of all when None.
 
     Raises:
         EquiviewError: More blocks are asked for than there are, or no block list with such projections was found.
     """
+    last_blocks = backbone.info.blocks if last_blocks is None else last_blocks
     if last_blocks > backbone.info.blocks:
         raise bad_input(
             "LoRA last_blocks",

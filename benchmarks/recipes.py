@@ -1,0 +1,172 @@
+"""Score recipes and their controls on objects none of them was trained or tuned on.
+
+    EQUIVIEW_SHARED=... python benchmarks/recipes.py --work runs/bench --out baselines/recipes_deit_tiny.json
+
+Three repetitions each: repetition s has seed s and the s-th of three training objects. Choices (blocks, c, steps,
+companions) were made on the development objects of the split; the numbers are on its test objects.
+"""
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from _protocol import Rows, all_block_maps, entry, pick_blocks, plans, protocol, rounded, shared, split, views_of
+
+from equiview.adapters import load_adapter, save_adapter
+from equiview.adapters.folder import RECORD_FILE
+from equiview.backbones import load_backbone
+from equiview.features import Extractor
+from equiview.finetune.adapt import adapt, ordinary_pictures
+from equiview.finetune.closed_form import (
+    ClosedFormConfig,
+    picture_statistics,
+    solve_closed_form,
+    view_scatter,
+    whitening_matrix,
+)
+from equiview.finetune.recipes import RECIPES, override
+from equiview.heads import AverageHead, HeadChain, LinearHead, RandomConvHead
+from equiview.improve import apply_head
+from equiview.io import write_json
+
+TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
+SEVERAL = (4, 6, 8, 10)
+# Variant -> recipe and changes. Steps are fixed here, not seconds, so that the numbers do not depend on the machine.
+TRAINED = {
+    "paper, 1 step": ("paper", {"steps": 1}),
+    "paper, 100 steps": ("paper", {"steps": 100}),
+    "lora-only, 100 steps": ("lora-only", {"steps": 100}),
+    "default": ("default", {"time_budget_s": None}),
+}
+
+
+class Bench:
+    """The backbone, the test objects and a work folder."""
+
+    def __init__(self, work: Path) -> None:
+        self.work, self.weights = work, shared() / "data" / "weights" / "deit-tiny-patch16-224"
+        self.backbone = load_backbone(self.weights)
+        self.rows = Rows(work, plans(split("test"), work))
+        self.last = (self.backbone.info.blocks,)
+
+    def base(self, plan, blocks):
+        return pick_blocks(all_block_maps(self.backbone, plan, self.work), blocks, self.backbone.info.dim)
+
+    def head(self, variant: str, blocks, head) -> None:
+        """Score a fixed head on base features."""
+        self.rows.score(
+            variant, lambda plan: self.base(plan, blocks) if head is None else apply_head(head, self.base(plan, blocks))
+        )
+
+    def controls(self) -> None:
+        for name, blocks in (("last block", self.last), ("block 8", (8,)), ("blocks 4,6,8,10", SEVERAL)):
+            self.head(f"{name}", blocks, None)
+            self.head(f"{name} + average", blocks, AverageHead(3))
+            for seed in range(len(TRAIN_OBJECTS)):
+                channels = self.backbone.info.dim * len(blocks)
+                self.head(f"{name} + random conv/{seed}", blocks, RandomConvHead(channels, seed))
+
+    def closed_forms(self, photos: Path) -> None:
+        for seed, name in enumerate(TRAIN_OBJECTS):
+            views = list(views_of(name, self.work))
+            for label, blocks in (("last block", self.last), ("block 8", (8,)), ("blocks 4,6,8,10", SEVERAL)):
+                self.closed_form(seed, label, blocks, views, photos)
+
+    def closed_form(self, seed: int, label: str, blocks, views, photos: Path) -> None:
+        source = Extractor(self.backbone, replace(RECIPES["one-step"].features, blocks=blocks), AverageHead(3))
+        variants = [f"{label} + average + whitening/{seed}"]
+        if len(blocks) > 1:
+            variants += [f"one-step/{seed}", f"one-step, photos/{seed}", f"one-step, c=4/{seed}"]
+        if all(self.rows.done(v) for v in variants):
+            heads = dict.fromkeys(variants)
+        else:
+            maps = list(source.maps(views))
+            scatter, _ = view_scatter([(views, maps)], ClosedFormConfig(), seed)
+            heads = {variants[0]: whitening(maps, views, scatter)}
+            if len(blocks) > 1:
+                drawn = picture_statistics(source.maps(ordinary_pictures(None, seed)), seed=seed)
+                real = picture_statistics(source.maps(ordinary_pictures(photos, seed)), seed=seed)
+                heads[variants[1]] = solve_closed_form(drawn, scatter, ClosedFormConfig())
+                heads[variants[2]] = solve_closed_form(real, scatter, ClosedFormConfig())
+                heads[variants[3]] = solve_closed_form(drawn, scatter, ClosedFormConfig(c=4.0))
+        for variant, head in heads.items():
+            self.head(variant, blocks, head and HeadChain([AverageHead(3), head]))
+
+    def trained(self, variant: str) -> None:
+        name, changes = TRAINED[variant]
+        recipe = override(RECIPES[name], changes)
+        for seed, train_object in enumerate(TRAIN_OBJECTS):
+            folder = self.work / "adapters" / f"{variant.replace(', ', '-').replace(' ', '-')}-{seed}"
+            if not (folder / "adapter" / RECORD_FILE).exists():
+                objects = {n: list(views_of(n, self.work)) for n in (train_object, *recipe.companions)}
+                adapted = adapt(load_backbone(self.weights), objects, recipe, folder, seed=seed)
+                save_adapter(folder / "adapter", adapted, {"recipe": name, "seed": seed, "data": sorted(objects)})
+            extractor = load_adapter(folder / "adapter", load_backbone(self.weights))
+            self.rows.score(f"{variant}/{seed}", lambda plan: list(extractor.maps(plan.views)))  # noqa: B023
+
+
+def whitening(maps, views, scatter) -> LinearHead:
+    """Return the older closed form: whitening by the scatter, centred on the object's own mean."""
+    tokens = np.concatenate(
+        [m.tokens.flatten(1).T[on_object(m, v)].double().numpy() for m, v in zip(maps, views, strict=True)]
+    )
+    matrix = whitening_matrix(np.cov(tokens.T, bias=True), scatter)
+    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(tokens.mean(0)).float())
+
+
+def on_object(fmap, view):
+    from equiview.matching import token_mask
+
+    return token_mask(fmap, torch.from_numpy(view.mask))
+
+
+# What each row is compared with: the same blocks, smoothed, and mixed at random.
+CONTROLS_OF = dict.fromkeys(
+    ("one-step", "one-step, photos", "one-step, c=4", "default", "blocks 4,6,8,10 + average + whitening"),
+    "blocks 4,6,8,10",
+) | {"block 8 + average + whitening": "block 8"}
+
+
+def table(rows: Rows) -> dict:
+    """Return every row, its repetitions merged, with paired differences to pretrained and to its controls."""
+    groups: dict[str, list[str]] = {}
+    for variant in rows.table:
+        groups.setdefault(variant.split("/")[0], []).append(variant)
+    merged = {name: rows.merged(own) for name, own in groups.items()}
+    result = {}
+    for name, own in merged.items():
+        blocks = CONTROLS_OF.get(name, "last block")
+        controls = {
+            c: merged[c]
+            for c in dict.fromkeys(("last block", blocks, f"{blocks} + average", f"{blocks} + random conv"))
+            if c != name
+        }
+        result[name] = {"repetitions": len(groups[name])} | entry(own, controls)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/bench"), help="views, features, adapters and rows are kept here"
+    )
+    parser.add_argument("--out", type=Path, default=Path("baselines/recipes_deit_tiny.json"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=list(TRAINED), help="trained variants to run")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bench = Bench(args.work)
+    bench.controls()
+    bench.closed_forms(shared() / "data" / "natural")
+    for variant in args.only:
+        bench.trained(variant)
+    recipes = {variant: asdict(override(RECIPES[name], changes)) for variant, (name, changes) in TRAINED.items()}
+    record = protocol(bench.backbone, train_objects=list(TRAIN_OBJECTS), seeds=[0, 1, 2], recipes=recipes)
+    write_json(args.out, rounded({"protocol": record, "rows": table(bench.rows)}))
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()
