@@ -12,20 +12,19 @@ import torch
 from .adapters.folder import swap_folder
 from .finetune.recipes import get_recipe
 from .improve import ImproveConfig, improve
-from .io import write_error
+from .io import write_error, write_json
 from .runs import Progress
 
 log = logging.getLogger(__name__)
 
 TRAIN_OBJECTS = ("procedural:1",)
 TEST_OBJECTS = tuple(f"procedural:{seed}" for seed in range(11, 16))
-VIEWS = 8
-POINTS = 200
 LONG_SIDE = 448
+STEPS = 100
 DIM, BLOCKS, PATCH = 96, 4, 16
 NOTE = (
-    f"The backbone of this demo is a small ViT ({BLOCKS} blocks, {DIM} channels) with RANDOM weights: it was never "
-    "trained. Its numbers show how equiview works, not what DINOv2 or any other pretrained model does. "
+    f"The backbone of this demo is a small ViT ({BLOCKS} blocks, {DIM} channels) with RANDOM weights: nothing was "
+    "pretrained. Its numbers show how equiview works, not what DINOv2 or any other pretrained model does. "
     "For numbers that mean something, run `equiview improve` with a pretrained backbone."
 )
 
@@ -33,7 +32,9 @@ NOTE = (
 def run_demo(
     out: str | Path, *, device: str = "cpu", seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Solve the closed form of the `one-step` recipe on one procedural object and score it on five others.
+    """Adapt with a short form of the `default` recipe on one procedural object and score it on five others.
+
+    The training stops after a number of steps and never after a time, so that slow machines train as long as fast ones.
 
     Args:
         out: The run folder, as of `improve`, with the backbone in `backbone/`.
@@ -51,15 +52,10 @@ def run_demo(
     backbone = Path(out) / "backbone"
     if not backbone.exists():
         write_random_vit(backbone, seed)
-    recipe = get_recipe("one-step")
-    config = ImproveConfig(
-        recipe=replace(recipe, features=replace(recipe.features, long_side=LONG_SIDE)),
-        views=VIEWS,
-        points=POINTS,
-        device=device,
-        seed=seed,
-        notes=(NOTE,),
-    )
+    recipe = get_recipe("default")
+    features = replace(recipe.features, long_side=LONG_SIDE)
+    recipe = replace(recipe, features=features, steps=STEPS, time_budget_s=None)
+    config = ImproveConfig(recipe, device=device, seed=seed, notes=(NOTE,))
     return improve(str(backbone), TRAIN_OBJECTS, TEST_OBJECTS, Path(out), config, progress)
 
 
@@ -88,13 +84,12 @@ def write_random_vit(folder: Path, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViTModel(settings, add_pooling_layer=False)
-    # The initial position table is as strong as the picture's own signal; a tenth of it lets the picture count.
-    model.embeddings.position_embeddings.data *= 0.1
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".backbone."))
         try:
             settings.save_pretrained(temporary)
+            write_json(temporary / "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
             save_file(model.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})
             swap_folder(temporary, folder)
         finally:
