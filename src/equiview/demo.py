@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 TRAIN_OBJECTS = ("procedural:1",)
 TEST_OBJECTS = tuple(f"procedural:{seed}" for seed in range(11, 16))
 LONG_SIDE = 448
-STEPS = 100
+STEPS = 80
 DIM, BLOCKS, PATCH = 96, 4, 16
 NOTE = (
     f"The backbone of this demo is a small ViT ({BLOCKS} blocks, {DIM} channels) with RANDOM weights: nothing was "
@@ -32,7 +32,7 @@ NOTE = (
 def run_demo(
     out: str | Path, *, device: str = "cpu", seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Adapt with a short form of the `default` recipe on one procedural object and score it on five others.
+    """Adapt with a small form of the `default` recipe on one procedural object and score it on five others.
 
     The training stops after a number of steps and never after a time, so that slow machines train as long as fast ones.
 
@@ -54,7 +54,7 @@ def run_demo(
         write_random_vit(backbone, seed)
     recipe = get_recipe("default")
     features = replace(recipe.features, long_side=LONG_SIDE)
-    recipe = replace(recipe, features=features, steps=STEPS, time_budget_s=None)
+    recipe = replace(recipe, features=features, steps=STEPS, time_budget_s=None, companions=())
     config = ImproveConfig(recipe, device=device, seed=seed, notes=(NOTE,))
     return improve(str(backbone), TRAIN_OBJECTS, TEST_OBJECTS, Path(out), config, progress)
 

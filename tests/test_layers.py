@@ -1,0 +1,164 @@
+"""The shape of the house: imports go down, files and functions stay small, nothing refers to what a reader lacks."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "equiview"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# From the bottom up; a module may import from its own layer and those before it.
+LAYERS = (
+    ("errors",),
+    ("types",),
+    ("geometry", "sampling", "io"),
+    ("render", "captures"),
+    ("correspond", "ambiguity"),
+    ("backbones",),
+    ("heads",),
+    ("features", "oracle"),
+    ("adapters",),
+    ("loading", "importer"),
+    ("matching", "metrics", "stats"),
+    ("tasks", "finetune"),
+    ("pictures", "runs"),
+    ("measuring", "improve", "export", "exported_model"),
+    ("demo",),
+    ("report",),
+    ("cli",),
+)
+LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+# Rooms of one layer that keep apart all the same.
+STRANGERS = {("tasks", "finetune"), ("finetune", "tasks")}
+NO_MODELS = {"backbones", "features", "adapters", "heads", "loading", "improve", "measuring", "export", "finetune"}
+
+
+def room_of(path: Path, source: Path = SOURCE) -> str:
+    """Return the first name below the package: render/gl.py is in `render`, io.py is `io`."""
+    return path.relative_to(source).parts[0].removesuffix(".py")
+
+
+def imported(path: Path, source: Path = SOURCE) -> list[tuple[str, int]]:
+    """Return the rooms a file imports from, with the line; imports in functions and for type checkers count too."""
+    package = ("equiview", *path.relative_to(source).parts[:-1])
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*start, *(node.module or "").split("."))
+            modules = [(*module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [tuple(alias.name.split(".")) for alias in node.names]
+        else:
+            continue
+        for name in modules:
+            parts = [part for part in name if part]
+            if parts[0] == "equiview" and len(parts) > 1 and parts[1] != "__version__":
+                found.append((parts[1], node.lineno))
+    return found
+
+
+def wrong_imports(path: Path, source: Path = SOURCE) -> list[str]:
+    room = room_of(path, source)
+    return [
+        f"{path.name}:{line}: {room} imports {other}"
+        for other, line in imported(path, source)
+        if other != room and (LEVEL[other] > LEVEL[room] or (room, other) in STRANGERS)
+    ]
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent != SOURCE or p.name != "__init__.py"], ids=str)
+def test_imports_go_down(path):
+    assert wrong_imports(path) == []
+
+
+def test_the_check_sees_a_wrong_import(tmp_path):
+    (tmp_path / "types.py").write_text("def f():\n    from .features import Extractor\n")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "x.py").write_text("from ..finetune.train import train\nfrom equiview.types import View\n")
+    assert wrong_imports(tmp_path / "types.py", tmp_path) == ["types.py:2: types imports features"]
+    assert wrong_imports(tmp_path / "tasks" / "x.py", tmp_path) == ["x.py:1: tasks imports finetune"]
+
+
+def test_every_room_has_a_layer():
+    rooms = {room_of(path) for path in FILES} - {"__init__"}
+    assert rooms == set(LEVEL)
+
+
+def test_the_report_never_runs_a_model():
+    """Its modules may use torch for nothing, so the page can be made where no model can."""
+    for path in (SOURCE / "report").glob("*.py"):
+        names = {room for room, _ in imported(path)}
+        assert not names & NO_MODELS, path
+        tree = ast.parse(path.read_text())
+        tops = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        tops |= {
+            (n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level
+        }
+        assert not tops & {"torch", "transformers", "peft"}, path
+
+
+def test_only_sampling_calls_grid_sample():
+    users = [path.name for path in FILES if "grid_sample" in called(path)]
+    assert users == ["sampling.py"]
+
+
+def test_the_library_never_prints():
+    assert [path.name for path in FILES if "print" in bare_calls(path)] == []
+
+
+def called(path: Path) -> set[str]:
+    """Return every name that is called or handed on as an attribute."""
+    tree = ast.parse(path.read_text())
+    return {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} | bare_calls(path)
+
+
+def bare_calls(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    return {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            where = f"{path.name}:{node.lineno} {node.name}"
+            assert node.end_lineno - node.lineno + 1 <= 60, where
+            # The command line's arguments are its options; there the number says nothing about the code.
+            if room_of(path) != "cli":
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                assert len([a for a in arguments if a.arg not in ("self", "cls")]) <= 9, where
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_broad_except(path):
+    """A failure is a clear message or a traceback, never a silent default."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            broad = node.type is None or (
+                isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")
+            )
+            ends_in_raise = isinstance(node.body[-1], ast.Raise)
+            assert not broad or ends_in_raise, f"{path.name}:{node.lineno}"
+
+
+UNREACHABLE = re.compile(r"(METHOD|DESIGN|ECOSYSTEM)\.md|golden/README|(?<![\w.])/(work|tmp/v|root|home)\b")
+
+
+def test_nothing_refers_to_files_a_reader_does_not_have():
+    folders = ("src", "docs", "tests", "examples", "benchmarks")
+    texts = [p for f in folders for p in (ROOT / f).rglob("*") if p.suffix in (".py", ".md", ".css", ".json")]
+    texts += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "pyproject.toml")]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in texts
+        if path != Path(__file__).resolve()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if UNREACHABLE.search(line)
+    ]
+    assert found == []
