@@ -1,0 +1,49 @@
+"""Match points between two views of an object, and compare with the truth.
+
+    python examples/01_match_two_views.py [BACKBONE]
+
+BACKBONE is a hub id or a folder (facebook/dinov2-base). Without it a small ViT with random weights is made, so that the
+example runs without a download; its matches are poor, as they should be.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import equiview
+from equiview.demo import write_random_vit
+
+
+def main(backbone: str) -> None:
+    # An object is a mesh file, a folder of rendered views, or a procedural one. Every view knows the exact 3D point
+    # behind each pixel.
+    views = equiview.open_object("procedural:1", n_views=6)
+    view0, view1 = views[0], views[1]
+
+    # The truth: points drawn on the object in view 0, and where view 1 sees them (hidden ones are left out).
+    xy0 = equiview.sample_surface(view0, 300, seed=0)
+    truth = equiview.correspond(view0, view1, xy0)
+    print(f"{len(truth)} of {len(xy0)} points are visible in both, {truth.angle_deg:.0f} degrees apart")
+
+    # The prediction: the descriptor at each point, and the place in view 1 that is most like it.
+    model = equiview.load(backbone, long_side=448)
+    map0, map1 = model.maps([view0, view1])
+    queries = equiview.descriptors(map0, torch.from_numpy(truth.xy0).float())
+    matches = equiview.match(queries, map1)
+
+    # Pixels are xy with the origin at the image corner, in the pixels of the original picture.
+    error_px = np.linalg.norm(matches.xy1.numpy() - truth.xy1, axis=1)
+    share = (error_px < 0.1 * min(view1.camera.hw)).mean()
+    print(f"median error {np.median(error_px):.0f} px of {view1.camera.hw[1]}; {share:.0%} within a tenth of the image")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(sys.argv[1])
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            write_random_vit(Path(folder) / "backbone", seed=0)
+            main(str(Path(folder) / "backbone"))

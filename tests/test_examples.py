@@ -1,0 +1,29 @@
+"""The examples run as they are, without a network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+SAID = {
+    "01_match_two_views": "points are visible in both",
+    "02_measure_a_backbone": "report.html",
+    "03_adapt_and_load": "modeling_equiview.py",
+}
+
+
+def test_every_example_is_numbered_short_and_known():
+    assert [path.stem for path in EXAMPLES] == sorted(SAID)
+    for path in EXAMPLES:
+        assert len(path.read_text().splitlines()) < 60, path
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(path):
+    settings = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False, env=settings)
+    assert result.returncode == 0, result.stderr
+    assert SAID[path.stem] in result.stdout
