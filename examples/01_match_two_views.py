@@ -21,7 +21,9 @@ def main(backbone: str) -> None:
     # An object is a mesh file, a folder of rendered views, or a procedural one. Every view knows the exact 3D point
     # behind each pixel.
     views = equiview.open_object("procedural:1", n_views=6)
-    view0, view1 = views[0], views[1]
+    view0 = views[0]
+    # The view from nearest by; the angle between two views is what makes matching hard.
+    view1 = min(views[1:], key=lambda v: np.linalg.norm(v.camera.center_in_world - view0.camera.center_in_world))
 
     # The truth: points drawn on the object in view 0, and where view 1 sees them (hidden ones are left out).
     xy0 = equiview.sample_surface(view0, 300, seed=0)
