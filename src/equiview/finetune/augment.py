@@ -1,7 +1,7 @@
 """Augmentation of training pairs: one 3x3 matrix moves the picture and its points together.
 
 Matrices are `out_from_in` in pixels with the origin at the image corner. A point that leaves the picture is dropped
-(the released code kept stale points with a replaced picture, METHOD.md 4.A.4).
+(the released code kept stale points with a replaced picture, see docs/compatibility.md).
 """
 
 import math

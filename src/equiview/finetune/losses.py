@@ -20,7 +20,7 @@ from scipy.spatial import KDTree
 from ..errors import bad_input
 
 POSITIVE_BELOW = 5e-3
-"""Object units; the published threshold (METHOD.md section 3)."""
+"""Object units; the published threshold (You et al., ICLR 2025)."""
 NEGATIVE_ABOVE = 0.1
 """Object units; the published threshold."""
 
@@ -49,7 +49,7 @@ def smooth_ap_published(
     positive_below: float = POSITIVE_BELOW,
     negative_above: float = NEGATIVE_ABOVE,
 ) -> Float[torch.Tensor, ""]:
-    """Return the loss of the released 3DCorrEnhance code, quirks included (You et al., ICLR 2025; METHOD.md section 3).
+    """Return the loss of the released 3DCorrEnhance code, quirks included (You et al., ICLR 2025).
 
     SmoothAP with the positive set {the query itself at similarity 1, its match}, one direction (0 to 1), mean over all
     positives. Descriptors are expected to have unit length. Its first half is flat unless negatives come near

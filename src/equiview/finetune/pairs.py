@@ -1,7 +1,7 @@
 """Training pairs: two views of one object and points with their 3D positions.
 
 Pair k of a run is a function of (seed, k) alone. Workers, batch size and interruptions cannot change it, and no two
-epochs replay the same pairs (METHOD.md 4.A.1: the released loader did).
+epochs replay the same pairs (the released loader did, see docs/compatibility.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,9 +115,9 @@ def sample_overlapping_pair(objects: Objects, config: PairConfig, *, seed: int, 
 def sample_published_pair(objects: Objects, config: PairConfig, *, seed: int, index: int) -> PairSample | Skipped:
     """Draw a pair as the released code does: independent foreground pixels, rotation limit, matches by 3D distance.
 
-    Source: 3DCorrEnhance `data_utils/dataset.py`, with the defects of METHOD.md 4.A items 1 to 5 repaired: pairs do not
+    Source: 3DCorrEnhance `data_utils/dataset.py`, with the defects listed in docs/compatibility.md repaired: pairs do not
     repeat, all foreground pixels are taken where there are fewer than asked, nothing is hidden by an exception handler,
-    and a pair without matches is skipped with a reason. Points are pixel centres (item 10 concerned their scale).
+    and a pair without matches is skipped with a reason. Points are pixel centres.
 
     Args:
         objects: Views by object name.
