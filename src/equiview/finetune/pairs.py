@@ -115,8 +115,8 @@ def sample_overlapping_pair(objects: Objects, config: PairConfig, *, seed: int, 
 def sample_published_pair(objects: Objects, config: PairConfig, *, seed: int, index: int) -> PairSample | Skipped:
     """Draw a pair as the released code does: independent foreground pixels, rotation limit, matches by 3D distance.
 
-    Source: 3DCorrEnhance `data_utils/dataset.py`, with the defects listed in docs/compatibility.md repaired: pairs do not
-    repeat, all foreground pixels are taken where there are fewer than asked, nothing is hidden by an exception handler,
+    Source: 3DCorrEnhance `data_utils/dataset.py`, the defects of docs/compatibility.md repaired: pairs do
+    not repeat, all foreground pixels are taken where there are fewer than asked, nothing is hidden by an exception handler,
     and a pair without matches is skipped with a reason. Points are pixel centres.
 
     Args:
