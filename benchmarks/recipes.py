@@ -23,7 +23,7 @@ from equiview.finetune.closed_form import (
     ClosedFormConfig,
     picture_statistics,
     solve_closed_form,
-    view_scatter,
+    view_statistics,
     whitening_matrix,
 )
 from equiview.finetune.recipes import RECIPES, override
@@ -33,6 +33,14 @@ from equiview.io import write_json
 
 TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
 SEVERAL = (4, 6, 8, 10)
+# The recipe; with photos in place of drawn pictures; both centred on the pictures with c = 1; the centring alone.
+CLOSED_FORMS = (
+    "one-step",
+    "one-step, photos",
+    "one-step, centred on pictures, c=1",
+    "one-step, photos, centred on photos, c=1",
+    "blocks 4,6,8,10 + average, centred on the object",
+)
 # Variant -> recipe and changes. Steps are fixed here, not seconds, so that the numbers do not depend on the machine.
 TRAINED = {
     "paper, 1 step": ("paper", {"steps": 1}),
@@ -78,19 +86,22 @@ class Bench:
         source = Extractor(self.backbone, replace(RECIPES["one-step"].features, blocks=blocks), AverageHead(3))
         variants = [f"{label} + average + whitening/{seed}"]
         if len(blocks) > 1:
-            variants += [f"one-step/{seed}", f"one-step, photos/{seed}", f"one-step, c=4/{seed}"]
+            variants += [f"{name}/{seed}" for name in CLOSED_FORMS]
         if all(self.rows.done(v) for v in variants):
             heads = dict.fromkeys(variants)
         else:
             maps = list(source.maps(views))
-            scatter, _ = view_scatter([(views, maps)], ClosedFormConfig(), seed)
-            heads = {variants[0]: whitening(maps, views, scatter)}
+            own = view_statistics([(views, maps)], ClosedFormConfig(), seed)
+            heads = {variants[0]: whitening(maps, views, own)}
             if len(blocks) > 1:
                 drawn = picture_statistics(source.maps(ordinary_pictures(None, seed)), seed=seed)
                 real = picture_statistics(source.maps(ordinary_pictures(photos, seed)), seed=seed)
-                heads[variants[1]] = solve_closed_form(drawn, scatter, ClosedFormConfig())
-                heads[variants[2]] = solve_closed_form(real, scatter, ClosedFormConfig())
-                heads[variants[3]] = solve_closed_form(drawn, scatter, ClosedFormConfig(c=4.0))
+                by_pictures = ClosedFormConfig(c=1.0, center="pictures")
+                heads[variants[1]] = solve_closed_form(drawn, own, ClosedFormConfig())
+                heads[variants[2]] = solve_closed_form(real, own, ClosedFormConfig())
+                heads[variants[3]] = solve_closed_form(drawn, own, by_pictures)
+                heads[variants[4]] = solve_closed_form(real, own, by_pictures)
+                heads[variants[5]] = LinearHead(torch.eye(len(own.mean)), torch.from_numpy(own.mean).float())
         for variant, head in heads.items():
             self.head(variant, blocks, head and HeadChain([AverageHead(3), head]))
 
@@ -107,13 +118,13 @@ class Bench:
             self.rows.score(f"{variant}/{seed}", lambda plan: list(extractor.maps(plan.views)))  # noqa: B023
 
 
-def whitening(maps, views, scatter) -> LinearHead:
+def whitening(maps, views, own) -> LinearHead:
     """Return the older closed form: whitening by the scatter, centred on the object's own mean."""
     tokens = np.concatenate(
         [m.tokens.flatten(1).T[on_object(m, v)].double().numpy() for m, v in zip(maps, views, strict=True)]
     )
-    matrix = whitening_matrix(np.cov(tokens.T, bias=True), scatter)
-    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(tokens.mean(0)).float())
+    matrix = whitening_matrix(np.cov(tokens.T, bias=True), own.scatter)
+    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(own.mean).float())
 
 
 def on_object(fmap, view):
@@ -124,7 +135,7 @@ def on_object(fmap, view):
 
 # What each row is compared with: the same blocks, smoothed, and mixed at random.
 CONTROLS_OF = dict.fromkeys(
-    ("one-step", "one-step, photos", "one-step, c=4", "default", "blocks 4,6,8,10 + average + whitening"),
+    (*CLOSED_FORMS, "default", "blocks 4,6,8,10 + average + whitening"),
     "blocks 4,6,8,10",
 ) | {"block 8 + average + whitening": "block 8"}
 

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from .geometry import angle_between_deg
 from .types import View
 
-# Two patches closer than this look the same. 90th percentile, over development objects, of the distance between
+# Two patches closer than this look the same. Mean over development objects of the median distance between two
 # two descriptions of the SAME point made from disjoint halves of the views.
 PATCH_THRESHOLD = 0.13
 MIN_SEPARATION = 0.1

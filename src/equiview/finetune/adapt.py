@@ -17,7 +17,7 @@ from ..features import Extractor, Picture
 from ..heads import HeadChain
 from ..io import read_image
 from ..types import FeatureMap, View
-from .closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_scatter
+from .closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
 from .recipes import Recipe, prepare
 from .train import train
 
@@ -127,9 +127,9 @@ def with_closed_form(
         pictures = picture_statistics(counted(ordinary_pictures(photos, seed)), config.tokens_per_picture, seed)
         # One object's maps in memory at a time.
         of_objects = ((views, list(counted(views))) for views in objects.values())
-        scatter, n = view_scatter(of_objects, config, seed)
-    log.info("closed form from %d correspondences and %d tokens of ordinary pictures", n, pictures.n)
-    solved = solve_closed_form(pictures, scatter, config)
+        statistics = view_statistics(of_objects, config, seed)
+    log.info("closed form from %d correspondences and %d tokens of ordinary pictures", statistics.n, pictures.n)
+    solved = solve_closed_form(pictures, statistics, config)
     fixed = [] if extractor.head is None else [extractor.head]
     head = HeadChain([*fixed, solved]) if fixed else solved
     return Extractor(extractor.backbone, extractor.config, head.to(extractor.device))

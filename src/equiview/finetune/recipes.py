@@ -142,7 +142,7 @@ RECIPES: dict[str, Recipe] = {
         depths=SPREAD,
         lora=LoraSpec(rank=8, last_blocks=None),
         head="average",
-        closed_form=ClosedFormConfig(c=4.0),
+        closed_form=ClosedFormConfig(),
         loss="info_nce",
         temperature=0.05,
         steps=80,
