@@ -16,7 +16,7 @@ from .geometry import angle_between_deg
 from .types import View
 
 # Two patches closer than this look the same. Mean over development objects of the median distance between two
-# two descriptions of the SAME point made from disjoint halves of the views.
+# descriptions of the SAME point, made from disjoint halves of the views (0.137; baselines/ambiguity.json).
 PATCH_THRESHOLD = 0.13
 MIN_SEPARATION = 0.1
 # Half a token of 16 px in a 640 px picture of the paper's rig (radius 2, f = 560 px at 512): 6.4 / 560 * 2.

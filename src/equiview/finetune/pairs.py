@@ -116,8 +116,8 @@ def sample_published_pair(objects: Objects, config: PairConfig, *, seed: int, in
     """Draw a pair as the released code does: independent foreground pixels, rotation limit, matches by 3D distance.
 
     Source: 3DCorrEnhance `data_utils/dataset.py`, the defects of docs/compatibility.md repaired: pairs do
-    not repeat, all foreground pixels are taken where there are fewer than asked, nothing is hidden by an exception handler,
-    and a pair without matches is skipped with a reason. Points are pixel centres.
+    not repeat, all foreground pixels are taken where there are fewer than asked, nothing is hidden by an exception
+    handler, and a pair without matches is skipped with a reason. Points are pixel centres.
 
     Args:
         objects: Views by object name.
