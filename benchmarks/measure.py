@@ -95,8 +95,12 @@ def main() -> None:
         "speed": fast["pairs_per_second"] / plain["pairs_per_second"],
         "peak_memory": fast["peak_mib"] / plain["peak_mib"],
     }
-    protocol = {"backbone": Path(args.backbone).name, "object": args.object, "views": args.views, "points": args.points,
-                "long_side": 640, "device": device_name(args.device), "threads": args.threads, "versions": versions()}  # fmt: skip
+    protocol = {k: getattr(args, k) for k in ("object", "views", "points", "threads")} | {
+        "backbone": Path(args.backbone).name,
+        "long_side": 640,
+        "device": device_name(args.device),
+        "versions": versions(),
+    }
     write_json(args.out, {"protocol": protocol, **results, "fast_over_plain": ratio})
     print(f"wrote {args.out}")
 
