@@ -115,3 +115,11 @@ def test_bad_specs_and_weights() -> None:
         build_head(head_spec(_linear()), {"matrix": torch.zeros(2, 2)})
     with pytest.raises(EquiviewError, match="one of average"):
         head_spec(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda h: type(h).__name__)
+def test_float32_weights_serve_bf16_maps(head: nn.Module) -> None:
+    """A bf16 backbone gives bf16 maps; a fresh head beside it has float32 weights."""
+    found = head(_maps().bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), head(_maps()), atol=0.05, rtol=0.02)

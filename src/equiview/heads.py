@@ -53,6 +53,11 @@ class _ConvHead(nn.Module):
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "dim": self.dim}
 
+    def convolve(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        """Apply the convolution in the dtype of the maps: weights stay float32 beside a bf16 backbone."""
+        bias = None if self.conv.bias is None else self.conv.bias.to(maps.dtype)
+        return F.conv2d(maps, self.conv.weight.to(maps.dtype), bias, padding=1)
+
 
 class RandomConvHead(_ConvHead):
     """The paper's head: `Conv2d(dim, dim, 3, padding=1)` with torch's default initialisation.
@@ -74,7 +79,7 @@ class RandomConvHead(_ConvHead):
         super().__init__(dim, conv)
 
     def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
-        return self.conv(maps)
+        return self.convolve(maps)
 
 
 class ResidualConvHead(_ConvHead):
@@ -94,7 +99,7 @@ class ResidualConvHead(_ConvHead):
         super().__init__(dim, conv)
 
     def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
-        return maps + self.conv(maps)
+        return maps + self.convolve(maps)
 
 
 class LinearHead(nn.Module):

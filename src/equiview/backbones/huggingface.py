@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from pickle import UnpicklingError
@@ -389,5 +389,11 @@ def _mean_std(name: str, family: Family, folder: Path) -> tuple[tuple, tuple]:
             if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
                 raise EquiviewError(f"{folder / file}: image_mean and image_std are not three numbers each. Fix them.")
             return tuple(map(float, mean)), tuple(map(float, std))
-    log.info("%s: no preprocessor_config.json; mean and std are those usual for %s", name, family.name)
+    _tell_usual_normalisation(name, family.name, folder)
     return family.mean_std
+
+
+@cache
+def _tell_usual_normalisation(name: str, family: str, folder: Path) -> None:
+    """Log it once for each folder: a run loads its backbone several times."""
+    log.info("%s: no preprocessor_config.json; mean and std are those usual for %s", name, family)
