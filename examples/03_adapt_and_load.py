@@ -21,7 +21,7 @@ def main(backbone: str, out: Path) -> None:
     # apart and suppresses what changes with the view.
     # Small pictures keep this example quick; leave `features` alone for real use.
     recipe = replace(equiview.get_recipe("one-step"), features=equiview.FeatureConfig(long_side=320))
-    config = equiview.ImproveConfig(recipe, views=6, points=100)
+    config = equiview.ImproveConfig(recipe, views=5, points=100)
     summary = equiview.improve(backbone, ["procedural:1"], ["procedural:11", "procedural:12"], out, config)
     for name, part in {"before": summary["before"], **summary["controls"], "after": summary["after"]}.items():
         print(f"{name:14s} PCDP@0.1 = {part['metrics']['pcdp@0.1']['value']:.1f} %")

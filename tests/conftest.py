@@ -1,12 +1,21 @@
 """Fixtures every test may use."""
 
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
+
+# Shapes and types in the signatures of these modules are checked at every call of every test. Not `geometry`: numpy
+# turns an array without dimensions into a number, which has no shape to check. Not `types`: it checks itself, and its
+# own messages are tested.
+CHECKED = ("sampling", "correspond", "matching", "metrics")
+if importlib.util.find_spec("beartype"):
+    install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -27,13 +27,13 @@ def test_a_camera_that_is_none_is_refused(kind):
         pose[0] *= -1
     if kind == "shape":
         pose = pose[:3]
-    with pytest.raises((EquiviewError, TypeError)):
+    with pytest.raises(EquiviewError):
         Camera(camera.intrinsics, pose, camera.hw)
 
 
 def test_maps_of_a_view_must_have_the_size_of_its_image():
     view = sphere_view(camera_at((2, 0, 0)))
-    with pytest.raises((EquiviewError, TypeError)):
+    with pytest.raises(EquiviewError):
         dataclasses.replace(view, mask=view.mask[:-1])
 
 
