@@ -52,6 +52,9 @@ def write_error(path: Path, error: OSError) -> EquiviewError:
         return EquiviewError(f"{path}: the disk is full; nothing was left half-written. Free some space and run again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return EquiviewError(f"{path}: this folder cannot be written ({error.strerror}). Choose another with --out.")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        taken = next((str(parent) for parent in path.parents if parent.is_file()), str(path.parent))
+        return bad_input(taken, "a folder to write to, or nothing yet", "a file", "Choose another with --out.")
     return EquiviewError(f"{path}: could not be written ({error.strerror or error}).")
 
 
@@ -87,7 +90,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not Path(path).exists():
         return []
     rows = []
-    lines = Path(path).read_text().split("\n")
+    try:
+        lines = Path(path).read_text().split("\n")
+    except UnicodeDecodeError as error:
+        raise bad_input(str(path), "rows of JSON", f"no text ({error.reason})", "Delete it and run again.") from error
     for number, line in enumerate(lines[:-1], 1):
         try:
             rows.append(json.loads(line))

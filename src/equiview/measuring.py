@@ -8,7 +8,9 @@ from .adapters.folder import versions
 from .features import Extractor
 from .runs import (
     Progress,
+    ambiguous_shares,
     check_names,
+    check_sources,
     claim_folder,
     device_name,
     object_name,
@@ -55,6 +57,7 @@ def measure_objects(
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
     check_names(run.objects, "objects")
+    check_sources(run.objects)
     claim_folder(out, asdict(run) | {"features": source.describe()})
     objects = open_objects(run.objects, run.views, run.measure.seed, out / "views", report)
     for number, (name, views) in enumerate(objects.items()):
@@ -65,6 +68,7 @@ def measure_objects(
             write_rows(rows_path(out, name), [row | {"ambiguous_share": plan.ambiguous_share} for row in rows])
     report("score", len(objects), len(objects))
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
-    protocol = protocol_of(source, run.measure, run=asdict(run), versions=versions(), device=device)
     names = [object_name(source) for source in run.objects]
+    shares = {"ambiguous_share": ambiguous_shares(out, names)}
+    protocol = protocol_of(source, run.measure, run=asdict(run), versions=versions(), device=device) | shares
     return summarize_run(out, names, lambda rows, search: summarize(rows, protocol, search))

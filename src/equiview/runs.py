@@ -7,13 +7,18 @@ from typing import Any
 
 import torch
 
-from .captures import open_object
+from .captures import open_mesh, open_object
 from .errors import bad_input
-from .io import atomic_path, read_json, read_jsonl, write_json
+from .io import atomic_path, read_json, read_jsonl, require_file, write_json
+from .metrics import METRIC_NAMES
+from .render import open_views
 from .types import View
 
 Progress = Callable[[str, int, int], None]
 SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_unambiguous.json": "unambiguous"}
+
+# What a run folder holds before there is any result.
+PREPARED = ("run.json", "views", "companions.json")
 
 
 def object_name(source: str) -> str:
@@ -32,18 +37,41 @@ def check_names(sources: Sequence[str], what: str) -> None:
         raise bad_input(what, "every object once", f"{', '.join(twice)} twice", fix)
 
 
+def check_sources(sources: Sequence[str]) -> None:
+    """Open every mesh and every folder of views, so that a bad one is found before the long work begins.
+
+    Raises:
+        EquiviewError: One is missing, broken or empty.
+    """
+    for source in sources:
+        if source.startswith("procedural:") and source.removeprefix("procedural:").isdecimal():
+            continue
+        if Path(source).is_dir():
+            open_views(source)
+        else:
+            open_mesh(source)
+
+
 def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     """Write what this run is, or check that the folder holds the very same run (to go on with it).
 
+    A run that has no result yet (a mistyped name, say) does not keep its folder: rendered views are found again by
+    what they show, whoever drew them.
+
     Raises:
-        EquiviewError: The folder holds another run.
+        EquiviewError: The folder holds another run, or is a file.
     """
     wanted = as_json(what)
     path = out / "run.json"
-    if not path.exists():
+    if out.exists() and not out.is_dir():
+        raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+    if not path.exists() or all(file.name in PREPARED for file in out.iterdir()):
+        (out / "companions.json").unlink(missing_ok=True)
         write_json(path, wanted)
         return
     found = read_json(path)
+    if not isinstance(found, dict):
+        raise bad_input(str(path), "the record of a run", type(found).__name__, "Choose another --out.")
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise bad_input(
@@ -82,6 +110,22 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read an object's rows, which were written at once.
+
+    Raises:
+        EquiviewError: The file is missing, cut off, or holds other rows.
+    """
+    text = require_file(path, "an object's rows").read_bytes()
+    rows = read_jsonl(path)
+    keys = {"object", "pair", "angle_deg", "in_mask", "unambiguous", *METRIC_NAMES}
+    bad = [number for number, row in enumerate(rows, 1) if not isinstance(row, dict) or keys - row.keys()]
+    if bad or not rows or not text.endswith(b"\n"):
+        found = f"another row at line {bad[0]}" if bad else "a file that ends early"
+        raise bad_input(str(path), "all rows of an object", found, "Delete it and run the same command again.")
+    return rows
+
+
 def summarize_run(
     out: Path, names: Sequence[str], summary: Callable[[list[dict[str, Any]], str | None], dict[str, Any]]
 ) -> dict[str, Any]:
@@ -90,11 +134,16 @@ def summarize_run(
     Returns:
         The content of summary.json.
     """
-    rows = [row for name in names for row in read_jsonl(rows_path(out, name))]
+    rows = [row for name in names for row in read_rows(rows_path(out, name))]
     write_rows(out / "rows.jsonl", rows)
     for name, search in SEARCHES.items():
         write_json(out / name, summary(rows, search))
     return read_json(out / "summary.json")
+
+
+def ambiguous_shares(out: Path, names: Sequence[str]) -> dict[str, float]:
+    """Return each finished object's share (0-1) of surface points that nothing tells apart, see `ambiguity`."""
+    return {name: read_jsonl(rows_path(out, name))[0]["ambiguous_share"] for name in names}
 
 
 def device_name(device: str) -> str:

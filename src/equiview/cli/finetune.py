@@ -39,10 +39,11 @@ def finetune(
     """Make an adapter from one object or several, without measuring it."""
     from ..finetune.recipes import get_recipe, override
     from ..improve import ImproveConfig, make_adapter
-    from ..runs import check_names, claim_folder
+    from ..runs import check_names, check_sources, claim_folder
 
     quiet_transformers()
     check_names(train_objects, "train objects")
+    check_sources(train_objects)
     config = ImproveConfig(
         recipe=override(get_recipe(recipe), parse_settings(settings or [])),
         views=views,

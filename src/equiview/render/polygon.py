@@ -1,6 +1,7 @@
 """OBJ and PLY files, parsed by trimesh."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,14 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
     Raises:
         EquiviewError: The file does not parse.
     """
+    data = path.read_bytes()
+    if path.suffix.lower() == ".obj":
+        data = _utf8(data)
+    else:
+        _check_complete(path, data)
     try:
         scene = trimesh.load_scene(
-            io.BytesIO(_utf8(path.read_bytes()) if path.suffix.lower() == ".obj" else path.read_bytes()),
+            io.BytesIO(data),
             file_type=path.suffix[1:].lower(),
             resolver=_Utf8Resolver(str(path)),
             process=False,
@@ -43,6 +49,21 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
         if isinstance(geometry, trimesh.Trimesh):
             parts.append(_part(path, geometry, world_from_node))
     return parts, notes
+
+
+def _check_complete(path: Path, data: bytes) -> None:
+    """Refuse a PLY in text form that ends early: trimesh would read what is left of it."""
+    head, end, body = data.partition(b"end_header")
+    if not end:
+        raise bad_input(str(path), "a PLY header", "a file that ends within it", "Export it again.")
+    if b"format ascii" not in head:
+        return
+    # One line an element (the PLY description of Greg Turk, 1994).
+    declared = sum(int(count) for count in re.findall(rb"^element\s+\S+\s+(\d+)", head, re.MULTILINE))
+    found = sum(1 for line in body.splitlines() if line.strip())
+    if found < declared:
+        fix = "The file is truncated; export it again."
+        raise bad_input(str(path), f"{declared} lines of vertices and faces", str(found), fix)
 
 
 class _Utf8Resolver(FilePathResolver):

@@ -251,9 +251,9 @@ def _meta(mesh: Mesh, cameras: Sequence[Camera], config: RenderConfig, draw: Dra
 
 
 def _claim(folder: Path, meta: dict[str, Any]) -> None:
-    """Write the folder's description, or check that it is the same."""
+    """Write the folder's description, or check that it is the same; without a view in it the folder is still free."""
     path = folder / _META
-    if not path.is_file():
+    if not path.is_file() or not any(folder.glob("view_*.npz")):
         write_json(path, meta)
         return
     found = read_json(path)
