@@ -9,6 +9,7 @@ companions) were made on the development objects of the split; the numbers are o
 import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -90,7 +91,9 @@ class Bench:
         if all(self.rows.done(v) for v in variants):
             heads = dict.fromkeys(variants)
         else:
-            maps = list(source.maps(views))
+            # The very features the head will be applied to: also one block alone is L2-normalised here.
+            trained_on = SimpleNamespace(name=TRAIN_OBJECTS[seed], views=views)
+            maps = apply_head(AverageHead(3), self.base(trained_on, blocks))
             own = view_statistics([(views, maps)], ClosedFormConfig(), seed)
             heads = {variants[0]: whitening(maps, views, own)}
             if len(blocks) > 1:

@@ -13,15 +13,17 @@ from .adapters import has_lora, load_adapter, save_adapter
 from .adapters.folder import RECORD_FILE, versions
 from .backbones import Backbone, load_backbone
 from .features import Extractor
-from .finetune.adapt import adapt
+from .finetune.adapt import adapt, affordable_companions, photo_files, seconds_per_map
 from .finetune.recipes import Recipe
 from .heads import AverageHead, RandomConvHead
-from .io import read_json
+from .io import read_json, write_json
 from .pictures import save_pictures
 from .runs import (
     Progress,
+    ambiguous_shares,
     as_json,
     check_names,
+    check_sources,
     claim_folder,
     device_name,
     open_objects,
@@ -95,6 +97,7 @@ def improve(
     report = progress or (lambda stage, done, total: None)
     check_names(train_objects, "train objects")
     check_names([*train_objects, *config.recipe.companions, *test_objects], "objects")
+    check_sources([*train_objects, *test_objects])
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
     base = load(backbone, config)
@@ -102,7 +105,7 @@ def improve(
     adapted = load_adapter(out / "adapter", load(backbone, config))
     test = open_objects(test_objects, config.views, config.seed, out / "views", lambda _, *n: report("render test", *n))
     score_all(base, adapted, test, out, config, report)
-    protocol = run_protocol(adapted, out, config)
+    protocol = run_protocol(adapted, out, config) | {"ambiguous_share": ambiguous_shares(out, list(test))}
     return summarize_run(out, list(test), lambda rows, search: improvement_summary(rows, protocol, search))
 
 
@@ -117,12 +120,13 @@ def make_adapter(
     """Render the training objects, adapt and save, unless the folder already has the finished adapter."""
     if (out / "adapter" / RECORD_FILE).exists():
         return
-    started, recipe = time.monotonic(), config.recipe
-    sources = [*train_objects, *recipe.companions]
-    objects = open_objects(sources, config.views, config.seed, out / "views", progress)
+    started, recipe, own = time.monotonic(), config.recipe, load(backbone, config)
+    if config.photos is not None:
+        photo_files(Path(config.photos))
     budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
+    objects = open_training_objects(own, train_objects, out, config, budget, progress)
     extractor = adapt(
-        load(backbone, config),
+        own,
         objects,
         recipe,
         out,
@@ -138,6 +142,26 @@ def make_adapter(
         "seconds": round(time.monotonic() - started, 1),
     }
     save_adapter(out / "adapter", extractor, as_json(record))
+
+
+def open_training_objects(
+    backbone: Backbone,
+    train_objects: Sequence[str],
+    out: Path,
+    config: ImproveConfig,
+    budget_s: float | None,
+    progress: Progress,
+) -> dict[str, Sequence[View]]:
+    """Render the user's objects, and as many companions as the time allows (those of an earlier sitting for sure)."""
+    started, views = time.monotonic(), config.views
+    objects = open_objects(train_objects, views, config.seed, out / "views", progress)
+    path = out / "companions.json"
+    if not path.exists():
+        render_s = (time.monotonic() - started) / len(train_objects)
+        map_s = seconds_per_map(Extractor(backbone, config.recipe.feature_config(backbone.info.blocks)), objects)
+        left_s = None if budget_s is None else budget_s - (time.monotonic() - started)
+        write_json(path, affordable_companions(config.recipe, left_s, map_s, render_s, views))
+    return objects | open_objects(read_json(path), views, config.seed, out / "views", progress)
 
 
 def score_all(

@@ -65,6 +65,9 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     path = out / "run.json"
     if out.exists() and not out.is_dir():
         raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+    if not path.exists() and (out / "rows").exists():
+        fix = "Choose another --out: nobody knows what these rows were measured with."
+        raise bad_input(str(out), "run.json beside the rows of a run", "none", fix)
     if not path.exists() or all(file.name in PREPARED for file in out.iterdir()):
         (out / "companions.json").unlink(missing_ok=True)
         write_json(path, wanted)
@@ -118,7 +121,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     text = require_file(path, "an object's rows").read_bytes()
     rows = read_jsonl(path)
-    keys = {"object", "pair", "angle_deg", "in_mask", "unambiguous", *METRIC_NAMES}
+    keys = {"object", "pair", "angle_deg", "in_mask", "unambiguous", "ambiguous_share", *METRIC_NAMES}
     bad = [number for number, row in enumerate(rows, 1) if not isinstance(row, dict) or keys - row.keys()]
     if bad or not rows or not text.endswith(b"\n"):
         found = f"another row at line {bad[0]}" if bad else "a file that ends early"
@@ -143,7 +146,7 @@ def summarize_run(
 
 def ambiguous_shares(out: Path, names: Sequence[str]) -> dict[str, float]:
     """Return each finished object's share (0-1) of surface points that nothing tells apart, see `ambiguity`."""
-    return {name: read_jsonl(rows_path(out, name))[0]["ambiguous_share"] for name in names}
+    return {name: read_rows(rows_path(out, name))[0]["ambiguous_share"] for name in names}
 
 
 def device_name(device: str) -> str:

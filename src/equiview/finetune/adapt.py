@@ -28,6 +28,18 @@ PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 Progress = Callable[[str, int, int], None]
 
 
+def photo_files(photos: Path) -> list[Path]:
+    """Return the photos of a folder, sorted by name.
+
+    Raises:
+        EquiviewError: There is none.
+    """
+    files = sorted(p for p in Path(photos).glob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+    if not files:
+        raise bad_input(str(photos), "a folder with photos (.jpg, .png)", "none", "Leave --photos out to do without.")
+    return files
+
+
 def ordinary_pictures(photos: Path | None, seed: int = 0) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Return pictures that show what a backbone tells apart in general.
 
@@ -40,9 +52,7 @@ def ordinary_pictures(photos: Path | None, seed: int = 0) -> list[UInt8[np.ndarr
     """
     if photos is None:
         return [dead_leaves(seed * PICTURES + number) for number in range(PICTURES)]
-    files = sorted(p for p in Path(photos).glob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
-    if not files:
-        raise bad_input(str(photos), "a folder with photos (.jpg, .png)", "none", "Leave --photos out to do without.")
+    files = photo_files(photos)
     chosen = np.random.default_rng([seed, 60]).permutation(len(files))[:PICTURES]
     return [read_image(files[number]) for number in sorted(chosen)]
 
@@ -96,14 +106,35 @@ def adapt(
 
 
 def closed_form_seconds(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:
-    """Guess how long the closed form will take, from the time of one feature map (the second: the first warms up)."""
+    """Guess how long the closed form will take."""
+    return seconds_per_map(extractor, objects) * (PICTURES + sum(len(own) for own in objects.values()))
+
+
+def seconds_per_map(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:
+    """Return the time of one feature map (the second: the first warms up), and a fifth more for what follows."""
     views = next(iter(objects.values()))[:2]
-    started = 0.0
+    started = last = 0.0
     for _ in extractor.eval().maps(views, batch_size=1):
         started, last = time.monotonic(), started
-    maps = PICTURES + sum(len(own) for own in objects.values())
-    # A fifth more for sampling the correspondences and solving.
-    return 1.2 * maps * (started - last)
+    return 1.2 * (started - last)
+
+
+def affordable_companions(recipe: Recipe, left_s: float | None, map_s: float, render_s: float, views: int) -> list[str]:
+    """Return the companions there is time for, first ones first.
+
+    Args:
+        recipe: Names them.
+        left_s: Seconds left for rendering them and solving; None is no limit.
+        map_s: Seconds of one feature map.
+        render_s: Seconds of rendering one object.
+        views: Views of each object.
+    """
+    if left_s is None:
+        return list(recipe.companions)
+    number = int((left_s - map_s * (PICTURES + views)) / (render_s + map_s * views))
+    if number < len(recipe.companions):
+        log.info("time for %d of %d companions", max(0, number), len(recipe.companions))
+    return list(recipe.companions[: max(0, number)])
 
 
 def with_closed_form(

@@ -54,7 +54,8 @@ def save_checkpoint(
             torch.save(content, temporary)
         except RuntimeError as error:
             # torch's zip writer reports a full disk as a RuntimeError.
-            raise EquiviewError(f"{path}: the checkpoint could not be written ({error}). Is the disk full?") from error
+            told = "the checkpoint could not be written; the disk is probably full"
+            raise EquiviewError(f"{path}: {told}. Free some space and run the same command again.") from error
 
 
 def load_checkpoint(

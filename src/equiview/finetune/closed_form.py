@@ -34,7 +34,7 @@ class ClosedFormConfig:
         tokens_per_picture: Tokens drawn from each ordinary picture for S_n.
     """
 
-    c: float = 4.0
+    c: float = 8.0
     center: Literal["objects", "pictures"] = "objects"
     points: int = 500
     max_angle_deg: float = 100.0
@@ -112,7 +112,7 @@ def view_statistics(
 
 
 def wiener_matrix(
-    covariance: Float[np.ndarray, "c c"], scatter: Float[np.ndarray, "c c"], c: float = 1.0
+    covariance: Float[np.ndarray, "c c"], scatter: Float[np.ndarray, "c c"], c: float
 ) -> Float[np.ndarray, "c c"]:
     """Return S_n (S_n + S_w / c)^-1 in float64.
 

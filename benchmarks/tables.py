@@ -1,0 +1,61 @@
+"""Print the tables of docs/science.md and README.md from the committed baselines.
+
+python benchmarks/tables.py baselines/recipes_deit_tiny.json
+python benchmarks/tables.py baselines/blocks_deit_tiny.json
+"""
+
+import json
+import sys
+from pathlib import Path
+
+BINS = ("0-45", "45-90", "90-180")
+
+
+def number(value, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def row(name: str, entry: dict, search: str) -> str:
+    metrics = entry["metrics"] if search == "image" else entry[search]
+    pcdp = metrics["pcdp@0.05"]
+    cells = [number(metrics[m]["value"]) for m in ("ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2")]
+    return f"| {name} | {' | '.join(cells + [number(pcdp['by_angle'][b]['value']) for b in BINS])} |"
+
+
+def scores(rows: dict, search: str) -> list[str]:
+    head = [
+        "| features | APE | PCDP@.05 | @.1 | @.2 | @.05 at 0-45 deg | 45-90 | 90-180 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return head + [row(name, entry, search) for name, entry in rows.items()]
+
+
+def differences(rows: dict, names: list[str]) -> list[str]:
+    """Return PCDP@0.05 of some rows minus that of each of their controls, with intervals, overall and by angle."""
+    lines = ["| row | minus | PCDP@.05 | objects better | 0-45 | 45-90 | 90-180 |", "|---|---|---|---|---|---|---|"]
+    for name in names:
+        for control, by_metric in rows[name]["difference_to"].items():
+            d = by_metric["pcdp@0.05"]
+            bins = " | ".join(interval(d["by_angle"][b]) for b in BINS)
+            lines.append(f"| {name} | {control} | {interval(d)} | {d['n_improved']} of {d['n']} | {bins} |")
+    return lines
+
+
+def interval(d: dict) -> str:
+    if d["value"] is None:
+        return "-"
+    ends = "" if d["ci95"] is None else f" [{d['ci95'][0]:+.2f}, {d['ci95'][1]:+.2f}]"
+    return f"{d['value']:+.2f}{ends}"
+
+
+def main() -> None:
+    rows = json.loads(Path(sys.argv[1]).read_text())["rows"]
+    for search in ("image", "in_mask", "unambiguous"):
+        print(f"\nsearch: {search}\n")
+        print("\n".join(scores(rows, search)))
+    compared = [name for name, entry in rows.items() if entry.get("difference_to") and not name.startswith("blocks 4")]
+    print("\n" + "\n".join(differences(rows, compared)))
+
+
+if __name__ == "__main__":
+    main()
