@@ -112,7 +112,7 @@ def view_statistics(
 
 
 def wiener_matrix(
-    covariance: Float[np.ndarray, "c c"], scatter: Float[np.ndarray, "c c"], c: float
+    covariance: Float[np.ndarray, "c c"], scatter: Float[np.ndarray, "c c"], c: float = 1.0
 ) -> Float[np.ndarray, "c c"]:
     """Return S_n (S_n + S_w / c)^-1 in float64.
 
