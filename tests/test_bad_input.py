@@ -126,7 +126,8 @@ MESHES = {
     "wrong index": (lambda d: _text(d, "far.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n"), ["far.obj", "corrupt"]),
     "suffix": (lambda d: _text(d, "mug.stl", "solid"), ["mug.stl", ".glb, .gltf, .obj or .ply", "'.stl'", "Convert"]),
     "procedural": (lambda d: "procedural:red", ["procedural:red", "whole number", "procedural:0"]),
-    "a folder": (lambda d: d, ["suffix", "mesh"]),
+    "a folder": (lambda d: d, ["mesh", "found a folder"]),
+    "no suffix": (lambda d: d / "mug", ["mug", "mesh", "found nothing there"]),
 }
 
 
@@ -214,7 +215,7 @@ def test_an_object_too_small_to_see(run: Run, vit: Path, tmp_path: Path) -> None
 BACKBONES = {
     "no such folder": (lambda d: d / "nowhere", ["nowhere", "save_pretrained", "nothing there", "give the folder"]),
     "a file": (lambda d: _text(d, "model.bin", "x"), ["model.bin", "found a file"]),
-    "empty folder": (lambda d: _folder(d / "empty"), ["config.json", "found nothing there"]),
+    "empty folder": (lambda d: _folder(d / "empty"), ["empty", "with config.json", "save_pretrained"]),
     "no model type": (lambda d: _folder(d / "odd", {}), ["odd", "model_type", "dinov2", "None"]),
     "another type": (lambda d: _folder(d / "bert", {"model_type": "bert"}), ["model_type", "'bert'"]),
     "broken config": (lambda d: _folder(d / "broken", "{"), ["config.json", "does not parse"]),
@@ -458,7 +459,9 @@ def test_a_folder_of_another_run_is_refused(
     check_message(run(*improve(vit, balls[:1], balls[1:], out)), *said)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
     cut(out / "run.json")
-    check_message(run(*measure(vit, balls[:2], out)), "run.json", "does not parse")
+    check_message(run(*measure(vit, balls[:2], out)), "run.json", "does not parse", "damaged")
+    (out / "run.json").unlink()
+    check_message(run(*measure(vit, balls[:2], out)), "run.json beside the rows", "Choose another --out")
 
 
 def test_a_test_object_that_was_trained_on(run: Run, vit: Path, balls: list[Path], tmp_path: Path) -> None:
@@ -668,3 +671,6 @@ def test_a_folder_that_refuses(run: Run, ball: Path, tmp_path: Path, monkeypatch
         patch.setattr("equiview.io.tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "denied")))
         check_message(run(*render(ball, tmp_path / "out")), "cannot be written (denied)", "--out")
     assert run(*render(ball, tmp_path / "out"))[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied", str(path))))
+        check_message(run(*render(ball, tmp_path / "new")), "ball.ply: denied", "rights")

@@ -90,10 +90,8 @@ def export(
             swap_folder(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise write_error(folder, error) from error
-    except SafetensorError as error:
-        raise EquiviewError(f"{folder}: could not be written ({error}). Check the disk.") from error
     return folder
 
 

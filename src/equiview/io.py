@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,16 +47,24 @@ def _umask() -> int:
     return mask
 
 
-def write_error(path: Path, error: OSError) -> EquiviewError:
-    """Say why `path` could not be written, in words a user can act on."""
-    if error.errno == errno.ENOSPC:
+def write_error(path: Path, error: Exception) -> EquiviewError:
+    """Say why `path` could not be written, in words a user can act on.
+
+    Args:
+        path: The file or folder.
+        error: An `OSError`, or a library's own that quotes one (safetensors).
+    """
+    quoted = re.search(r"os error (\d+)", str(error))
+    code = error.errno if isinstance(error, OSError) else int(quoted[1]) if quoted else None
+    reason = error.strerror or error if isinstance(error, OSError) else error
+    if code in (errno.ENOSPC, errno.EDQUOT):
         return EquiviewError(f"{path}: the disk is full; nothing was left half-written. Free some space and run again.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return EquiviewError(f"{path}: this folder cannot be written ({error.strerror}). Choose another with --out.")
-    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return EquiviewError(f"{path}: this folder cannot be written ({reason}). Choose another with --out.")
+    if code in (errno.EEXIST, errno.ENOTDIR):
         taken = next((str(parent) for parent in path.parents if parent.is_file()), str(path.parent))
         return bad_input(taken, "a folder to write to, or nothing yet", "a file", "Choose another with --out.")
-    return EquiviewError(f"{path}: could not be written ({error.strerror or error}).")
+    return EquiviewError(f"{path}: could not be written ({reason}).")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -64,13 +73,16 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+_DAMAGED = "The file is damaged; write it again or restore a copy."
+
+
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is named."""
     require_file(path, "a JSON file")
     try:
         return json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise bad_input(str(path), "JSON", f"text that does not parse ({error})", "Write it again.") from error
+        raise bad_input(str(path), "JSON", f"text that does not parse ({error})", _DAMAGED) from error
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:

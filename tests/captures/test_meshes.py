@@ -40,7 +40,7 @@ def test_few_views_are_the_start_of_a_seeded_permutation():
 
 @pytest.mark.parametrize("count", [0, 43])
 def test_number_of_views_has_limits(square, count):
-    with pytest.raises(EquiviewError, match="n_views: expected 1 to 42"):
+    with pytest.raises(EquiviewError, match="views: expected 1 to 42"):
         open_object(square, n_views=count)
 
 

@@ -195,7 +195,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(tmp_path: Path, monk
 
     monkeypatch.setattr(torch, "save", full)
     longer = replace(settings, steps=3)
-    with pytest.raises(EquiviewError, match="disk full"):
+    with pytest.raises(EquiviewError, match="disk is probably full"):
         train(start(longer), objects(), longer, tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]

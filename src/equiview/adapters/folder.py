@@ -72,10 +72,8 @@ def save_adapter(folder: Path, extractor: Extractor, record: Mapping[str, Any] |
             swap_folder(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise write_error(folder, error) from error
-    except SafetensorError as error:
-        raise EquiviewError(f"{folder}: could not be written ({error}). Check the disk.") from error
     return folder
 
 
@@ -214,7 +212,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing there"
         raise bad_input(str(folder), "an adapter folder (as `equiview improve` writes)", found, "Check the path.")
-    record = read_json(folder / RECORD_FILE)
+    record = read_json(require_file(folder / RECORD_FILE, "the record of an adapter folder"))
     if not isinstance(record, dict) or record.get("format") != "equiview-adapter":
         found = repr(record.get("format")) if isinstance(record, dict) else type(record).__name__
         raise bad_input(f"{folder / RECORD_FILE}: format", "'equiview-adapter'", found, "Give an adapter folder.")

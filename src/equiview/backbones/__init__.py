@@ -51,6 +51,8 @@ def _find_folder(name: str) -> Path:
     """Return the local folder of a model: the name itself, the hub's cache, or a fresh download."""
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise bad_input(name, "a model folder with config.json", "none in it", _LOCAL)
         return folder
     parts = name.split("/")
     if folder.exists() or name.startswith((".", "/", "~")) or len(parts) > 2 or not all(parts):

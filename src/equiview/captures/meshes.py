@@ -70,7 +70,8 @@ def paper_subset(n_views: int, hw: tuple[int, int], seed: int) -> list[Camera]:
     """Return all 42 cameras of the paper's rig in order, or the first `n_views` of a seeded permutation."""
     cameras = paper42(hw)
     if not 1 <= n_views <= len(cameras):
-        raise bad_input("n_views", f"1 to {len(cameras)}", str(n_views), "The paper's rig has 42 cameras.")
+        fix = "The paper's rig has 42 cameras; `equiview render --rig ring` draws any number."
+        raise bad_input("views", f"1 to {len(cameras)}", str(n_views), fix)
     if n_views == len(cameras):
         return cameras
     return [cameras[i] for i in np.random.default_rng(seed).permutation(len(cameras))[:n_views]]

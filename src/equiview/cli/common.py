@@ -75,13 +75,23 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             stderr().print(escape(f"\nStopped. What was finished is kept; the same command resumes it:\n  {again}"))
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except (EquiviewError, OSError) as error:
-            if SETTINGS.debug or not isinstance(error, EquiviewError) and error.errno != errno.ENOSPC:
+            message = str(error) if isinstance(error, EquiviewError) else environment_message(error)
+            if SETTINGS.debug or message is None:
                 raise
-            full = "The disk is full. Free some space and run the same command again."
-            stderr().print(escape(str(error) if isinstance(error, EquiviewError) else full), style="red")
+            stderr().print(escape(message), style="red")
             raise typer.Exit(EXIT_ERROR) from None
 
     return run
+
+
+def environment_message(error: OSError) -> str | None:
+    """Return what to say about a disk or folder that refuses; None for an error that is more likely ours."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}The disk is full. Free some space and run the same command again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG):
+        return f"{where}{error.strerror}. Check the path and the rights to it."
+    return None
 
 
 def finish(result: dict[str, Any], wrote: Iterable[Path], as_json: bool, *shown: RenderableType | None) -> None:

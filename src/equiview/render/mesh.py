@@ -113,7 +113,10 @@ def load_mesh(path: str | Path) -> Mesh:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".glb", ".gltf", ".obj", ".ply"):
-        raise bad_input(str(path), "a .glb, .gltf, .obj or .ply mesh", f"suffix {suffix!r}", "Convert it to GLB.")
+        kinds = "a .glb, .gltf, .obj or .ply mesh"
+        if not suffix:  # More often a folder or a mistyped name than another format.
+            require_file(path, kinds)
+        raise bad_input(str(path), kinds, f"suffix {suffix!r}", "Convert it to GLB.")
     require_file(path, "a mesh file")
     # Imported here because both readers need Part and Material from this file.
     from . import gltf, polygon
