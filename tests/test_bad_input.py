@@ -187,6 +187,12 @@ def test_numbers_out_of_range(run: Run, tmp_path: Path, arguments: tuple[str, ..
     assert said in err and "greater than or equal to" in err and "Traceback" not in err
 
 
+def test_pictures_too_large_for_the_memory(run: Run, ball: Path, tmp_path: Path) -> None:
+    said = ("not enough memory", "smaller pictures")
+    check_message(run(*render(ball, tmp_path / "o", "--size", 10**9)), *said)
+    assert run(*render(ball, tmp_path / "o"))[0] == 0
+
+
 def test_more_views_than_cameras(run: Run, vit: Path, ball: Path, tmp_path: Path) -> None:
     check_message(run(*render(ball, tmp_path / "o", "--views", 43)), "views", "1 to 42", "43")
     check_message(run(*measure(vit, [ball], tmp_path / "m", "--views", 43)), "views", "1 to 42", "43")
@@ -212,6 +218,16 @@ def test_an_object_too_small_to_see(run: Run, vit: Path, tmp_path: Path) -> None
 # Backbones --------------------------------------------------------------------------------------------------------
 
 
+def save_broken(folder: Path, preprocessor: object = None, **config: object) -> Path:
+    """Save a model, then change what its folder says."""
+    path = save(make_model("vit"), folder / "vit")
+    text = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(text | config))
+    if preprocessor is not None:
+        (path / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return path
+
+
 BACKBONES = {
     "no such folder": (lambda d: d / "nowhere", ["nowhere", "save_pretrained", "nothing there", "give the folder"]),
     "a file": (lambda d: _text(d, "model.bin", "x"), ["model.bin", "found a file"]),
@@ -219,6 +235,18 @@ BACKBONES = {
     "no model type": (lambda d: _folder(d / "odd", {}), ["odd", "model_type", "dinov2", "None"]),
     "another type": (lambda d: _folder(d / "bert", {"model_type": "bert"}), ["model_type", "'bert'"]),
     "broken config": (lambda d: _folder(d / "broken", "{"), ["config.json", "does not parse"]),
+    "no head": (
+        lambda d: save_broken(d, num_attention_heads=0),
+        ["vit", "weights of a ViTModel", "Download or save it again"],
+    ),
+    "normalisation": (
+        lambda d: save_broken(d, {"image_mean": ["a", 1, 2], "image_std": [1, 1, 1]}),
+        ["preprocessor_config.json", "three numbers each", "Fix the file"],
+    ),
+    "no normalisation": (
+        lambda d: save_broken(d, [1]),
+        ["preprocessor_config.json", "settings of an image processor", "found list"],
+    ),
     "no weights": (lambda d: _folder(d / "bare", {"model_type": "vit", **COMMON}), ["bare", "model.safetensors"]),
     "timm": (lambda d: "timm:no_such_model", ["timm"]),
 }

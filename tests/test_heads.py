@@ -1,12 +1,16 @@
 """Heads: what they compute, that they start where they should, and that they survive JSON."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from equiview.backbones import load_backbone
 from equiview.errors import EquiviewError
+from equiview.features import Extractor, FeatureConfig
 from equiview.heads import (
     AverageHead,
     HeadChain,
@@ -16,6 +20,8 @@ from equiview.heads import (
     build_head,
     head_spec,
 )
+
+from .backbones.tiny import make_model, save
 
 
 def _maps(channels: int = 5, seed: int = 0) -> torch.Tensor:
@@ -123,3 +129,14 @@ def test_float32_weights_serve_bf16_maps(head: nn.Module) -> None:
     found = head(_maps().bfloat16())
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), head(_maps()), atol=0.05, rtol=0.02)
+
+
+@pytest.mark.parametrize("head", [RandomConvHead(32), ResidualConvHead(32)], ids=lambda h: type(h).__name__)
+def test_fresh_heads_on_a_bf16_backbone(head: nn.Module, tmp_path: Path) -> None:
+    folder = save(make_model("vit"), tmp_path / "vit")
+    picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    config = FeatureConfig(long_side=48)
+    whole = next(Extractor(load_backbone(folder), config, head).maps([picture]))
+    half = next(Extractor(load_backbone(folder, dtype=torch.bfloat16), config, head).maps([picture]))
+    assert half.tokens.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(half.tokens, whole.tokens, dim=0).min() > 0.99

@@ -5,11 +5,10 @@ of the `transformers` model are then run one by one. Its own embedding code is n
 families in what it accepts, shuffles tokens (MAE) and has no strided form.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,12 +19,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import nn
 
-from ..errors import EquiviewError, bad_input
+from ..errors import bad_input
 from ..io import read_json
 from .base import IMAGENET, Backbone, BackboneInfo, Position, base_model, grid_hw, state_sha256
+from .normalisation import mean_std
 from .position import resample_table, rotary, table_side
-
-log = logging.getLogger(__name__)
 
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -137,7 +135,7 @@ def load_huggingface(name: str, folder: Path, *, random_weights_seed: int | None
     else:
         model = _random(family, config, random_weights_seed)
     model.eval().requires_grad_(False)
-    mean, std = _mean_std(name, family, folder)
+    mean, std = mean_std(name, folder, family.name, family.mean_std)
     info = BackboneInfo(
         id=name,
         family=family.name,
@@ -314,7 +312,7 @@ def _pretrained(family: Family, config: Any, folder: Path) -> Any:
                 output_loading_info=True,
                 **dict(family.options),
             )
-    except (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, KeyError) as error:
+    except (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, KeyError, ZeroDivisionError) as error:
         fix = "Download or save it again."
         raise bad_input(str(folder), f"weights of a {family.model_class}", _reason(error), fix) from error
     # Without these checks transformers only warns, and the "pretrained" features would be random ones.
@@ -372,28 +370,3 @@ def _prefix_count(family: Family, model: Any) -> int:
         table_side(entries - len(family.prefix), model.config.name_or_path or family.name)
     registers = 0 if family.registers is None else attrgetter(family.registers)(model).shape[1]
     return len(family.prefix) + registers
-
-
-def _mean_std(name: str, family: Family, folder: Path) -> tuple[tuple, tuple]:
-    """Read the normalisation beside the weights; without it, the family's usual one, logged."""
-    for file, keys in (("preprocessor_config.json", ()), ("processor_config.json", ("image_processor",))):
-        if not (folder / file).is_file():
-            continue
-        values = read_json(folder / file)
-        for key in keys:
-            values = values.get(key, {})
-        if values.get("do_normalize", True) is False:
-            return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        mean, std = values.get("image_mean"), values.get("image_std")
-        if mean is not None and std is not None:
-            if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
-                raise EquiviewError(f"{folder / file}: image_mean and image_std are not three numbers each. Fix them.")
-            return tuple(map(float, mean)), tuple(map(float, std))
-    _tell_usual_normalisation(name, family.name, folder)
-    return family.mean_std
-
-
-@cache
-def _tell_usual_normalisation(name: str, family: str, folder: Path) -> None:
-    """Log it once for each folder: a run loads its backbone several times."""
-    log.info("%s: no preprocessor_config.json; mean and std are those usual for %s", name, family)

@@ -29,7 +29,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to. An u
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps; auto is CUDA where there is one.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
 Views = Annotated[int, typer.Option("--views", min=2, help="Views of each object.")]
 Recipe = Annotated[str, typer.Option("--recipe", help="default, one-step, paper or lora-only.")]
