@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import re
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -161,11 +160,6 @@ def scores(folder: Path) -> dict[str, Any]:
         return {k: without(v) for k, v in value.items() if k != "protocol"} if isinstance(value, dict) else value
 
     return without(summary)
-
-
-def plain(text: str) -> str:
-    """Remove terminal colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def environment(**changes: str) -> dict[str, str]:
