@@ -94,7 +94,7 @@ def open_objects(
     sources: Sequence[str], n_views: int, seed: int, cache: Path, progress: Progress
 ) -> dict[str, Sequence[View]]:
     """Render (or open) every object by name; views are read from disk when needed."""
-    objects = {}
+    objects: dict[str, Sequence[View]] = {}
     for number, source in enumerate(sources):
         progress("render", number, len(sources))
         objects[object_name(source)] = open_object(source, n_views=n_views, seed=seed, cache_dir=cache)
