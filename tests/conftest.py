@@ -1,6 +1,7 @@
 """Fixtures every test may use."""
 
 import importlib.util
+import logging
 import os
 from pathlib import Path
 
@@ -36,3 +37,13 @@ def golden(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def deit_tiny(shared: Path) -> Path:
     return shared / "data" / "weights" / "deit-tiny-patch16-224"
+
+
+@pytest.fixture(autouse=True)
+def package_logger_as_imported():
+    """Undo what a command of the same process did to the package's logger, so that caplog sees every message."""
+    logger = logging.getLogger("equiview")
+    before = (logger.propagate, logger.level, list(logger.handlers))
+    yield
+    logger.propagate, logger.handlers = before[0], before[2]
+    logger.setLevel(before[1])
