@@ -1,6 +1,7 @@
 """The command line: help, exit codes, clean JSON, lists, and that nothing heavy is imported for the help."""
 
 import errno
+import importlib
 import json
 import subprocess
 import sys
@@ -171,7 +172,7 @@ def test_improve_passes_everything_on(run: Run, monkeypatch: pytest.MonkeyPatch,
         progress("render", 1, 2)
         return writes_a_run(out)
 
-    monkeypatch.setattr(sys.modules["equiview.improve"], "improve", improve)
+    monkeypatch.setattr(importlib.import_module("equiview.improve"), "improve", improve)
     words = "improve --backbone b --train-object x.glb y.glb --test-objects a.glb b.glb --recipe one-step --seed 3"
     words += " --set closed_form.c=2 --views 5 --points 7 --budget 9 --device cpu --json"
     code, out, _ = run(*words.split(), "--out", str(tmp_path / "run"))
