@@ -140,3 +140,9 @@ def test_an_extractor_gives_what_the_solver_needs():
     config = ClosedFormConfig(points=20)
     head = solve_closed_form(picture_statistics(maps), view_statistics([(views, maps)], config), config)
     assert torch.isfinite(head(maps[0].tokens[None])).all()
+
+
+@pytest.mark.parametrize("wrong", [{"c": -1.0}, {"c": float("nan")}, {"points": 0}, {"tokens_per_picture": 0}])
+def test_settings_without_sense_are_refused(wrong):
+    with pytest.raises(EquiviewError, match="closed form"):
+        ClosedFormConfig(**wrong)

@@ -41,6 +41,13 @@ class ClosedFormConfig:
     min_overlap: float = 0.1
     tokens_per_picture: int = 200
 
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.c) and self.c > 0):
+            raise bad_input("closed form c", "a number above 0", str(self.c), "8 is the default.")
+        if self.points < 1 or self.tokens_per_picture < 1:
+            found = f"{self.points} points, {self.tokens_per_picture} tokens"
+            raise bad_input("closed form", "at least one point and one token", found, "Raise it.")
+
 
 @dataclass(frozen=True)
 class PictureStatistics:

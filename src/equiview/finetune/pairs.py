@@ -39,6 +39,13 @@ class PairConfig:
     min_overlap: float = 0.1
     max_angle_deg: float = 180.0
 
+    def __post_init__(self) -> None:
+        if self.points < 1 or not self.max_angle_deg > 0 or not 0 <= self.min_overlap <= 1:
+            found = f"{self.points} points, {self.max_angle_deg} degrees, overlap {self.min_overlap}"
+            raise bad_input(
+                "pairs", "points of 1 or more, an angle above 0, an overlap of 0 to 1", found, "Correct it."
+            )
+
 
 @dataclass(frozen=True)
 class PairSample:
