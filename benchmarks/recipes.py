@@ -48,6 +48,18 @@ TRAINED = {
     "paper, 100 steps": ("paper", {"steps": 100}),
     "lora-only, 100 steps": ("lora-only", {"steps": 100}),
     "default": ("default", {"time_budget_s": None}),
+    "default after LoRA, 80 steps": (
+        "default",
+        {
+            "time_budget_s": None,
+            "kind": "train_then_closed_form",
+            "lora.rank": 8,
+            "lora.last_blocks": None,
+            "loss": "info_nce",
+            "temperature": 0.05,
+            "steps": 80,
+        },
+    ),
 }
 
 
@@ -138,7 +150,7 @@ def on_object(fmap, view):
 
 # What each row is compared with: the same blocks, smoothed, and mixed at random.
 CONTROLS_OF = dict.fromkeys(
-    (*CLOSED_FORMS, "default", "blocks 4,6,8,10 + average + whitening"),
+    (*CLOSED_FORMS, "default", "default after LoRA, 80 steps", "blocks 4,6,8,10 + average + whitening"),
     "blocks 4,6,8,10",
 ) | {"block 8 + average + whitening": "block 8"}
 

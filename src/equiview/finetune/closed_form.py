@@ -3,7 +3,7 @@
 With S_n the covariance of features over ordinary pictures (what tells things apart) and S_w the scatter within
 correspondences (what changes with the view), the Wiener filter W = S_n (S_n + S_w / c)^-1 keeps the first and
 suppresses the second. Features become W (f - m) and are compared by cosine. The mean m matters as much as W: taken
-over the training object, and not over pictures, it about doubles the gain (docs/science.md).
+over the training object, and not over pictures, it makes the gain (docs/science.md).
 """
 
 from collections.abc import Iterable, Sequence
