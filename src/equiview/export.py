@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,9 @@ from .features import Extractor, FeatureConfig, resize
 from .heads import head_spec
 from .io import read_json, require_file, write_error
 from .loading import load
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,7 @@ def export(
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
-            (_write_plain if plain else _write_full)(temporary, model, merged.model)
+            (_write_plain if plain else _write_full)(temporary, model, cast("PreTrainedModel", merged.model))
             _write_preprocessor(temporary, model)
             swap_folder(temporary, folder)
         finally:
@@ -126,11 +129,11 @@ def _check_folder(folder: Path) -> None:
         raise bad_input(str(folder), "a new folder or an export's", f"other files ({', '.join(others[:3])})", fix)
 
 
-def _write_plain(folder: Path, model: Extractor, merged: nn.Module) -> None:
+def _write_plain(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
     merged.save_pretrained(folder)
 
 
-def _write_full(folder: Path, model: Extractor, merged: nn.Module) -> None:
+def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
     parts = head_parts(model.head)
     state = {f"encoder.{key}": value for key, value in merged.state_dict().items()}
     for i, part in enumerate(parts):
@@ -144,7 +147,7 @@ def _write_full(folder: Path, model: Extractor, merged: nn.Module) -> None:
     (folder / "config.json").write_text(json.dumps(_config(model, merged), indent=2) + "\n")
 
 
-def _config(model: Extractor, merged: nn.Module) -> dict[str, Any]:
+def _config(model: Extractor, merged: "PreTrainedModel") -> dict[str, Any]:
     import transformers
 
     info = model.backbone.info
@@ -241,7 +244,9 @@ def open_export(
             "another one, whose code would be executed",
             "Export again, or load it with transformers yourself if you trust it.",
         )
-    info = BackboneInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw["equiview_backbone"].items()})
+    named: dict[str, Any] = raw["equiview_backbone"]
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
+    info = BackboneInfo(**values)
     config = FeatureConfig(**{**raw["features"], "blocks": tuple(raw["features"]["blocks"])})
     backbone = Backbone(info, _from_pretrained(folder, dtype).to(device), _refuse)
     protocol = {**raw["equiview_protocol"], "export_sha256": file_sha256(folder / "model.safetensors")}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from .adapters.folder import PEFT_PREFIX, file_sha256, save_adapter, set_lora_state
 from .adapters.lora import find_targets, has_lora, inject
@@ -82,11 +81,11 @@ def read_checkpoint(path: str | Path) -> ReleasedCheckpoint:
         )
     lora_a, lora_b = (_ordered(path, weights, letter) for letter in "ab")
     step = content.get("global_step")
-    found = ReleasedCheckpoint(
+    checkpoint = ReleasedCheckpoint(
         lora_a, lora_b, {k: _tensor(path, k, v) for k, v in conv.items()}, step if isinstance(step, int) else None
     )
-    _check_shapes(path, found)
-    return found
+    _check_shapes(path, checkpoint)
+    return checkpoint
 
 
 _WHICH = "Give a checkpoint released with the paper (dinov2_base.ckpt, ...)."
@@ -173,13 +172,13 @@ def apply_checkpoint(checkpoint: ReleasedCheckpoint, backbone: Backbone) -> Extr
     if targets.fused:
         a, b = _fuse(a, b)
         rank *= 2
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name, one_a, one_b in zip(targets.names, a, b, strict=True):
         state |= {f"{PEFT_PREFIX}{name}.lora_A.weight": one_a, f"{PEFT_PREFIX}{name}.lora_B.weight": one_b}
     inject(backbone, targets.names, rank, rank)
     set_lora_state(backbone, state, "released checkpoint")
     first = next(backbone.model.parameters())
-    head: nn.Module = RandomConvHead(checkpoint.dim)
+    head = RandomConvHead(checkpoint.dim)
     head.conv.load_state_dict(checkpoint.conv)
     head = head.to(first.device, first.dtype)
     # torch.hub's own forward resizes positions the original way already; timm's models have a way of their own.

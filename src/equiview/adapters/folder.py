@@ -172,7 +172,7 @@ def _lora_record(backbone: Backbone) -> dict[str, Any]:
 
 def lora_state(backbone: Backbone) -> dict[str, torch.Tensor] | None:
     """Return the adapter's weights under the names plain `peft` uses; None without an adapter."""
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name, layer in lora_layers(backbone):
         for part in ("lora_A", "lora_B"):
             weight = getattr(layer, part)[ADAPTER_NAME].weight
@@ -186,7 +186,7 @@ def head_state(head: nn.Module | None) -> dict[str, torch.Tensor] | None:
     if not parts:
         return None
     # The names `build_head` expects: one part stands alone, several are numbered without nesting.
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for i, part in enumerate(parts):
         prefix = f"{i}." if len(parts) > 1 else ""
         state |= {prefix + key: value.detach().cpu().contiguous() for key, value in part.state_dict().items()}
@@ -342,11 +342,12 @@ def _load_lora(folder: Path, backbone: Backbone) -> None:
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module | None:
+    found: Any = model
     for part in name.split("."):
-        model = getattr(model, part, None)
-        if model is None:
+        found = getattr(found, part, None)
+        if found is None:
             return None
-    return model
+    return found
 
 
 def set_lora_state(backbone: Backbone, state: Mapping[str, torch.Tensor], what: str) -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -158,7 +159,7 @@ def inject(backbone: Backbone, names: tuple[str, ...], rank: int, alpha: float) 
     from peft import inject_adapter_in_model
 
     for name in names:
-        linear = backbone.model.get_submodule(name)
+        linear = cast(nn.Linear, backbone.model.get_submodule(name))
         if rank > min(linear.in_features, linear.out_features):
             raise bad_input(
                 "LoRA rank",
@@ -184,7 +185,8 @@ def peft_config(names: tuple[str, ...], rank: int, alpha: float, base: str | Non
 
     return LoraConfig(
         r=rank,
-        lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
+        # peft declares an int and computes with any number; a whole one is written as such.
+        lora_alpha=int(alpha) if float(alpha).is_integer() else cast(int, alpha),
         target_modules=list(names),
         lora_dropout=0.0,
         bias="none",
@@ -192,8 +194,11 @@ def peft_config(names: tuple[str, ...], rank: int, alpha: float, base: str | Non
     )
 
 
-def lora_layers(backbone: Backbone) -> list[tuple[str, nn.Module]]:
-    """Return (name inside `backbone.model`, layer) of every adapted linear, in module order."""
+def lora_layers(backbone: Backbone) -> list[tuple[str, Any]]:
+    """Return (name inside `backbone.model`, layer) of every adapted linear, in module order.
+
+    The type of a layer is open: what they share, peft's `LoraLayer`, is a mixin and by itself no `nn.Module`.
+    """
     from peft.tuners.lora import LoraLayer
 
     return [(name, m) for name, m in backbone.model.named_modules() if isinstance(m, LoraLayer)]

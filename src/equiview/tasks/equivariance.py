@@ -123,7 +123,7 @@ def score_object(
             continue
         queries = descriptors(maps[i], torch.from_numpy(plan.xy[i]).float())
         for j in targets:
-            row = {"variant": variant} if variant else {}
+            row: dict[str, Any] = {"variant": variant} if variant else {}
             row |= {"object": plan.name, "pair": [i, j]}
             rows.append(row | _score_pair(plan, (i, j), queries, maps[j], source.camera.hw, config))
     return rows
