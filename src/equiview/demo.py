@@ -1,8 +1,6 @@
 """The demo: `improve` on objects and a backbone that are made on the spot, so that it needs no files and no network."""
 
 import logging
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,9 @@ from typing import Any
 import torch
 
 from .adapters import LoraSpec
-from .adapters.folder import swap_folder
 from .finetune.recipes import get_recipe
 from .improve import ImproveConfig, improve
-from .io import write_error, write_json
+from .io import atomic_folder, write_json
 from .runs import Progress
 
 log = logging.getLogger(__name__)
@@ -94,15 +91,7 @@ def write_random_vit(folder: Path, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViTModel(settings, add_pooling_layer=False)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".backbone."))
-        try:
-            settings.save_pretrained(temporary)
-            write_json(temporary / "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
-            save_file(model.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})
-            swap_folder(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise write_error(folder, error) from error
+    with atomic_folder(folder) as temporary:
+        settings.save_pretrained(temporary)
+        write_json(temporary / "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+        save_file(model.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})

@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,13 +17,13 @@ from torch import nn
 
 from . import exported_model
 from .adapters import has_lora, merge_lora
-from .adapters.folder import file_sha256, head_parts, swap_folder
+from .adapters.folder import file_sha256, head_parts
 from .backbones.base import Backbone, BackboneInfo
 from .backbones.huggingface import FAMILIES
 from .errors import EquiviewError, bad_input
 from .features import Extractor, FeatureConfig, resize
 from .heads import head_spec
-from .io import read_json, require_file, write_error
+from .io import atomic_folder, read_json, require_file
 from .loading import load
 
 if TYPE_CHECKING:
@@ -84,17 +83,9 @@ def export(
         merge_lora(merged)
     elif plain:
         logger.warning("there is no LoRA to merge: %s will hold the unchanged backbone", folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            (_write_plain if plain else _write_full)(temporary, model, cast("PreTrainedModel", merged.model))
-            _write_preprocessor(temporary, model)
-            swap_folder(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise write_error(folder, error) from error
+    with atomic_folder(folder) as temporary:
+        (_write_plain if plain else _write_full)(temporary, model, cast("PreTrainedModel", merged.model))
+        _write_preprocessor(temporary, model)
     return folder
 
 

@@ -9,8 +9,6 @@ The whole folder appears at once, and `equiview.json` holds the sha256 of the ot
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +24,7 @@ from ..backbones.base import Backbone
 from ..errors import EquiviewError, bad_input
 from ..features import Extractor, FeatureConfig
 from ..heads import HeadChain, build_head, head_spec
-from ..io import read_json, require_file, write_error
+from ..io import atomic_folder, read_json, require_file
 from .lora import ADAPTER_NAME, FUSED_NAMES, find_targets, has_lora, inject, lora_layers, lora_parameters, peft_config
 
 FORMAT_VERSION = 1
@@ -64,16 +62,8 @@ def save_adapter(folder: Path, extractor: Extractor, record: Mapping[str, Any] |
         bad = [key for key, value in (state or {}).items() if not torch.isfinite(value).all()]
         if bad:
             raise bad_input(name, "finite weights", f"NaN or infinity in {bad[0]}", "Train again with a lower rate.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            _write(temporary, extractor, record, tensors)
-            swap_folder(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise write_error(folder, error) from error
+    with atomic_folder(folder) as temporary:
+        _write(temporary, extractor, record, tensors)
     return folder
 
 
@@ -84,22 +74,6 @@ def _check_replaceable(folder: Path) -> None:
     if others:
         fix = "Choose a new folder; nothing was changed."
         raise bad_input(str(folder), "a new folder or an adapter's", f"other files ({', '.join(others[:3])})", fix)
-
-
-def swap_folder(temporary: Path, folder: Path) -> None:
-    """Give a finished folder its final name; what was there is removed after the new one is in place."""
-    temporary.chmod(0o755)
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
-    folder.rename(old)
-    try:
-        temporary.rename(folder)
-    except BaseException:  # Ctrl-C too: the old folder comes back before anything else happens.
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(
