@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from equiview import __version__
 from equiview.cli import main
@@ -261,3 +262,10 @@ def test_overall_progress_is_the_weighted_share() -> None:
         assert progress.share() == pytest.approx(0.5)
         progress("score", 0, 0)
     assert StageProgress().overall is None
+
+
+def test_a_full_card_is_a_message_and_other_runtime_errors_are_not_hidden() -> None:
+    from equiview.cli.common import environment_message
+
+    assert "not enough memory" in str(environment_message(torch.OutOfMemoryError("CUDA out of memory")))
+    assert environment_message(RuntimeError("a bug of ours")) is None

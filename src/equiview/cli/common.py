@@ -74,7 +74,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             again = shlex.join(["equiview", *sys.argv[1:]])
             stderr().print(escape(f"\nStopped. What was finished is kept; the same command resumes it:\n  {again}"))
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        except (EquiviewError, OSError, MemoryError) as error:
+        except (EquiviewError, OSError, MemoryError, RuntimeError) as error:
             message = str(error) if isinstance(error, EquiviewError) else environment_message(error)
             if SETTINGS.debug or message is None:
                 raise
@@ -84,10 +84,13 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def environment_message(error: OSError | MemoryError) -> str | None:
+def environment_message(error: OSError | MemoryError | RuntimeError) -> str | None:
     """Return what to say about a machine that refuses; None for an error that is more likely ours."""
-    if isinstance(error, MemoryError):
+    # By name: torch is loaded inside the commands only, and its out-of-memory error is a RuntimeError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"There is not enough memory ({error}). Use smaller pictures, or fewer views or points."
+    if isinstance(error, RuntimeError):
+        return None
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}The disk is full. Free some space and run the same command again."
