@@ -10,7 +10,7 @@ import torch
 
 from equiview.adapters.folder import versions
 from equiview.captures import open_object
-from equiview.features import Extractor, FeatureConfig
+from equiview.features import Extractor, FeatureConfig, split_blocks
 from equiview.io import read_jsonl
 from equiview.runs import rows_path, write_rows
 from equiview.tasks.comparison import paired_difference
@@ -94,8 +94,11 @@ def all_block_maps(backbone, plan: ObjectPlan, work: Path) -> list[FeatureMap]:
 
 def pick_blocks(maps: Sequence[FeatureMap], blocks: Sequence[int], dim: int) -> list[FeatureMap]:
     """Return some blocks (from 1) of concatenated maps, float32."""
-    channels = torch.cat([torch.arange((b - 1) * dim, b * dim) for b in blocks])
-    return [one.replace_tokens(one.tokens[channels].float()) for one in maps]
+    picked = []
+    for one in maps:
+        parts = split_blocks(one, one.tokens.shape[0] // dim)
+        picked.append(one.replace_tokens(torch.cat([parts[b - 1].tokens for b in blocks]).float()))
+    return picked
 
 
 def entry(rows: Sequence[dict[str, Any]], controls: dict[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:

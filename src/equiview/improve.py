@@ -157,10 +157,13 @@ def open_training_objects(
     objects = open_objects(train_objects, views, config.seed, out / "views", progress)
     path = out / "companions.json"
     if not path.exists():
-        render_s = (time.monotonic() - started) / len(train_objects)
-        map_s = seconds_per_map(Extractor(backbone, config.recipe.feature_config(backbone.info.blocks)), objects)
-        left_s = None if budget_s is None else budget_s - (time.monotonic() - started)
-        write_json(path, affordable_companions(config.recipe, left_s, map_s, render_s, views))
+        companions = list(config.recipe.companions)
+        if companions and budget_s is not None:
+            render_s = (time.monotonic() - started) / len(train_objects)
+            map_s = seconds_per_map(Extractor(backbone, config.recipe.feature_config(backbone.info.blocks)), objects)
+            left_s = budget_s - (time.monotonic() - started)
+            companions = affordable_companions(config.recipe, left_s, map_s, render_s, views)
+        write_json(path, companions)
     return objects | open_objects(read_json(path), views, config.seed, out / "views", progress)
 
 
@@ -196,10 +199,10 @@ def score_all(
 def variants(
     base: Backbone, adapted: Extractor, views: Sequence[View], seed: int
 ) -> Iterator[tuple[str, list[FeatureMap]]]:
-    """Yield the feature maps of each variant; the base features are computed once and shared.
+    """Yield the feature maps of each variant; the features of the adapter's blocks are computed once and shared.
 
-    One variant is in memory at a time beside the base. Where the adapter has no LoRA, its head is applied to the base
-    features too, and the backbone runs only once.
+    One variant is in memory at a time beside the base. Where the adapter has no LoRA, its head is applied to the shared
+    features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token by token.
     """
     config, info = adapted.config, base.info
     blocks, last = adapted.blocks, info.blocks

@@ -119,18 +119,16 @@ def seconds_per_map(extractor: Extractor, objects: Mapping[str, Sequence[View]])
     return 1.2 * (started - last)
 
 
-def affordable_companions(recipe: Recipe, left_s: float | None, map_s: float, render_s: float, views: int) -> list[str]:
+def affordable_companions(recipe: Recipe, left_s: float, map_s: float, render_s: float, views: int) -> list[str]:
     """Return the companions there is time for, first ones first.
 
     Args:
         recipe: Names them.
-        left_s: Seconds left for rendering them and solving; None is no limit.
+        left_s: Seconds left for rendering them and solving.
         map_s: Seconds of one feature map.
         render_s: Seconds of rendering one object.
         views: Views of each object.
     """
-    if left_s is None:
-        return list(recipe.companions)
     number = int((left_s - map_s * (PICTURES + views)) / (render_s + map_s * views))
     if number < len(recipe.companions):
         log.info("time for %d of %d companions", max(0, number), len(recipe.companions))
