@@ -4,7 +4,9 @@ Pixels are `xy`, origin at the image corner, first pixel centre at (0.5, 0.5). C
 (x right, y down, z forward). Transforms are `b_from_a`, points are `x_in_a`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -152,3 +154,91 @@ class Matches:
 
     xy1: Float[torch.Tensor, "n 2"]
     score: Float[torch.Tensor, "n"]
+
+
+# A picture in memory, or the file to read when it is needed.
+ImageSource = Path | UInt8[np.ndarray, "h w 3"]
+
+
+@dataclass(frozen=True)
+class KeypointPair:
+    """Truth of semantic transfer: key points that mean the same in two pictures.
+
+    Attributes:
+        name: For rows and messages; unique in its set.
+        category: Class of the objects.
+        image0: The source picture.
+        image1: The target picture.
+        xy0: Key points in the source, pixels.
+        xy1: The same key points in the target, pixels.
+        visible: True where a key point can be seen (and is annotated) in both; the others are not scored.
+        box1_wh: Width and height of the target's bounding box in pixels, where the data set has one.
+    """
+
+    name: str
+    category: str
+    image0: ImageSource
+    image1: ImageSource
+    xy0: Float[np.ndarray, "n 2"]
+    xy1: Float[np.ndarray, "n 2"]
+    visible: Bool[np.ndarray, "n"]
+    box1_wh: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video with true tracks.
+
+    Attributes:
+        name: For rows and messages.
+        frames: 8-bit RGB pictures of one size, read when indexed: a long video is never in memory as a whole.
+        hw: Height and width of a frame in pixels.
+        xy: Where each point is in each frame, pixels; NaN where unknown.
+        visible: True where a point can be seen.
+        known: True where a point is annotated; only those are scored.
+    """
+
+    name: str
+    frames: Sequence[UInt8[np.ndarray, "h w 3"]]
+    hw: tuple[int, int]
+    xy: Float[np.ndarray, "n t 2"]
+    visible: Bool[np.ndarray, "n t"]
+    known: Bool[np.ndarray, "n t"]
+
+
+@dataclass(frozen=True)
+class PosedImage:
+    """A photograph whose camera is known.
+
+    Attributes:
+        image: The picture.
+        camera: Intrinsics and cam_from_world, world being the object; pixels of the picture.
+        name: For rows and messages.
+        mask: True where the object is; None where unknown.
+        depth: Distance along the camera's z axis, object units, 0 or NaN where unknown; None where there is none.
+    """
+
+    image: ImageSource
+    camera: Camera
+    name: str = ""
+    mask: Bool[np.ndarray, "h w"] | None = None
+    depth: Float[np.ndarray, "h w"] | None = None
+
+
+@dataclass(frozen=True)
+class PoseScene:
+    """One object for one-shot pose: references make the template, queries are located against it.
+
+    Attributes:
+        name: For rows and messages.
+        references: Pictures with known cameras.
+        queries: Pictures whose cameras are the truth.
+        model_points: Surface points in world for ADD and the BOP errors; None where there is no model.
+        world_unit_cm: Centimetres of one world unit; None where the scale is unknown.
+    """
+
+    name: str
+    references: Sequence[PosedImage]
+    queries: Sequence[PosedImage]
+    model_points: Float[np.ndarray, "m 3"] | None = None
+    world_unit_cm: float | None = None
