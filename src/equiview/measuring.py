@@ -27,7 +27,7 @@ class MeasureRun:
     """What is measured, apart from the features.
 
     Attributes:
-        objects: Meshes, `procedural:SEED`, or folders of rendered views.
+        objects: Meshes, `builtin:NAME`, `procedural:SEED`, or folders of rendered views.
         views: Views of each object.
         measure: The protocol.
     """

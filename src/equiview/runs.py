@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .captures import open_mesh, open_object
+from .captures import check_made, is_made, open_mesh, open_object
 from .errors import bad_input
 from .io import atomic_path, read_json, read_jsonl, require_file, write_json
 from .metrics import METRIC_NAMES
@@ -22,14 +22,14 @@ PREPARED = ("run.json", "views", "companions.json")
 
 
 def object_name(source: str) -> str:
-    """Return the name an object has in rows and pictures: the file's stem, or procedural-SEED."""
-    return source.replace(":", "-") if source.startswith("procedural:") else Path(source).stem
+    """Return the name an object has in rows and pictures: the file's stem, builtin-NAME or procedural-SEED."""
+    return source.replace(":", "-") if is_made(source) else Path(source).stem
 
 
 def check_names(sources: Sequence[str], what: str) -> None:
     """Raise EquiviewError when there are no objects, or two would have the same name."""
     if not sources:
-        raise bad_input(what, "at least one object", "none", "Name a mesh, or procedural:1.")
+        raise bad_input(what, "at least one object", "none", "Name a mesh, or builtin:mug.")
     names = [object_name(source) for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -44,9 +44,9 @@ def check_sources(sources: Sequence[str]) -> None:
         EquiviewError: One is missing, broken or empty.
     """
     for source in sources:
-        if source.startswith("procedural:") and source.removeprefix("procedural:").isdecimal():
-            continue
-        if Path(source).is_dir():
+        if is_made(source):
+            check_made(source)
+        elif Path(source).is_dir():
             open_views(source)
         else:
             open_mesh(source)

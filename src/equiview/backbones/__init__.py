@@ -8,8 +8,9 @@ import torch
 from ..errors import EquiviewError, bad_input
 from .base import Backbone, BackboneInfo, base_model, state_sha256
 from .huggingface import load_huggingface
+from .tiny import TINY, TINY_FOLDER
 
-__all__ = ["Backbone", "BackboneInfo", "base_model", "load_backbone", "state_sha256"]
+__all__ = ["TINY", "TINY_FOLDER", "Backbone", "BackboneInfo", "base_model", "load_backbone", "state_sha256"]
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +25,8 @@ def load_backbone(
     """Load a backbone by name, frozen and in evaluation mode.
 
     Args:
-        name: A local folder written by `save_pretrained`, a Hugging Face hub id (`facebook/dinov2-base`),
-            `timm:NAME` (extra `timm`), or `hub:REPO:ENTRY` (`hub:facebookresearch/dinov2:dinov2_vitb14`).
+        name: `equiview/tiny` (comes with the package), a local folder written by `save_pretrained`, a Hugging Face
+            hub id (`facebook/dinov2-base`), `timm:NAME` (extra `timm`), or `hub:REPO:ENTRY` (`hub:facebookresearch/dinov2:dinov2_vitb14`).
         device: Where the weights go.
         dtype: Of the weights and the maps.
         random_weights_seed: The same architecture, initialised afresh from this seed: the random-weights control.
@@ -48,7 +49,9 @@ def load_backbone(
 
 
 def _find_folder(name: str) -> Path:
-    """Return the local folder of a model: the name itself, the hub's cache, or a fresh download."""
+    """Return the local folder of a model: in the package, the name itself, the hub's cache, or a fresh download."""
+    if name == TINY:
+        return TINY_FOLDER
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""Objects by name: a mesh file, a procedural object, or a folder of views."""
+"""Objects by name: a mesh file, an object made at run time, or a folder of views."""
 
 import hashlib
 import json
@@ -11,9 +11,10 @@ import numpy as np
 from ..errors import bad_input
 from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, paper42, render_views
 from ..types import Camera
+from .builtin import BUILTINS, builtin_mesh
 from .procedural import procedural_mesh
 
-_PREFIX = "procedural:"
+MADE = ("builtin:", "procedural:")
 
 
 def open_object(
@@ -28,7 +29,7 @@ def open_object(
     """Return the views of an object, drawn if need be, from the paper's rig.
 
     Args:
-        source: Path of a mesh, "procedural:SEED", or a folder that `equiview render` wrote.
+        source: Path of a mesh, "builtin:NAME", "procedural:SEED", or a folder that `equiview render` wrote.
         n_views: 42 is the whole rig in its order, fewer the first of a random permutation of it. From a folder, the
             first `n_views` of what is stored (all, if there are fewer).
         config: How to draw; None is the default. A folder keeps what it was drawn with.
@@ -38,12 +39,12 @@ def open_object(
 
     Returns:
         The views; object coordinates have the longest side 1 and the centre at the origin. The name is the file's
-        stem, "procedural-SEED", or the stored name.
+        stem, "builtin-NAME", "procedural-SEED", or the stored name.
 
     Raises:
         EquiviewError: No such source, or an unusable one.
     """
-    if not str(source).startswith(_PREFIX) and Path(source).is_dir():
+    if not is_made(source) and Path(source).is_dir():
         return _first(open_views(source), n_views)
     cameras = paper_subset(n_views, (config or RenderConfig()).hw, seed)
     mesh = open_mesh(source)
@@ -52,18 +53,35 @@ def open_object(
     return render_views(mesh, cameras, config, folder, progress)
 
 
+def is_made(source: str | Path) -> bool:
+    """Return whether the object is made at run time, from no file."""
+    return str(source).startswith(MADE)
+
+
 def open_mesh(source: str | Path) -> Mesh:
-    """Return a mesh file or "procedural:SEED" as a normalised mesh.
+    """Return a mesh file, "builtin:NAME" or "procedural:SEED" as a normalised mesh.
 
     Raises:
-        EquiviewError: No such file, an unusable one, or a seed that is not a number.
+        EquiviewError: No such file or object, an unusable file, or a seed that is not a number.
     """
-    if not str(source).startswith(_PREFIX):
+    if not is_made(source):
         return normalize(load_mesh(source))
-    text = str(source)[len(_PREFIX) :]
-    if not text.isdecimal():
-        raise bad_input(str(source), "procedural:SEED with a whole number", repr(text), "Use procedural:0.")
-    return procedural_mesh(int(text))
+    kind, name = check_made(source)
+    return builtin_mesh(name) if kind == "builtin" else procedural_mesh(int(name))
+
+
+def check_made(source: str | Path) -> tuple[str, str]:
+    """Return the kind and the name or seed of an object made at run time, without making it.
+
+    Raises:
+        EquiviewError: There is no such object.
+    """
+    kind, _, name = str(source).partition(":")
+    if kind == "builtin" and name not in BUILTINS:
+        raise bad_input(str(source), f"builtin: and one of {', '.join(BUILTINS)}", repr(name), "Use builtin:mug.")
+    if kind == "procedural" and not name.isdecimal():
+        raise bad_input(str(source), "procedural:SEED with a whole number", repr(name), "Use procedural:0.")
+    return kind, name
 
 
 def paper_subset(n_views: int, hw: tuple[int, int], seed: int) -> list[Camera]:

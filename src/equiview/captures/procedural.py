@@ -1,7 +1,9 @@
 """Textured objects from a seed, so that nobody needs a download to start."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from ..errors import bad_input
 from ..render.mesh import Material, Mesh, Part, merge_parts, normalize
@@ -32,12 +34,25 @@ def procedural_mesh(seed: int) -> Mesh:
     grids = [shapes.body(rng)]
     for _ in range(int(rng.integers(1, 5))):
         grids.append(shapes.attachment(rng, grids[0]))
+    return painted_mesh(grids, lambda *canvas: paint.paint(rng, *canvas), f"procedural-{seed}")
+
+
+def painted_mesh(
+    grids: Sequence[Float[np.ndarray, "r c 3"]], painter: Callable[..., UInt8[np.ndarray, "s s 4"]], name: str
+) -> Mesh:
+    """Join parts to one normalised mesh with one texture.
+
+    Args:
+        grids: Surfaces as `procedural_shapes` makes them; the first has most of the texture.
+        painter: Given (grids, normals, texel rectangles, side of the texture) it returns the texture. It sees the
+            object at its final size, so that marks are equally large on every object.
+        name: Of the mesh.
+    """
     rects = _atlas(len(grids))
     everything = np.concatenate([grid.reshape(-1, 3) for grid in grids])
     size = np.ptp(everything, axis=0).max()
     normals = [_normals(grid) for grid in grids]
-    # Paint sees the object at its final size, so that marks are equally large on every object.
-    texture = paint.paint(rng, [grid / size for grid in grids], normals, rects, _TEXTURE)
+    texture = painter([grid / size for grid in grids], normals, rects, _TEXTURE)
     material = Material(texture=texture, color=(1.0, 1.0, 1.0, 1.0), double_sided=True, wrap=("clamp", "clamp"))
     parts = [_part(grid, normal, rect) for grid, normal, rect in zip(grids, normals, rects, strict=True)]
     one = Part(
@@ -47,7 +62,7 @@ def procedural_mesh(seed: int) -> Mesh:
         uv=np.concatenate([p[2] for p in parts]),
         normals=np.concatenate([p[3] for p in parts]),
     )
-    return normalize(merge_parts([one], f"procedural-{seed}"))
+    return normalize(merge_parts([one], name))
 
 
 def _atlas(n_parts: int) -> list[tuple[int, int, int, int]]:

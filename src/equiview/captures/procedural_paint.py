@@ -2,7 +2,7 @@
 
 import colorsys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -52,32 +52,100 @@ def paint(
         rects: Texel rectangle (x0, y0, x1, y1) of each part.
         size: Side of the texture in texels.
     """
+    canvas, noise = _canvas(grids, normals, rects)
+    palette = _palette(rng)
+    canvas.colors[:] = _base(rng, palette, noise, canvas.points, canvas.part_of)
+    canvas = _weathered(rng, canvas, noise, 1.0)
+    _patches(rng, palette, canvas, int(rng.integers(25, 50)), (0.02, 0.12))
+    _patches(rng, palette, canvas, int(rng.integers(250, 400)), (0.008, 0.035))
+    for _ in range(int(rng.integers(1, 4))):
+        _label(rng, palette[[1, 5, 5, 3]], palette[[2, 6, 6]], canvas, 0)
+    _marks(rng, canvas, int(rng.integers(30, 55)))
+    canvas.colors[:] *= 1 + 0.10 * noise(rng, 24)[:, None] + 0.06 * noise(rng, 70)[:, None]
+    return _texture(canvas, rects, size)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an object of a known kind is painted.
+
+    Attributes:
+        colors: sRGB (0 to 1) of each part.
+        accents: Colours of patches, labels and bands; the last is the ink.
+        patches: Number of stains and of specks.
+        labels: Part under each printed label.
+        marks: Number of single signs.
+        drift: Strength of the slow drifts of colour, 1 as on random objects.
+    """
+
+    colors: tuple[tuple[float, float, float], ...]
+    accents: tuple[tuple[float, float, float], ...]
+    patches: tuple[int, int] = (10, 120)
+    labels: tuple[int, ...] = (0, 0)
+    marks: int = 16
+    drift: float = 0.6
+
+
+def paint_in_style(
+    rng: np.random.Generator,
+    style: Style,
+    grids: Sequence[Float[np.ndarray, "r c 3"]],
+    normals: Sequence[Float[np.ndarray, "r c 3"]],
+    rects: Sequence[Rect],
+    size: int,
+) -> UInt8[np.ndarray, "s s 4"]:
+    """Return a texture like that of `paint` in given colours: wear, specks, labels and signs, nothing repeated."""
+    canvas, noise = _canvas(grids, normals, rects)
+    canvas.colors[:] = np.array(style.colors)[canvas.part_of]
+    canvas = _weathered(rng, canvas, noise, style.drift)
+    accents = np.array(style.accents)
+    _patches(rng, accents, canvas, style.patches[0], (0.02, 0.09))
+    _patches(rng, accents, canvas, style.patches[1], (0.006, 0.022))
+    for part in style.labels:
+        _label(rng, accents[:-1], accents[-1:], canvas, part)
+    _marks(rng, canvas, style.marks)
+    canvas.colors[:] *= 1 + 0.10 * noise(rng, 24)[:, None] + 0.06 * noise(rng, 70)[:, None]
+    return _texture(canvas, rects, size)
+
+
+def _canvas(
+    grids: Sequence[np.ndarray], normals: Sequence[np.ndarray], rects: Sequence[Rect]
+) -> "tuple[_Canvas, _Noise]":
+    """Return all texels, still black, and noise on them."""
     points = np.concatenate([_at_texels(grid, rect).reshape(-1, 3) for grid, rect in zip(grids, rects, strict=True)])
     facing = np.concatenate(
         [_at_texels(normal, rect).reshape(-1, 3) for normal, rect in zip(normals, rects, strict=True)]
     )
-    counts = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in rects]
-    part_of = np.repeat(np.arange(len(rects)), counts)
-    noise = _Noise(points)
-    palette = _palette(rng)
-    colors = _base(rng, palette, noise, points, part_of)
-    # Slow drifts of colour, as on hand-painted or weathered things, make distant places of one area differ.
-    for cells, strength in ((4, 0.2), (9, 0.16), (18, 0.12)):
-        colors += strength * np.stack([noise(rng, cells) for _ in range(3)], 1)
-    np.clip(colors, 0.03, 1, out=colors)
-    ragged = 0.25 * noise(rng, 9) + 0.15 * noise(rng, 22)
-    canvas = _Canvas(points, facing, part_of, colors, cKDTree(points, leafsize=64, balanced_tree=False), ragged)
-    _patches(rng, palette, canvas, int(rng.integers(25, 50)), (0.02, 0.12))
-    _patches(rng, palette, canvas, int(rng.integers(250, 400)), (0.008, 0.035))
-    _labels(rng, palette, canvas)
-    _marks(rng, canvas)
-    colors *= 1 + 0.10 * noise(rng, 24)[:, None] + 0.06 * noise(rng, 70)[:, None]
+    part_of = np.repeat(np.arange(len(rects)), [_texels(rect) for rect in rects])
+    tree = cKDTree(points, leafsize=64, balanced_tree=False)
+    return _Canvas(points, facing, part_of, np.zeros_like(points), tree, np.zeros(len(points))), _Noise(points)
+
+
+def _weathered(rng: np.random.Generator, canvas: _Canvas, noise: "_Noise", strength: float) -> _Canvas:
+    """Add slow drifts of colour, as on hand-painted or weathered things: they make distant places of one area differ.
+
+    The outlines of patches to come are drawn too.
+    """
+    for cells, share in ((4, 0.2), (9, 0.16), (18, 0.12)):
+        canvas.colors[:] += strength * share * np.stack([noise(rng, cells) for _ in range(3)], 1)
+    np.clip(canvas.colors, 0.03, 1, out=canvas.colors)
+    return replace(canvas, ragged=0.25 * noise(rng, 9) + 0.15 * noise(rng, 22))
+
+
+def _texels(rect: Rect) -> int:
+    x0, y0, x1, y1 = rect
+    return (x1 - x0) * (y1 - y0)
+
+
+def _texture(canvas: _Canvas, rects: Sequence[Rect], size: int) -> UInt8[np.ndarray, "s s 4"]:
+    """Lay the texels' colours into a square picture."""
     texture = np.full((size, size, 4), 255, np.uint8)
     start = 0
-    for (x0, y0, x1, y1), count in zip(rects, counts, strict=True):
-        block = np.clip(np.rint(colors[start : start + count] * 255), 0, 255)
+    for rect in rects:
+        x0, y0, x1, y1 = rect
+        block = np.clip(np.rint(canvas.colors[start : start + _texels(rect)] * 255), 0, 255)
         texture[y0:y1, x0:x1, :3] = block.reshape(y1 - y0, x1 - x0, 3)
-        start += count
+        start += _texels(rect)
     return texture
 
 
@@ -162,26 +230,25 @@ def _patches(
         canvas.colors[inside] += rng.uniform(0.6, 1.0) * (np.clip(color, 0, 1) - canvas.colors[inside])
 
 
-def _labels(rng: np.random.Generator, palette: np.ndarray, canvas: _Canvas) -> None:
-    """One to three labels with rows of signs, as on a bought object."""
-    body = np.flatnonzero(canvas.part_of == 0)
-    for _ in range(int(rng.integers(1, 4))):
-        center = body[int(rng.integers(len(body)))]
-        rows, columns = int(rng.integers(2, 5)), int(rng.integers(3, 7))
-        inside, xy = _projected(rng, canvas, center, rng.uniform(0.18, 0.4), rng.uniform(0.14, 0.3))
-        canvas.colors[inside] = palette[int(rng.choice([1, 5, 5, 3]))]
-        ink = palette[int(rng.choice([2, 6, 6]))] * 0.8
-        cell = np.floor(xy * (columns, rows)).astype(int)
-        for row in range(rows):
-            for column in range(columns):
-                here = (cell == (column, row)).all(1)
-                inked = _sign(rng, (xy[here] * (columns, rows)) % 1, 0.16)
-                canvas.colors[inside[here][inked]] = ink
+def _label(rng: np.random.Generator, grounds: np.ndarray, inks: np.ndarray, canvas: _Canvas, part: int) -> None:
+    """A label with rows of signs, as on a bought object, in one of the colours of each kind."""
+    body = np.flatnonzero(canvas.part_of == part)
+    center = body[int(rng.integers(len(body)))]
+    rows, columns = int(rng.integers(2, 5)), int(rng.integers(3, 7))
+    inside, xy = _projected(rng, canvas, center, rng.uniform(0.18, 0.4), rng.uniform(0.14, 0.3))
+    canvas.colors[inside] = grounds[int(rng.choice(len(grounds)))]
+    ink = inks[int(rng.choice(len(inks)))] * 0.8
+    cell = np.floor(xy * (columns, rows)).astype(int)
+    for row in range(rows):
+        for column in range(columns):
+            here = (cell == (column, row)).all(1)
+            inked = _sign(rng, (xy[here] * (columns, rows)) % 1, 0.16)
+            canvas.colors[inside[here][inked]] = ink
 
 
-def _marks(rng: np.random.Generator, canvas: _Canvas) -> None:
+def _marks(rng: np.random.Generator, canvas: _Canvas, count: int) -> None:
     """Single signs of all sizes, anywhere, dark on light and light on dark."""
-    for _ in range(int(rng.integers(30, 55))):
+    for _ in range(count):
         side = 0.035 * 4 ** rng.random()
         inside, xy = _projected(rng, canvas, int(rng.integers(len(canvas.points))), side, side)
         light_ground = bool(len(inside)) and canvas.colors[inside].mean() > 0.5

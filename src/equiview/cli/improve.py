@@ -25,8 +25,8 @@ TrainObjects = Annotated[
     epilog=examples(
         "equiview improve --backbone facebook/dinov2-base --train-object mug.glb \\",
         "    --test-objects cup.glb drill.glb shoe.glb lamp.glb car.glb --out runs/mug",
-        "equiview improve --backbone weights/deit-tiny --train-object procedural:1 \\",
-        "    --test-objects procedural:11 procedural:12 --recipe one-step --out runs/quick",
+        "equiview improve --backbone equiview/tiny --train-object builtin:camera \\",
+        "    --test-objects builtin:mug builtin:teapot --recipe one-step --out runs/quick",
     ),
 )
 @command

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "equiview measure --backbone facebook/dinov2-base --objects mug.glb drill.glb --out runs/dinov2",
         "equiview measure --backbone facebook/dinov2-base --adapter runs/mug --objects cup.glb --out runs/cup",
-        "equiview measure --backbone weights/deit-tiny --blocks 4,6,8,10 --objects procedural:1 --out runs/blocks",
+        "equiview measure --backbone equiview/tiny --blocks 4,6,8,10 --objects builtin:mug --out runs/blocks",
     ),
 )
 @command

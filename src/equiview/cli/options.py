@@ -21,8 +21,11 @@ class Dtype(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
-BACKBONE_HELP = "Folder of a transformers model, hub id (facebook/dinov2-base), timm:NAME or hub:REPO:ENTRY."
-OBJECT_HELP = "Mesh files (glb, gltf, obj, ply), procedural:SEED, or folders written by render."
+BACKBONE_HELP = (
+    "equiview/tiny (comes with equiview), hub id (facebook/dinov2-base), folder of a transformers model, timm:NAME "
+    "or hub:REPO:ENTRY."
+)
+OBJECT_HELP = "Mesh files (glb, gltf, obj, ply), builtin:NAME, procedural:SEED, or folders written by render."
 
 Backbone = Annotated[str, typer.Option("--backbone", "-b", help=BACKBONE_HELP)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to. An unfinished run there is resumed.")]

@@ -46,7 +46,7 @@ class Renderer(StrEnum):
 )
 @command
 def render(
-    source: Annotated[str, typer.Argument(help="Mesh file (glb, gltf, obj, ply) or procedural:SEED.")],
+    source: Annotated[str, typer.Argument(help="Mesh file (glb, gltf, obj, ply), builtin:NAME or procedural:SEED.")],
     out: options.Out,
     rig: Annotated[
         Rig, typer.Option(help="paper42: the paper's icosphere; ring: one circle, 20 degrees up.")
