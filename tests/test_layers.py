@@ -26,7 +26,7 @@ LAYERS = (
     ("tasks", "finetune"),
     ("pictures", "runs"),
     ("measuring", "improve", "export", "exported_model"),
-    ("demo",),
+    ("demo", "doctor"),
     ("report",),
     ("cli",),
 )

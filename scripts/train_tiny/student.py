@@ -9,20 +9,9 @@ from transformers import ViTConfig, ViTModel
 States = list[Float[torch.Tensor, "b n c"]]
 
 
-def new_student(seed: int) -> ViTModel:
-    """Return the architecture of `equiview/tiny` (5.5 M parameters, 12 blocks, patch 16), initialised from a seed."""
-    config = ViTConfig(
-        architectures=["ViTModel"],
-        hidden_size=192,
-        num_hidden_layers=12,
-        num_attention_heads=3,
-        intermediate_size=768,
-        image_size=224,
-        patch_size=16,
-        layer_norm_eps=1e-6,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
+def new_student(shape: ViTConfig, seed: int) -> ViTModel:
+    """Return a ViT of its teacher's shape (for `equiview/tiny`: 5.5 M parameters), initialised from a seed."""
+    config = ViTConfig.from_dict(shape.to_dict() | {"architectures": ["ViTModel"], "dtype": "float32"})
     torch.manual_seed(seed)
     model = ViTModel(config, add_pooling_layer=False)
     projection = model.embeddings.patch_embeddings.projection

@@ -7,17 +7,17 @@ Routes, compared on photos that none of them saw (compare.py):
 Both see the teacher's outputs only, never its weights, and no two views of anything.
 
     python scripts/train_tiny/train.py --teacher FOLDER --photos FOLDER --out runs/tiny
-        [--route handed] [--mix photos] [--steps 6000] [--seed 0]
+        [--route handed] [--mix photos] [--steps 3000] [--seed 0]
 
 The same command goes on where an interrupted run stopped. `log.jsonl` has a row every LOG_EVERY steps.
 """
 
 import argparse
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from objective import measure_scales, unexplained
 from pictures import MIXES, batch, made_pictures, read_photos
@@ -51,8 +51,8 @@ class Settings:
 
     route: str = "handed"
     mix: str = "photos"
-    steps: int = 6000
-    handed_until: float = 0.6
+    steps: int = 3000
+    handed_until: float = 0.4
     matrix_lr: float = 4e-3
     other_lr: float = 4e-3
     seed: int = 0
@@ -64,7 +64,7 @@ class Settings:
     def rate(self, step: int) -> float:
         """Share of the peak rate."""
         warm = 0.02 * self.steps
-        return min(1.0, (step + 1) / warm) * 0.5 * (1 + np.cos(np.pi * step / self.steps))
+        return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 
 class Teacher:
@@ -118,7 +118,7 @@ def train(teacher: Teacher, photos: Path, out: Path, settings: Settings) -> ViTM
         teacher.states(teacher.pixels(batch(sources, mix, settings.seed, FIRST_SCALE_BATCH + i)))
         for i in range(SCALE_BATCHES)
     )
-    student = new_student(settings.seed)
+    student = new_student(teacher.model.config, settings.seed)
     optims = optimizers(student, settings)
     first, seconds = restore(out / "checkpoint.pt", student, optims)
     started = time.monotonic() - seconds
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--route", choices=("outputs", "handed"), default="handed")
     parser.add_argument("--mix", choices=tuple(MIXES), default="photos")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     settings = Settings(args.route, args.mix, args.steps, seed=args.seed)

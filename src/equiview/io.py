@@ -79,6 +79,13 @@ def _swap_folder(temporary: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def free_space(folder: Path) -> tuple[Path, float]:
+    """Return the nearest folder that is there, at or above this one, and how many MiB are free on its disk."""
+    whole = Path(folder).resolve()
+    there = next(one for one in (whole, *whole.parents) if one.is_dir())
+    return there, shutil.disk_usage(there).free / 2**20
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

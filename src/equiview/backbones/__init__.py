@@ -26,7 +26,8 @@ def load_backbone(
 
     Args:
         name: `equiview/tiny` (comes with the package), a local folder written by `save_pretrained`, a Hugging Face
-            hub id (`facebook/dinov2-base`), `timm:NAME` (extra `timm`), or `hub:REPO:ENTRY` (`hub:facebookresearch/dinov2:dinov2_vitb14`).
+            hub id (`facebook/dinov2-base`), `timm:NAME` (extra `timm`), or `hub:REPO:ENTRY`
+            (`hub:facebookresearch/dinov2:dinov2_vitb14`).
         device: Where the weights go.
         dtype: Of the weights and the maps.
         random_weights_seed: The same architecture, initialised afresh from this seed: the random-weights control.

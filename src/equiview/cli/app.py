@@ -11,7 +11,7 @@ from .common import SETTINGS, examples, setup_logging
 GLOBAL_FLAGS = ("--quiet", "-q", "--verbose", "-v", "--debug")
 LIST_OPTIONS = ("--objects", "--train-objects", "--train-object", "--test-objects", "--remeasure", "--set")
 
-ORDER = ("demo", "render", "measure", "finetune", "improve", "export", "report")
+ORDER = ("demo", "doctor", "render", "measure", "finetune", "improve", "export", "report")
 
 
 class Ordered(TyperGroup):
