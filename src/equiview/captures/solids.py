@@ -30,17 +30,17 @@ def block(size: Point, roundness: float = 0.25, taper: float = 0.0, rows: int = 
 
     Args:
         size: Along x, y, z.
-        roundness: 0 is sharp, 1 an ellipsoid.
+        roundness: Near 0 is sharp, 1 an ellipsoid.
         taper: How much wider the top (+z) is than the middle, as a share; negative for narrower.
         rows: From pole to pole.
         columns: Around.
     """
-    # Steps that crowd near the edges of the box, where the surface turns.
     polar, angle = np.linspace(0, np.pi, rows)[:, None], np.linspace(0, 2 * np.pi, columns)[None]
-    ring, up = _power(np.sin(polar), roundness), _power(np.cos(polar), roundness)
-    x, y = ring * _power(np.cos(angle), roundness), ring * _power(np.sin(angle), roundness)
-    grid = np.stack([x, y, np.broadcast_to(up, x.shape)], -1) * (np.array(size) / 2)
-    grid[..., :2] *= 1 + taper * np.sign(up[..., None]) * np.abs(up[..., None])
+    ball = np.stack([np.sin(polar) * np.cos(angle), np.sin(polar) * np.sin(angle), np.cos(polar) + 0 * angle], -1)
+    # Pushed out along the ray and not along each axis: points stay evenly spread, and so does the paint.
+    cube = ball * (np.abs(ball) ** (2 / roundness)).sum(-1, keepdims=True) ** (-roundness / 2)
+    grid = cube * (np.array(size) / 2)
+    grid[..., :2] *= 1 + taper * cube[..., 2:]
     return _closed(grid)
 
 
@@ -78,10 +78,6 @@ def place(grid: Grid, at: Point = (0, 0, 0), axis: str = "z", turn_deg: float = 
     turned_ = grid[..., list(order)]
     c, s = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
     return turned_ @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) + np.array(at)
-
-
-def _power(value: np.ndarray, exponent: float) -> np.ndarray:
-    return np.sign(value) * np.abs(value) ** exponent
 
 
 def _finely(corners: np.ndarray, step: float) -> np.ndarray:
