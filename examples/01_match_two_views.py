@@ -2,25 +2,22 @@
 
     python examples/01_match_two_views.py [BACKBONE]
 
-BACKBONE is a hub id or a folder (facebook/dinov2-base). Without it a small ViT with random weights is made, so that the
-example runs without a download; its matches are poor, as they should be.
+BACKBONE is a hub id or a folder (facebook/dinov2-base). Without it the small one that comes with equiview is used, so
+that the example runs without a download.
 """
 
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import torch
 
 import equiview
-from equiview.demo import write_random_vit
 
 
 def main(backbone: str) -> None:
-    # An object is a mesh file, a folder of rendered views, or a procedural one. Every view knows the exact 3D point
-    # behind each pixel.
-    views = equiview.open_object("procedural:1", n_views=6)
+    # An object is a mesh file, a folder of rendered views, or one made by the package. Every view knows the exact 3D
+    # point behind each pixel.
+    views = equiview.open_object("builtin:mug", n_views=6)
     view0 = views[0]
     # The view from nearest by; the angle between two views is what makes matching hard.
     view1 = min(views[1:], key=lambda v: np.linalg.norm(v.camera.center_in_world - view0.camera.center_in_world))
@@ -31,7 +28,7 @@ def main(backbone: str) -> None:
     print(f"{len(truth)} of {len(xy0)} points are visible in both, {truth.angle_deg:.0f} degrees apart")
 
     # The prediction: the descriptor at each point, and the place in view 1 that is most like it.
-    model = equiview.load(backbone, long_side=448)
+    model = equiview.load(backbone, blocks=(8,))
     map0, map1 = model.maps([view0, view1])
     queries = equiview.descriptors(map0, torch.from_numpy(truth.xy0).float())
     matches = equiview.match(queries, map1)
@@ -43,9 +40,4 @@ def main(backbone: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(sys.argv[1])
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            write_random_vit(Path(folder) / "backbone", seed=0)
-            main(str(Path(folder) / "backbone"))
+    main(sys.argv[1] if len(sys.argv) > 1 else "equiview/tiny")

@@ -2,7 +2,7 @@
 
     python examples/02_measure_a_backbone.py [BACKBONE] [OUT]
 
-The same as: equiview measure --backbone BACKBONE --objects procedural:11 procedural:12 --out OUT
+The same as: equiview measure --backbone BACKBONE --objects builtin:mug builtin:duck --out OUT
 """
 
 import sys
@@ -10,17 +10,16 @@ import tempfile
 from pathlib import Path
 
 import equiview
-from equiview.demo import write_random_vit
 
 
 def main(backbone: str, out: Path) -> None:
     # Blocks are counted from 1; several are each normalised and concatenated.
-    features = equiview.load(backbone, blocks=(2, 4), long_side=320)
+    features = equiview.load(backbone, blocks=(4, 8), long_side=320)
 
     # What is measured, and how. The run folder remembers it: the same call goes on with an interrupted run, another
     # one is refused.
     run = equiview.MeasureRun(
-        objects=("procedural:11", "procedural:12"),
+        objects=("builtin:mug", "builtin:duck"),
         views=6,
         measure=equiview.MeasureConfig(points=200, seed=0),
     )
@@ -36,9 +35,5 @@ def main(backbone: str, out: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(folder) / "run"
-        if len(sys.argv) > 1:
-            main(sys.argv[1], out)
-        else:
-            write_random_vit(Path(folder) / "backbone", seed=0)
-            main(str(Path(folder) / "backbone"), out)
+        backbone = sys.argv[1] if len(sys.argv) > 1 else "equiview/tiny"
+        main(backbone, Path(sys.argv[2]) if len(sys.argv) > 2 else Path(folder) / "run")

@@ -2,7 +2,7 @@
 
     python examples/03_adapt_and_load.py [BACKBONE]
 
-The same as: equiview improve --backbone BACKBONE --train-object procedural:1 --test-objects ... --recipe one-step
+The same as: equiview improve --backbone BACKBONE --train-object builtin:camera --test-objects ... --recipe one-step
 """
 
 import sys
@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 import equiview
-from equiview.demo import write_random_vit
 
 
 def main(backbone: str, out: Path) -> None:
@@ -22,7 +21,7 @@ def main(backbone: str, out: Path) -> None:
     # Small pictures keep this example quick; leave `features` alone for real use.
     recipe = replace(equiview.get_recipe("one-step"), features=equiview.FeatureConfig(long_side=320))
     config = equiview.ImproveConfig(recipe, views=5, points=100)
-    summary = equiview.improve(backbone, ["procedural:1"], ["procedural:11", "procedural:12"], out, config)
+    summary = equiview.improve(backbone, ["builtin:camera"], ["builtin:mug", "builtin:duck"], out, config)
     for name, part in {"before": summary["before"], **summary["controls"], "after": summary["after"]}.items():
         print(f"{name:14s} PCDP@0.1 = {part['metrics']['pcdp@0.1']['value']:.1f} %")
     print("Two objects are too few for an interval; use five or more to know what a difference is worth.")
@@ -41,8 +40,4 @@ def main(backbone: str, out: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        if len(sys.argv) > 1:
-            main(sys.argv[1], Path(folder) / "run")
-        else:
-            write_random_vit(Path(folder) / "backbone", seed=0)
-            main(str(Path(folder) / "backbone"), Path(folder) / "run")
+        main(sys.argv[1] if len(sys.argv) > 1 else "equiview/tiny", Path(folder) / "run")
