@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .tasks.equivariance import MeasureConfig
     from .types import Camera, Correspondences, FeatureMap, Matches, View
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Camera",
