@@ -1,15 +1,14 @@
 """Put the scores of `equiview/tiny` beside those of its teacher and of random weights, from finished baseline files.
 
-EQUIVIEW_SHARED=... python benchmarks/blocks.py --backbone equiview/tiny --out baselines/blocks_tiny.json
-EQUIVIEW_SHARED=... python benchmarks/blocks.py --out runs/blocks_teacher.json
-EQUIVIEW_SHARED=... python benchmarks/transfer.py --backbone equiview/tiny TEACHER --random-weights \\
-    --out baselines/pf_willow_tiny.json
-EQUIVIEW_SHARED=... python benchmarks/tracking.py --backbone equiview/tiny TEACHER --random-weights 1 \\
-    --out baselines/badja_tiny.json
-python benchmarks/tiny.py --teacher-blocks runs/blocks_teacher.json --out baselines/tiny.json
+for NAME in tiny deit_tiny, with BACKBONE equiview/tiny or the folder of DeiT-Tiny, the teacher:
+EQUIVIEW_SHARED=... python benchmarks/blocks.py --backbone BACKBONE --out baselines/blocks_NAME.json
+EQUIVIEW_SHARED=... python benchmarks/transfer.py --backbone BACKBONE --random-weights --out baselines/pf_willow_NAME.json
+EQUIVIEW_SHARED=... python benchmarks/tracking.py --backbone BACKBONE --random-weights 1 --out baselines/badja_NAME.json
+and then:
+python benchmarks/tiny.py --out baselines/tiny.json
 
-TEACHER is the folder of DeiT-Tiny. Each score is that of the best block of each backbone, alone; the same of blocks 4,
-6, 8, 10 averaged stands beside it. `share_of_teacher` is tiny over teacher in percent (for APE teacher over tiny).
+Each score is that of the best block of each backbone, alone; the same of blocks 4, 6, 8, 10 averaged stands beside it.
+`share_of_teacher` is tiny over teacher in percent (for APE teacher over tiny).
 """
 
 import argparse
@@ -19,8 +18,8 @@ from typing import Any
 
 from equiview.io import read_json, write_json
 
-TEACHER = "deit-tiny-patch16-224"
 Scores = Mapping[str, float]
+Tables = Mapping[str, Any]
 
 
 def best_single(scores: Scores, lower: bool) -> tuple[str, float]:
@@ -46,51 +45,56 @@ def compare(of: Callable[[str], Scores], lower: bool = False) -> dict[str, Any]:
     return row
 
 
-def of_objects(tiny: dict, teacher: dict, metric: str) -> Callable[[str], Scores]:
-    """Scores on rendered objects, from two files of blocks.py."""
+def of_objects(tables: Tables, metric: str) -> Callable[[str], Scores]:
+    """Scores on rendered objects, from files of blocks.py."""
 
     def of(who: str) -> Scores:
-        rows, kind = (teacher if who == "teacher" else tiny)["rows"], "random" if who == "random" else "pretrained"
-        own = {name.removeprefix(f"{kind} "): row for name, row in rows.items() if name.startswith(kind)}
-        return {name: row["metrics"][metric]["value"] for name, row in own.items()}
+        kind = "random" if who == "random" else "pretrained"
+        rows = {
+            name.removeprefix(f"{kind} "): row for name, row in tables[who]["rows"].items() if name.startswith(kind)
+        }
+        return {name: row["metrics"][metric]["value"] for name, row in rows.items()}
 
     return of
 
 
-def of_willow(table: dict, metric: str) -> Callable[[str], Scores]:
-    """Scores on PF-WILLOW, from a file of transfer.py."""
+def of_willow(tables: Tables, metric: str) -> Callable[[str], Scores]:
+    """Scores on PF-WILLOW, from files of transfer.py."""
 
     def of(who: str) -> Scores:
-        own = table["backbones"][TEACHER if who == "teacher" else "tiny"]["random" if who == "random" else "pretrained"]
-        return {name: row[metric]["value"] for name, row in own["variants"].items()}
+        (own,) = tables[who]["backbones"].values()
+        variants = own["random" if who == "random" else "pretrained"]["variants"]
+        return {name: row[metric]["value"] for name, row in variants.items()}
 
     return of
 
 
-def of_badja(table: dict) -> Callable[[str], Scores]:
-    """Scores on BADJA, from a file of tracking.py."""
-    names = {"tiny": "tiny", "teacher": TEACHER, "random": "tiny, random weights 0"}
+def of_badja(tables: Tables) -> Callable[[str], Scores]:
+    """Scores on BADJA, from files of tracking.py."""
 
     def of(who: str) -> Scores:
-        rows = table["backbones"][names[who]]["rows"]
-        return {name.replace("average 3x3", "3x3"): row["value"] for name, row in rows.items()}
+        (own,) = (b for name, b in tables[who]["backbones"].items() if (who == "random") == ("random weights" in name))
+        return {name.replace("average 3x3", "3x3"): row["value"] for name, row in own["rows"].items()}
 
     return of
+
+
+def read(folder: Path, kind: str) -> Tables:
+    tiny = read_json(folder / f"{kind}_tiny.json")
+    return {"tiny": tiny, "random": tiny, "teacher": read_json(folder / f"{kind}_deit_tiny.json")}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--baselines", type=Path, default=Path("baselines"))
-    parser.add_argument("--teacher-blocks", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("baselines/tiny.json"))
     args = parser.parse_args()
-    tiny, teacher = read_json(args.baselines / "blocks_tiny.json"), read_json(args.teacher_blocks)
-    willow = read_json(args.baselines / "pf_willow_tiny.json")
+    blocks, willow, badja = (read(args.baselines, kind) for kind in ("blocks", "pf_willow", "badja"))
     metrics = ("ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2")
-    table = {f"objects {m}": compare(of_objects(tiny, teacher, m), lower=m == "ape") for m in metrics}
+    table = {f"objects {m}": compare(of_objects(blocks, m), lower=m == "ape") for m in metrics}
     table |= {f"pf-willow {m}": compare(of_willow(willow, m)) for m in ("pck@0.05", "pck@0.10", "pck@0.15")}
-    table["badja share_under_8px"] = compare(of_badja(read_json(args.baselines / "badja_tiny.json")))
-    write_json(args.out, {"weights_sha256": tiny["protocol"]["weights_sha256"], "scores": table})
+    table["badja share_under_8px"] = compare(of_badja(badja))
+    write_json(args.out, {"weights_sha256": blocks["tiny"]["protocol"]["weights_sha256"], "scores": table})
     for name, row in table.items():
         cells = [f"{who} {row[who]['value']} ({row[who]['best_block']})" for who in ("tiny", "teacher", "random")]
         print(f"{name:24s}", *cells, f"{row['share_of_teacher, value']} %", sep="  ")
