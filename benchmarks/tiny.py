@@ -1,9 +1,9 @@
 """Put the scores of `equiview/tiny` beside those of its teacher and of random weights, from finished baseline files.
 
-for NAME in tiny deit_tiny, with BACKBONE equiview/tiny or the folder of DeiT-Tiny, the teacher:
-EQUIVIEW_SHARED=... python benchmarks/blocks.py --backbone BACKBONE --out baselines/blocks_NAME.json
-EQUIVIEW_SHARED=... python benchmarks/transfer.py --backbone BACKBONE --random-weights --out baselines/pf_willow_NAME.json
-EQUIVIEW_SHARED=... python benchmarks/tracking.py --backbone BACKBONE --random-weights 1 --out baselines/badja_NAME.json
+for N in tiny deit_tiny, with BACKBONE equiview/tiny or the folder of DeiT-Tiny, the teacher:
+EQUIVIEW_SHARED=... python benchmarks/blocks.py --backbone BACKBONE --out baselines/blocks_N.json
+EQUIVIEW_SHARED=... python benchmarks/transfer.py --backbone BACKBONE --random-weights --out baselines/pf_willow_N.json
+EQUIVIEW_SHARED=... python benchmarks/tracking.py --backbone BACKBONE --random-weights 1 --out baselines/badja_N.json
 and then:
 python benchmarks/tiny.py --out baselines/tiny.json
 
