@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("types",),
-    ("geometry", "sampling", "io"),
+    ("geometry", "sampling", "io", "square"),
     ("render", "captures"),
     ("correspond", "ambiguity"),
     ("backbones",),
@@ -22,7 +22,8 @@ LAYERS = (
     ("features", "oracle"),
     ("adapters",),
     ("loading", "importer"),
-    ("matching", "metrics", "stats"),
+    ("matching", "metrics", "stats", "pck"),
+    ("transfer",),
     ("tasks", "finetune"),
     ("pictures", "runs"),
     ("measuring", "improve", "export", "exported_model"),
