@@ -108,7 +108,10 @@ class Variant:
             yield fmap.replace_tokens(tokens if self.head is None else self.head(tokens[None])[0])
 
     def describe(self) -> dict[str, Any]:
-        return self.blocks.extractor.describe() | {"blocks": "see the variant"}
+        return self.blocks.extractor.describe() | {
+            "backbone": Path(self.blocks.info.id).name,
+            "blocks": "see the variant",
+        }
 
 
 if __name__ == "__main__":

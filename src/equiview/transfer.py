@@ -48,9 +48,7 @@ class Localise:
             raise bad_input("temperature", "a positive number", str(self.temperature), "0.05 is the default.")
 
 
-def locate(
-    queries: Float[torch.Tensor, "n c"], target: FeatureMap, localise: Localise = Localise()
-) -> Matches:
+def locate(queries: Float[torch.Tensor, "n c"], target: FeatureMap, localise: Localise = Localise()) -> Matches:
     """Find each descriptor's place in the target.
 
     Args:
@@ -68,9 +66,7 @@ def locate(
     return match(queries, target)
 
 
-def locate_window(
-    queries: Float[torch.Tensor, "n c"], target: FeatureMap, window: int, temperature: float
-) -> Matches:
+def locate_window(queries: Float[torch.Tensor, "n c"], target: FeatureMap, window: int, temperature: float) -> Matches:
     """Take the soft-argmax over the window x window tokens around the best token.
 
     At the border the window is shrunk to stay centred on the best token, so that the mean is not pulled inwards.

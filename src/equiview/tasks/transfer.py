@@ -207,7 +207,7 @@ def protocol_of(source: FeatureSource, config: TransferConfig, scoring: Scoring,
     """Return what must be known to repeat a measurement."""
     return {
         "features": source.describe(),
-        "transfer": asdict(config),
+        "transfer": {name: value for name, value in asdict(config).items() if name != "cache_mb"},
         "scoring": asdict(scoring),
         "units": "percent; pck@a = share of key points with error < a x length (<= when inclusive)",
         "ci95": "percentile bootstrap, 10,000 draws of source pictures with all their pairs; null under 5 pictures",
