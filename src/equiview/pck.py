@@ -37,13 +37,19 @@ class Scoring:
     inclusive: bool = False
 
 
+_PASCAL, _BOX, _IMAGE = Scoring("image", "class"), Scoring("box", "point"), Scoring("image", "pair")
+# The usual score of each data set, by the names of `captures.keypoints`.
 SCORINGS = {
     "pf-willow": Scoring("extent", "pair", inclusive=True),
-    "pf-pascal": Scoring("image", "class"),
-    "spair": Scoring("box", "pair"),
-    "ap10k": Scoring("box", "point"),
-    "tss": Scoring("image", "pair"),
-    "json": Scoring("image", "pair"),
+    "pf-pascal": _PASCAL,
+    "pf-pascal-same": _PASCAL,
+    "spair": _BOX,
+    "spair-val": _BOX,
+    "ap10k": _BOX,
+    "ap10k-cross-species": _BOX,
+    "ap10k-cross-family": _BOX,
+    "tss": _IMAGE,
+    "json": _IMAGE,
 }
 
 

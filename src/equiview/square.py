@@ -37,9 +37,8 @@ class Square:
 
 def square_of(hw: tuple[int, int], size: int) -> Square:
     """Fit a picture: the longer side takes the whole square, the shorter one is rounded (half to even) and centred."""
-    scale = size / max(hw)
-    h, w = (int(np.around(side * scale)) for side in hw)
-    return Square(size, scale, (math.floor((size - w) / 2), math.floor((size - h) / 2)), (h, w))
+    h, w = (int(np.around(size * side / max(hw))) for side in hw)
+    return Square(size, size / max(hw), (math.floor((size - w) / 2), math.floor((size - h) / 2)), (h, w))
 
 
 def on_square(rgb: UInt8[np.ndarray, "h w 3"], square: Square) -> UInt8[np.ndarray, "s s 3"]:

@@ -23,7 +23,7 @@ from scipy.io.matlab import MatReadError
 from ..errors import bad_input
 from ..io import require_file
 from ..types import KeypointPair
-from .pairs import require_folder
+from .pairs import both_visible, require_folder
 
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -55,8 +55,7 @@ def _pair(
         found = f"{len(xy0)} in {image0.name} and {len(xy1)} in {image1.name}"
         raise bad_input(f"class {category}", "the same number of key points in all", found, "Restore the .mat files.")
     name = f"{category}/{image0.stem}-{image1.stem}"
-    visible = np.isfinite(xy0).all(1) & np.isfinite(xy1).all(1)
-    return KeypointPair(name, category, image0, image1, xy0, xy1, visible)
+    return KeypointPair(name, category, image0, image1, xy0, xy1, both_visible(xy0, xy1))
 
 
 def _picture(mat: Path) -> Path:

@@ -96,6 +96,7 @@ def run(
 def score_pair(pair: KeypointPair, features: "PictureFeatures", config: TransferConfig) -> dict[str, Any]:
     """Return the row of one pair."""
     row: dict[str, Any] = {"pair": pair.name, "category": pair.category, "image0": image_name(pair.image0)}
+    row["self_pair"] = _key(pair.image0) == _key(pair.image1)
     if not pair.visible.any():
         return row | {"failed": "no key point is visible in both pictures"}
     truth, size_px = features.placed(pair.image1, pair.xy1[pair.visible])
