@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from .errors import bad_input
 from .matching import CHUNK_SIMILARITIES, match
@@ -145,13 +145,9 @@ def transfer_maps(
     return locate(descriptors(source, xy0), target, localise)
 
 
-def mirrored(
-    rgb: UInt8[np.ndarray, "h w 3"], xy: Float[np.ndarray, "n 2"]
-) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "n 2"]]:
-    """Return the picture and its points flipped left to right."""
-    flipped = xy.copy()
-    flipped[:, 0] = rgb.shape[1] - flipped[:, 0]
-    return np.ascontiguousarray(rgb[:, ::-1]), flipped
+def mirrored(rgb: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the picture flipped left to right; a point at x moves to width - x."""
+    return np.ascontiguousarray(rgb[:, ::-1])
 
 
 def better(plain: Matches, flipped: Matches) -> bool:
@@ -188,7 +184,9 @@ def transfer(
     """
     points = np.asarray(xy0, np.float64).reshape(-1, 2)
     check_points(points, image0.shape[:2])
-    tries = [(image0, points), *([mirrored(image0, points)] if flips else [])]
+    tries = [(image0, points)]
+    if flips:
+        tries.append((mirrored(image0), np.stack([image0.shape[1] - points[:, 0], points[:, 1]], 1)))
     target, *sources = model.maps([image1, *(image for image, _ in tries)])
     found = [
         transfer_maps(fmap, torch.from_numpy(xy).float(), target, localise)
@@ -197,7 +195,13 @@ def transfer(
     return found[1] if flips and better(*found) else found[0]
 
 
-def check_points(xy: Float[np.ndarray, "n 2"], hw: tuple[int, int]) -> None:
+def outside(xy: Float[np.ndarray, "n 2"], hw: tuple[int, int], slack_px: float = 0.0) -> Bool[np.ndarray, "n"]:
+    """Return True for points that are not finite or more than `slack_px` outside a picture."""
+    limits = np.array([hw[1], hw[0]]) + slack_px
+    return ~(np.isfinite(xy).all(1) & (xy >= -slack_px).all(1) & (xy <= limits).all(1))
+
+
+def check_points(xy: Float[np.ndarray, "n 2"], hw: tuple[int, int], slack_px: float = 0.0) -> None:
     """Refuse points that are not in the picture.
 
     Raises:
@@ -205,8 +209,8 @@ def check_points(xy: Float[np.ndarray, "n 2"], hw: tuple[int, int]) -> None:
     """
     if not len(xy):
         raise bad_input("key points", "at least one", "none", "Give their pixels as x,y.")
-    h, w = hw
-    outside = ~(np.isfinite(xy).all(1) & (xy >= 0).all(1) & (xy <= (w, h)).all(1))
-    if outside.any():
-        x, y = xy[int(outside.argmax())]
-        raise bad_input("key point", f"a pixel inside the picture of {w}x{h}", f"{x:g},{y:g}", "Points are x,y.")
+    bad = outside(xy, hw, slack_px)
+    if bad.any():
+        x, y = xy[int(bad.argmax())]
+        found = f"{x:g},{y:g}"
+        raise bad_input("key point", f"a pixel inside the picture of {hw[1]}x{hw[0]}", found, "Points are x,y.")

@@ -12,6 +12,7 @@ Layout::
     ]}
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ def load_keypoint_json(path: Path) -> list[KeypointPair]:
     if not isinstance(pairs, list) or not pairs:
         raise bad_input(f"{path}: pairs", "a list of at least one pair", repr(pairs)[:60], "See the documentation.")
     found = [_pair(record, number, Path(path)) for number, record in enumerate(pairs)]
-    names = [pair.name for pair in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(pair.name for pair in found).items() if count > 1]
     if twice:
         raise bad_input(f"{path}: name", "every name once", f"{twice[0]!r} twice", "Rename one, or leave names out.")
     return require_pictures(found)

@@ -15,11 +15,13 @@ from ..errors import bad_input
 from ..io import read_image
 from ..pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
 from ..square import Square, on_square, square_of
-from ..transfer import Localise, better, check_points, mirrored, transfer_maps
+from ..transfer import Localise, better, check_points, mirrored, outside, transfer_maps
 from ..types import FeatureMap, ImageSource, KeypointPair, Matches
 
 Progress = Callable[[str, int, int], None]
 Rgb = UInt8[np.ndarray, "h w 3"]
+# Annotations may lie so far outside: tools that count from 1 put the last pixel beyond the border.
+ANNOTATION_PX = 1.0
 # Tokens a side of the published protocol: 840 px at patch 14.
 PAPER_TOKENS = 60
 
@@ -100,7 +102,9 @@ def score_pair(pair: KeypointPair, features: "PictureFeatures", config: Transfer
     if not pair.visible.any():
         return row | {"failed": "no key point is visible in both pictures"}
     truth, size_px = features.placed(pair.image1, pair.xy1[pair.visible])
-    found = predict(pair, features, config)
+    if features.outside(pair.image0, pair.xy0[pair.visible]) or features.outside(pair.image1, pair.xy1[pair.visible]):
+        return row | {"failed": "a key point lies outside its picture"}
+    found, flipped = predict(pair, features, config)
     if not bool(torch.isfinite(found.score).all()):
         fix = "Use fp32, or check the adapter."
         raise bad_input(f"features of {pair.name!r}", "finite numbers", "NaN or infinity", fix)
@@ -113,27 +117,33 @@ def score_pair(pair: KeypointPair, features: "PictureFeatures", config: Transfer
         "extent_px": round(extent_px(truth), 4),
         "box_px": None if pair.box1_wh is None else round(box_px(pair.box1_wh) * scale, 4),
         "score": round(float(found.score.mean()), 6),
+        "mirrored": flipped,
     }
 
 
-def predict(pair: KeypointPair, features: "PictureFeatures", config: TransferConfig) -> Matches:
-    """Return the places of a pair's visible key points in the target (pixels of the square, when there is one)."""
-    check_points(pair.xy0[pair.visible], features.hw(pair.image0))
+@torch.no_grad()
+def predict(pair: KeypointPair, features: "PictureFeatures", config: TransferConfig) -> tuple[Matches, bool]:
+    """Return the places of a pair's visible key points in the target, and whether the mirrored source fitted better.
+
+    Places are pixels of the square, when there is one.
+
+    Raises:
+        EquiviewError: A point is not finite or more than a pixel outside its picture.
+    """
+    hw = features.hw(pair.image0)
     target = features.map(pair.image1)
+    xy0 = pair.xy0[pair.visible]
+    check_points(xy0, hw, ANNOTATION_PX)
 
     def found(mirror: bool) -> Matches:
-        xy0 = pair.xy0[pair.visible]
-        if mirror:
-            xy0 = np.stack([features.hw(pair.image0)[1] - xy0[:, 0], xy0[:, 1]], 1)
-        placed, _ = features.placed(pair.image0, xy0)
+        xy = np.stack([hw[1] - xy0[:, 0], xy0[:, 1]], 1) if mirror else xy0
+        placed, _ = features.placed(pair.image0, xy)
         source = features.map(pair.image0, mirror=mirror)
         return transfer_maps(source, torch.from_numpy(placed).float(), target, config.localise)
 
     plain = found(False)
-    if not config.flips:
-        return plain
-    flipped = found(True)
-    return flipped if better(plain, flipped) else plain
+    flipped = found(True) if config.flips else plain
+    return (flipped, True) if better(plain, flipped) else (plain, False)
 
 
 class PictureFeatures:
@@ -159,10 +169,9 @@ class PictureFeatures:
             return self._maps[key]
         rgb = image if isinstance(image, np.ndarray) else read_image(image)
         self._sizes[key[0]] = rgb.shape[:2]
+        rgb = mirrored(rgb) if mirror else rgb
         if self.config.square_px is not None:
             rgb = on_square(rgb, self._square(rgb.shape[:2]))
-        if mirror:
-            rgb, _ = mirrored(rgb, np.zeros((0, 2)))
         (fmap,) = self.source.maps([rgb])
         self._maps[key] = fmap
         self._bytes += _bytes(fmap)
@@ -184,6 +193,14 @@ class PictureFeatures:
             return xy, image_px(hw)
         return self._square(hw).place(xy), float(self.config.square_px)
 
+    def unplaced(self, image: ImageSource, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Return pixels of the picture itself, the inverse of `placed`."""
+        return xy if self.config.square_px is None else self._square(self.hw(image)).unplace(xy)
+
+    def outside(self, image: ImageSource, xy: Float[np.ndarray, "n 2"]) -> bool:
+        """Say whether a point is not finite or more than a pixel outside the picture."""
+        return bool(outside(xy, self.hw(image), ANNOTATION_PX).any())
+
     def _square(self, hw: tuple[int, int]) -> Square:
         assert self.config.square_px is not None
         return square_of(hw, self.config.square_px)
@@ -204,12 +221,12 @@ def _bytes(fmap: FeatureMap) -> int:
     return fmap.tokens.numel() * fmap.tokens.element_size()
 
 
-def protocol_of(source: FeatureSource, config: TransferConfig, scoring: Scoring, **more: Any) -> dict[str, Any]:
+def protocol_of(source: FeatureSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
     """Return what must be known to repeat a measurement."""
     return {
         "features": source.describe(),
         "transfer": {name: value for name, value in asdict(config).items() if name != "cache_mb"},
-        "scoring": asdict(scoring),
+        "scoring": None if scoring is None else asdict(scoring),
         "units": "percent; pck@a = share of key points with error < a x length (<= when inclusive)",
         "ci95": "percentile bootstrap, 10,000 draws of source pictures with all their pairs; null under 5 pictures",
     } | more
