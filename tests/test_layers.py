@@ -23,6 +23,7 @@ LAYERS = (
     ("adapters",),
     ("loading", "importer"),
     ("matching", "metrics", "stats"),
+    ("tracking", "tapvid_metrics"),
     ("tasks", "finetune"),
     ("pictures", "runs"),
     ("measuring", "improve", "export", "exported_model"),

@@ -1,0 +1,6 @@
+"""Point tracking with features: which pixel of every frame is the query point, and can it be seen there?"""
+
+from .data import LazyMaps, Queries, TrackConfig, Tracks
+from .stream import FeatureTracker, track
+
+__all__ = ["FeatureTracker", "LazyMaps", "Queries", "TrackConfig", "Tracks", "track"]
