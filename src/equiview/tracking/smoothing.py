@@ -9,9 +9,7 @@ def smooth(
 ) -> Float[np.ndarray, "n t 2"]:
     """Return positions after a median over `frames` frames, visible ones only; query points stay where they are.
 
-    The median is taken about the straight line through the window's ends being irrelevant: it is per axis, of the
-    visible positions in the window, and only where the window has visible frames on both sides alike, so that a
-    steady motion is left as it is.
+    It is taken per axis over frames that are visible on both sides alike, so that a steady motion is left as it is.
 
     Args:
         xy: Pixels.

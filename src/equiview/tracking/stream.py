@@ -137,11 +137,7 @@ def track(
     Raises:
         EquiviewError: No frames, a query outside its frame or in a frame there is not, a changing size.
     """
-    if len(maps) == 0:
-        raise bad_input("clip", "at least one frame", "none", "Check the video.")
-    frames = sorted({int(frame) for frame in queries.frame})
-    if not frames or frames[0] < 0 or frames[-1] >= len(maps):
-        queries.check((2**31, 2**31), len(maps))
+    frames = check_clip(maps, queries)
     tracker = FeatureTracker(queries, {frame: maps[frame] for frame in frames}, len(maps), config)
     backwards = config.search_px is not None and frames[-1] > 0
     total = len(maps) + (frames[-1] if backwards else 0)
@@ -153,6 +149,21 @@ def track(
     if backwards:
         _go_back(maps, tracker, frames[-1], total, on_frame)
     return tracker.finish()
+
+
+def check_clip(maps: Sequence[FeatureMap], queries: Queries) -> list[int]:
+    """Return the frames that hold query points, sorted.
+
+    Raises:
+        EquiviewError: No frames, no points, or one in a frame there is not.
+    """
+    if len(maps) == 0:
+        raise bad_input("clip", "at least one frame", "none", "Check the video.")
+    frames = sorted({int(frame) for frame in queries.frame})
+    if not frames or frames[0] < 0 or frames[-1] >= len(maps):
+        # Whether a point lies inside its frame is asked again where the size is known.
+        queries.check((2**31, 2**31), len(maps))
+    return frames
 
 
 def _go_back(
