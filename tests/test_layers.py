@@ -25,7 +25,7 @@ LAYERS = (
     ("matching", "metrics", "stats"),
     ("tracking", "tapvid_metrics"),
     ("tasks", "finetune"),
-    ("pictures", "runs"),
+    ("pictures", "runs", "overlay"),
     ("measuring", "improve", "export", "exported_model"),
     ("demo",),
     ("report",),

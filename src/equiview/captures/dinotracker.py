@@ -1,8 +1,8 @@
 """DINO-Tracker's layout: frames in ROOT/ID/video/*.jpg, tracks of all videos in one benchmark pickle.
 
 The pickle holds {"videos": [{"video_idx", "h", "w", "target_points", "occluded", ...}]}; the last two are dictionaries
-by query frame, of [n, t, 2] xy in pixels of a w x h picture and [n, t]. A track visible in several query frames stands in
-each of them and becomes one track here: the `strided` queries of the clip are then those of the file.
+by query frame, of [n, t, 2] xy in pixels of a w x h picture and [n, t]. A track visible in several query frames stands
+in each of them and becomes one track here: the `strided` queries of the clip are then those of the file.
 Source: Tumanyan et al., "DINO-Tracker", ECCV 2024; github.com/AssafSinger94/dino-tracker.
 """
 

@@ -44,7 +44,9 @@ def read_pickle(path: Path) -> Any:
         raise bad_input(str(path), expected, "one too large or too deep to hold", fix) from error
 
 
-class _ArraysOnly(pickle.Unpickler):
+class _ArraysOnly(pickle._Unpickler):  # type: ignore[name-defined, misc]
+    """The unpickler written in Python: in the one written in C a few bytes can ask for a table of gigabytes."""
+
     def find_class(self, module: str, name: str) -> Any:
         """Answer the names of numpy's arrays with our stand-ins and refuse every other name."""
         module = module.replace("numpy._core", "numpy.core")
@@ -129,8 +131,10 @@ def _scalar(dtype: Any, content: Any) -> Any:
     return _array(content, dtype, (1,), "C")[0].item()
 
 
-def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    return _array(bytes(content) if isinstance(content, bytearray) else content, dtype, shape, str(order))
+def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    made = _Array()
+    made.value = _array(bytes(content) if isinstance(content, bytearray) else content, dtype, shape, str(order))
+    return made
 
 
 _BYTES = _Allowed(_empty_bytes)

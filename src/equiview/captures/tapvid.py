@@ -39,11 +39,11 @@ def open_tapvid(path: Path) -> Iterator[Clip]:
 
 def _clips(path: Path) -> Iterator[Clip]:
     content = read_pickle(path)
-    if isinstance(content, dict) and _KEYS <= content.keys():
+    if isinstance(content, dict) and content.keys() >= _KEYS:
         content = [content]
     named = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     examples = list(named)
-    if not examples or not all(isinstance(e, dict) and _KEYS <= e.keys() for _, e in examples):
+    if not examples or not all(isinstance(e, dict) and e.keys() >= _KEYS for _, e in examples):
         raise bad_input(str(path), "examples with video, points and occluded", "something else", "Is it TAP-Vid's?")
     for key, example in examples:
         name = key if isinstance(key, str) else f"{path.stem}-{key:03d}"

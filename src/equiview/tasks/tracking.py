@@ -17,7 +17,7 @@ from ..tapvid_metrics import (
     tapvid_metrics,
     to_raster,
 )
-from ..tracking import LazyMaps, Queries, TrackConfig, Tracks, track
+from ..tracking import LazyMaps, Queries, TrackConfig, Tracks, track, track_paper
 from ..tracking.data import FeatureSource
 from ..types import Clip
 
@@ -85,9 +85,23 @@ def run(
             rows.append({"kind": "clip", "clip": clip.name, "failed": "no visible point to start from"})
             continue
         done = None if progress is None else _named(progress, f"track {clip.name}")
-        tracks = track(LazyMaps(source, clip.frames), queries, config.track, done)
+        tracks = follow(source, clip, queries, config, done)
         rows += score_clip(clip, points, queries, tracks, config)
     return rows
+
+
+def follow(
+    source: FeatureSource,
+    clip: Clip,
+    queries: Queries,
+    config: TrackingConfig,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> Tracks:
+    """Track points through a clip by the protocol's tracker."""
+    maps = LazyMaps(source, clip.frames)
+    if config.protocol == "paper":
+        return track_paper(maps, queries, on_frame=on_frame)
+    return track(maps, queries, config.track, on_frame)
 
 
 def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
