@@ -155,3 +155,33 @@ def mutual_nearest(
     index_0 = torch.arange(n, device=device)
     mutual = (best_of_1[best_of_0] == index_0) & torch.isfinite(score_of_0)
     return index_0[mutual], best_of_0[mutual], score_of_0[mutual]
+
+
+def subtoken_xy(
+    target: FeatureMap, descriptors: Float[torch.Tensor, "n c"], index: Int[torch.Tensor, "n"]
+) -> Float[torch.Tensor, "n 2"]:
+    """Return where each descriptor lies around the token it was matched with, in pixels of the target.
+
+    The same parabola as `match`, per axis, from the five similarities it needs: no row of similarities is formed.
+
+    Args:
+        target: Tokens of unit length or not; they are L2-normalised here.
+        descriptors: Of unit length.
+        index: Number of the matched token, row by row.
+    """
+    rows, cols = target.hw
+    tokens = target.tokens.flatten(1)
+
+    def cosine(step: int) -> Float[torch.Tensor, "n 1"]:
+        near = F.normalize(tokens[:, (index + step).clamp(0, rows * cols - 1)].float(), dim=0, eps=1e-12)
+        return (near * descriptors.T.to(near)).sum(0)[:, None]
+
+    here = cosine(0)
+    offsets = []
+    for step, position, size in ((1, index % cols, cols), (cols, index // cols, rows)):
+        line = torch.cat([cosine(-step), here, cosine(step)], 1)
+        # On the border one neighbour is not there; the place is 1 elsewhere, with a neighbour on both sides.
+        place = torch.where((position > 0) & (position < size - 1), 1, 0)
+        offsets.append(_parabola(line, torch.ones_like(index), 1, place, 3))
+    token_xy = torch.stack([index % cols, index // cols], -1).to(here) + torch.stack(offsets, -1)
+    return pixel_from_token(target, token_xy)
