@@ -142,9 +142,7 @@ def vsd(
     return [(int((distances >= tau).sum()) + either - int(both.sum())) / either for tau in taus]
 
 
-def _visible(
-    model: Float[np.ndarray, "h w"], scene: Float[np.ndarray, "h w"], delta: float
-) -> Bool[np.ndarray, "h w"]:
+def _visible(model: Float[np.ndarray, "h w"], scene: Float[np.ndarray, "h w"], delta: float) -> Bool[np.ndarray, "h w"]:
     return (model > 0) & ((model - scene <= delta) | (scene == 0))
 
 
@@ -184,7 +182,9 @@ def symmetry_transforms(model_info: dict, max_step: float = 0.01) -> list[Float[
             (`axis`, `offset`) where there are any.
         max_step: Largest allowed displacement between neighbours, share of the diameter (BOP: 0.01).
     """
-    discrete = [np.eye(4)] + [np.reshape(one, (4, 4)).astype(float) for one in model_info.get("symmetries_discrete", [])]
+    discrete = [np.eye(4)] + [
+        np.reshape(one, (4, 4)).astype(float) for one in model_info.get("symmetries_discrete", [])
+    ]
     continuous = []
     count = int(np.ceil(np.pi / max_step))
     for one in model_info.get("symmetries_continuous", []):

@@ -1,4 +1,4 @@
-"""The Middlebury multi-view sets (`temple`, `dino` and their rings): photographs with calibrated cameras and a 3D box."""
+"""The Middlebury multi-view sets (`temple`, `dino` and their rings): calibrated photographs and a 3D box."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import bad_input
-from ..io import read_image, require_file
+from ..io import image_hw, require_file
 from ..types import Camera, PosedImage, PoseScene
 
 _NUMBERS = 21  # K, R and t
@@ -52,7 +52,7 @@ def open_middlebury(folder: str | Path) -> MiddleburySet:
     present = {name: matrices for name, matrices in cameras.items() if (folder / name).is_file()}
     if not present:
         raise bad_input(str(folder), f"images that {lists[0].name} names", "none", "Put the pictures beside the list.")
-    hw = read_image(folder / next(iter(present))).shape[:2]
+    hw = image_hw(folder / next(iter(present)))
     images = [PosedImage(folder / name, Camera(*matrices, hw), name) for name, matrices in present.items()]
     return MiddleburySet(images, read_box(folder / "README.txt"), [name for name in cameras if name not in present])
 
@@ -92,9 +92,10 @@ def read_box(path: Path) -> Float[np.ndarray, "2 3"]:
 
 
 def middlebury_scenes(folder: str | Path) -> list[PoseScene]:
-    """Return the set as two scenes: every second image a reference, the others queries, and the other way round."""
+    """Return the set as two scenes: every second image a reference, the others queries, and the other way round.
+
+    Both have the folder's name: they show one object.
+    """
     found = open_middlebury(folder)
     name, halves = Path(folder).name, (found.images[0::2], found.images[1::2])
-    return [
-        PoseScene(f"{name}/{i}", halves[i], halves[1 - i], world_unit_cm=WORLD_UNIT_CM) for i in range(2) if halves[i]
-    ]
+    return [PoseScene(name, halves[i], halves[1 - i], world_unit_cm=WORLD_UNIT_CM) for i in range(2) if halves[1 - i]]

@@ -51,6 +51,10 @@ def picture_of(reference: Reference | np.ndarray | Any, roll: int = 0) -> Any:
         return reference if roll % 4 == 0 else _rolled_view(reference, roll)
     image = reference.image if isinstance(reference, PosedImage) else reference
     rgb = image if isinstance(image, np.ndarray) else read_image(image)
+    if isinstance(reference, PosedImage) and rgb.shape[:2] != tuple(reference.camera.hw):
+        expected, found = ("x".join(map(str, hw)) for hw in (reference.camera.hw, rgb.shape[:2]))
+        fix = "Scale the intrinsics with the picture."
+        raise bad_input(f"picture {reference.name!r}", f"{expected} pixels as its camera says", found, fix)
     return rolled_image(rgb, roll)
 
 

@@ -81,7 +81,9 @@ def neighbours_of(
         if other != index
     }
     low, high = config.angle_deg
-    return [other for other in sorted(angles, key=angles.__getitem__) if low < angles[other] < high][: config.neighbours]
+    return [other for other in sorted(angles, key=angles.__getitem__) if low < angles[other] < high][
+        : config.neighbours
+    ]
 
 
 def object_centre(references: list[Reference]) -> Float[np.ndarray, "3"]:
