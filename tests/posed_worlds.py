@@ -1,12 +1,12 @@
 """A sphere seen all around, for pose: references, queries, and features that know where they are."""
 
 import numpy as np
-from worlds import camera_at, sphere_view
 
 from equiview.oracle import OracleExtractor
-from equiview.pose.rolls import rolled_image
 from equiview.pose.references import picture_of
+from equiview.pose.rolls import rolled_image
 from equiview.types import PosedImage, View
+from worlds import camera_at, sphere_view
 
 HW, FOCAL = (128, 128), 170.0
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from worlds import camera_at
 
 from equiview.pose_metrics import (
     add_error,
@@ -19,6 +18,7 @@ from equiview.pose_metrics import (
     vsd,
 )
 from equiview.types import Camera
+from worlds import camera_at
 
 
 def pose(turn_deg=(0, 0, 0), shift=(0, 0, 2.0)):

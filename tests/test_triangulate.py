@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from worlds import camera_at, ring_eyes
 
 from equiview.errors import EquiviewError
 from equiview.geometry import project, triangulate
+from worlds import camera_at, ring_eyes
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from worlds import camera_at, sphere_view
 
 from equiview.geometry import project
 from equiview.pose.references import picture_of
 from equiview.pose.rolls import rolled_camera, rolled_image, unrolled_xy, upright_roll
+from worlds import camera_at, sphere_view
 
 CAMERA = camera_at((1.0, 0.7, 0.4), hw=(60, 80))
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from worlds import camera_at
 
 from equiview.errors import EquiviewError
 from equiview.geometry import inverse, project, transform
 from equiview.pose import solve_pnp
 from equiview.pose_metrics import rotation_error_deg, translation_error
 from equiview.types import Camera
+from worlds import camera_at
 
 
 @pytest.fixture

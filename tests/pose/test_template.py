@@ -1,17 +1,17 @@
-"""Templates from every source of 3D, and queries located against them, with features that are perfect or know nothing."""
+"""Templates from every source of 3D, and queries located against them, with perfect features and with noise."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from posed_worlds import FOCAL, HW, PictureOracle, posed, views
-from worlds import camera_at, moved, sphere_view
 
 from equiview.errors import EquiviewError
 from equiview.geometry import project, transform
 from equiview.oracle import NoiseExtractor, OracleExtractor
 from equiview.pose import LocateConfig, Template, TemplateConfig, TriangulationConfig
 from equiview.pose_metrics import rotation_error_deg, translation_error
+from posed_worlds import FOCAL, HW, PictureOracle, posed, views
+from worlds import camera_at, moved, sphere_view
 
 REFERENCES, QUERIES = views(12), views(3, 0.7, "q")
 ORACLE = PictureOracle([*REFERENCES, *QUERIES])

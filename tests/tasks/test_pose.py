@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from posed_worlds import posed, views
 
 from equiview.errors import EquiviewError
 from equiview.oracle import NoiseExtractor, OracleExtractor
 from equiview.tasks.pose import PoseConfig, protocol_of, run, seeded, summarize
 from equiview.types import PoseScene
+from posed_worlds import posed, views
 
 ORACLE = OracleExtractor(8)
 
