@@ -8,7 +8,7 @@ from equiview.pose.rolls import rolled_image
 from equiview.types import PosedImage, View
 from worlds import camera_at, sphere_view
 
-HW, FOCAL = (128, 128), 170.0
+HW, FOCAL = (192, 192), 255.0
 
 
 def directions(n: int, shift: float = 0.0) -> np.ndarray:
@@ -30,7 +30,7 @@ def posed(view: View, **more) -> PosedImage:
 class PictureOracle:
     """Oracle features for pictures that come without 3D: each is recognised by its content, at any turn."""
 
-    def __init__(self, known: list[View], stride_px: float = 8) -> None:
+    def __init__(self, known: list[View], stride_px: float = 4) -> None:
         self.oracle = OracleExtractor(stride_px)
         self.known = {rolled_image(v.rgb, roll).tobytes(): (v, roll) for v in known for roll in range(4)}
 

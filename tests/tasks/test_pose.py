@@ -12,7 +12,7 @@ from equiview.tasks.pose import PoseConfig, protocol_of, run, seeded, summarize
 from equiview.types import PoseScene
 from posed_worlds import posed, views
 
-ORACLE = OracleExtractor(8)
+ORACLE = OracleExtractor(4)
 
 
 @pytest.fixture(scope="module")

@@ -96,20 +96,21 @@ def has_points(reference: Reference) -> bool:
 
 
 def known_points(reference: Reference, fmap: FeatureMap) -> ViewPoints:
-    """Return the (unit-length) tokens of a reference whose points are known: a render's, or unprojected depth."""
-    xy = token_centers(fmap).double().cpu().numpy()
-    rows, cols = pixels_at(xy, reference.camera.hw)
+    """Return descriptors and points at the pixel centres nearest to the tokens: a render's, or unprojected depth.
+
+    3D is exact at pixel centres only, so descriptors are read there instead of half a pixel away.
+    """
+    rows, cols = pixels_at(token_centers(fmap).double().cpu().numpy(), reference.camera.hw)
+    xy = np.stack([cols, rows], 1) + 0.5
     if isinstance(reference, View):
         points = reference.points_in_world[rows, cols].astype(np.float64)
     elif reference.depth is not None:
         depth = reference.depth[rows, cols].astype(np.float64)
-        depth = np.where(depth > 0, depth, np.nan)
-        points = unproject(reference.camera, xy, depth)
+        points = unproject(reference.camera, xy, np.where(depth > 0, depth, np.nan))
     else:
         raise bad_input(f"reference {reference.name!r}", "depth or a render", "neither", "Triangulate instead.")
     keep = mask_at(reference, xy) & np.isfinite(points).all(-1)
-    tokens = fmap.tokens.flatten(1).T
-    return ViewPoints(tokens[torch.from_numpy(keep).to(tokens.device)], points[keep])
+    return ViewPoints(descriptors(fmap, torch.from_numpy(xy[keep]).float()), points[keep])
 
 
 def observed_points(observations: Observations, fmap: FeatureMap) -> ViewPoints:
