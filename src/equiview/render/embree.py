@@ -55,6 +55,20 @@ def render_view(mesh: Mesh, camera: Camera, config: RenderConfig = _DEFAULT, *, 
     )
 
 
+def render_depth(mesh: Mesh, camera: Camera) -> Float[np.ndarray, "h w"]:
+    """Return the distance along the camera's z axis at each pixel centre, object units; 0 where there is no object."""
+    scene = scene_of(mesh)
+    depth = np.zeros(camera.hw)
+    xy = _window(scene, camera)
+    directions = _directions(camera, xy, (0.5, 0.5))
+    triangle = scene.cast(camera.center_in_world, directions)
+    hit = np.flatnonzero(triangle >= 0)
+    x, y = xy[hit].T
+    # Directions have z = 1 in the camera, so the ray's parameter is the z-depth.
+    depth[y, x] = scene.depth(camera.center_in_world, directions[hit], triangle[hit])
+    return depth
+
+
 def _window(scene: Scene, camera: Camera) -> Int[np.ndarray, "n 2"]:
     """Pixels that can see the object: its projected bounding box, or all if it reaches behind the camera."""
     xy, depth = project(camera, scene.used_vertices)
