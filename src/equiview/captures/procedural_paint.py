@@ -52,13 +52,13 @@ def paint(
         rects: Texel rectangle (x0, y0, x1, y1) of each part.
         size: Side of the texture in texels.
     """
-    points = np.concatenate([_at_texels(grid, rect).reshape(-1, 3) for grid, rect in zip(grids, rects, strict=True)])
+    points = np.concatenate([at_texels(grid, rect).reshape(-1, 3) for grid, rect in zip(grids, rects, strict=True)])
     facing = np.concatenate(
-        [_at_texels(normal, rect).reshape(-1, 3) for normal, rect in zip(normals, rects, strict=True)]
+        [at_texels(normal, rect).reshape(-1, 3) for normal, rect in zip(normals, rects, strict=True)]
     )
     counts = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in rects]
     part_of = np.repeat(np.arange(len(rects)), counts)
-    noise = _Noise(points)
+    noise = Noise(points)
     palette = _palette(rng)
     colors = _base(rng, palette, noise, points, part_of)
     # Slow drifts of colour, as on hand-painted or weathered things, make distant places of one area differ.
@@ -81,7 +81,7 @@ def paint(
     return texture
 
 
-def _at_texels(grid: Float[np.ndarray, "r c k"], rect: Rect) -> Float[np.ndarray, "h w k"]:
+def at_texels(grid: Float[np.ndarray, "r c k"], rect: Rect) -> Float[np.ndarray, "h w k"]:
     """The grid's value at each texel centre of the rectangle (first and last texel centres are the grid's ends)."""
     x0, y0, x1, y1 = rect
     rows = np.linspace(0, grid.shape[0] - 1, y1 - y0)
@@ -90,7 +90,7 @@ def _at_texels(grid: Float[np.ndarray, "r c k"], rect: Rect) -> Float[np.ndarray
     return np.stack([map_coordinates(grid[..., k], where, order=1) for k in range(grid.shape[2])], -1)
 
 
-class _Noise:
+class Noise:
     """Smooth random values about -1 to 1 at fixed points. Never repeats on the object."""
 
     def __init__(self, points: Float[np.ndarray, "n 3"]) -> None:
@@ -133,7 +133,7 @@ def _palette(rng: np.random.Generator) -> np.ndarray:
 
 
 def _base(
-    rng: np.random.Generator, palette: np.ndarray, noise: _Noise, points: np.ndarray, part_of: np.ndarray
+    rng: np.random.Generator, palette: np.ndarray, noise: Noise, points: np.ndarray, part_of: np.ndarray
 ) -> np.ndarray:
     """Three large areas with irregular borders, and other colours for each part."""
     field = points @ _unit(rng) * 2.5 + 0.7 * noise(rng, 4) + 0.25 * noise(rng, 11)
@@ -142,7 +142,7 @@ def _base(
     for part in range(1, int(part_of.max()) + 1):
         own = part_of == part
         pair = palette[rng.permutation(len(palette))[:2]]
-        stripe = points[own] @ _unit(rng) * 3 + 0.6 * _Noise(points[own])(rng, 5)
+        stripe = points[own] @ _unit(rng) * 3 + 0.6 * Noise(points[own])(rng, 5)
         colors[own] = pair[(stripe > np.median(stripe) + rng.uniform(-0.2, 0.2)).astype(int)]
     return colors
 
