@@ -21,7 +21,7 @@ def tube(
     Args:
         path: Points the curve goes through; row 0 is the first, the last row the last.
         radii: Half width towards `side` at these points.
-        side: Where column 0 is; at no place parallel to the curve. Column 6 is towards cross(side, the curve's direction).
+        side: Where column 0 is; nowhere parallel to the curve. Column 6 is towards cross(side, the curve's direction).
         flat: Half width across `side`, as a share of the other.
     """
     path, radii = np.asarray(path, float), np.asarray(radii, float)
@@ -29,13 +29,13 @@ def tube(
     # More rows near the ends, where the surface closes.
     arc = knots[-1] * (1 - np.cos(np.linspace(0, np.pi, ROWS))) / 2
     line, width = PchipInterpolator(knots, path), PchipInterpolator(knots, radii)
-    center, radius = line(arc), width(arc)
+    center, radius, cap = line(arc), width(arc), 0.9 * width(arc) * min(flat, 1)
     tangent = line.derivative()(arc)
     tangent = tangent / np.linalg.norm(tangent, axis=1, keepdims=True)
     across = side - (tangent @ side)[:, None] * tangent
     across = across / np.linalg.norm(across, axis=1, keepdims=True)
     for from_end in (arc, knots[-1] - arc):
-        reach = np.minimum(from_end / (0.9 * radius * min(flat, 1)), 1)
+        reach = np.minimum(from_end / cap, 1)
         radius = radius * np.sqrt(np.maximum(1 - (1 - reach) ** 2, 0))
     angle = np.linspace(0, 2 * np.pi, COLUMNS)
     other = np.cross(tangent, across)
