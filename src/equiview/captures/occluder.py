@@ -54,12 +54,17 @@ def picture_xy(occluder: Occluder, xy: Float[np.ndarray, "*n 2"]) -> Float[np.nd
 
 def draw_over(rgb: UInt8[np.ndarray, "h w 3"], occluder: Occluder) -> UInt8[np.ndarray, "h w 3"]:
     """Draw it over a picture, edges smoothed."""
-    centers = pixel_centers((rgb.shape[0], rgb.shape[1]))
+    rgb = rgb.copy()
+    reach = occluder.radius_px * (1 + sum(height for height, _ in occluder.lobes)) + 1
+    (x, y), (h, w) = occluder.center_xy, rgb.shape[:2]
+    rows = slice(max(0, int(y - reach)), max(0, min(h, int(y + reach) + 1)))
+    cols = slice(max(0, int(x - reach)), max(0, min(w, int(x + reach) + 1)))
+    under, centers = rgb[rows, cols], pixel_centers((h, w))[rows, cols]
+    if under.size == 0:
+        return rgb
     steps = (np.arange(_SIDE) + 0.5) / _SIDE - 0.5
     share = np.mean([covers(occluder, centers + (x, y)) for x in steps for y in steps], axis=0)[..., None]
-    size = np.array(occluder.picture.shape[1::-1])
-    color = 255 * bilinear(
-        occluder.picture, (picture_xy(occluder, centers) / size).reshape(-1, 2), ("mirror", "mirror")
-    )
-    drawn = share * color.reshape(rgb.shape) + (1 - share) * rgb
-    return np.clip(np.rint(drawn), 0, 255).astype(np.uint8)
+    place = picture_xy(occluder, centers) / occluder.picture.shape[1::-1]
+    color = 255 * bilinear(occluder.picture, place.reshape(-1, 2), ("mirror", "mirror")).reshape(under.shape)
+    rgb[rows, cols] = np.clip(np.rint(share * color + (1 - share) * under), 0, 255)
+    return rgb
