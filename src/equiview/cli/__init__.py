@@ -9,6 +9,6 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run `equiview` with the arguments of this process."""
-    from . import doctor, export, finetune, improve, measure, pose, render, report, track  # noqa: F401  (each registers its commands)
+    from . import compare, doctor, export, finetune, improve, measure, pose, render, report, track  # noqa: F401  (each registers its commands)
 
     app(spread_lists(to_front(sys.argv[1:])), prog_name="equiview")

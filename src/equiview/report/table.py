@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..metrics import METRIC_NAMES
+from ..stats import MIN_UNITS
 from . import numbers
 from .numbers import TITLES
 from .run import LABELS, parse_summary, read_run
@@ -64,3 +65,39 @@ def _cell(entry: dict[str, Any], is_best: bool) -> str:
     value = f"[bold]{entry['value']:.2f}[/bold]" if is_best else f"{entry['value']:.2f}"
     ci95 = entry.get("ci95")
     return value if ci95 is None else f"{value}\n[dim]{escape(f'[{ci95[0]:.1f}, {ci95[1]:.1f}]')}[/dim]"
+
+
+def comparison_table(found: dict[str, Any]) -> Table:
+    """Return the table of `compare.compare_runs`: a row for each score, those of other searches left out."""
+    table = Table(title=f"Second minus first, {found['n_rows']} paired rows", title_justify="left", title_style="bold")
+    table.add_column("score")
+    for name in ("first", "second", "difference", "95 % interval", "improved"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for metric, entry in found["metrics"].items():
+        if "/" in metric or entry["value"] is None:
+            continue
+        clear = entry["ci95"] is not None and (entry["ci95"][0] > 0 or entry["ci95"][1] < 0)
+        change = numbers.signed(entry["value"])
+        table.add_row(
+            escape(TITLES.get(metric, metric)),
+            numbers.number(entry["before"]),
+            numbers.number(entry["after"]),
+            f"[bold]{change}[/bold]" if clear else change,
+            numbers.interval(entry["ci95"], sign=True) or numbers.DASH,
+            f"{entry['n_improved']} of {entry['n']}",
+        )
+    return table
+
+
+def comparison_notes(found: dict[str, Any]) -> list[str]:
+    """Return what must be known beside the table."""
+    units = max((entry["n"] for entry in found["metrics"].values()), default=0)
+    notes = [f"Intervals: bootstrap over {units} x {found['unit']}."]
+    if units < MIN_UNITS:
+        notes = [f"No intervals: {units} x {found['unit']}, and fewer than {MIN_UNITS} say nothing."]
+    if any(found["only_in"]):
+        first, second = found["only_in"]
+        notes.append(f"Left out: {first} rows that only the first run has, {second} that only the second has.")
+    if found["protocol_differs"]:
+        notes.append(f"Note: the protocols differ in {', '.join(found['protocol_differs'])}.")
+    return notes
