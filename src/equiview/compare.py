@@ -10,6 +10,7 @@ import numpy as np
 from .errors import bad_input
 from .io import read_json, read_jsonl, require_file
 from .row_scores import Row, identity, of_kind, scores, unit_key
+from .stats import MIN_UNITS
 from .tasks.comparison import difference
 
 KINDS = ("measure", "transfer", "tracking", "track", "pose")
@@ -85,21 +86,33 @@ def compare_runs(
         {"runs": [{"folder", "backbone", "adapter"}] * 2, "kind", "variant", "unit", "n_rows" (paired),
         "only_in": [n, n] (rows that the other run lacks), "protocol_differs": [fields], "metrics": {name: {"before",
         "after", "value", "relative", "ci95", "n", "n_improved"}}}. A unit's value is the mean over its paired rows.
+        Of two benches: {"runs", "kind": "bench", "only_in": [[TASK/DATASET, ...]] * 2, "tasks": {task: {data set: such
+        a comparison}}}.
 
     Raises:
         EquiviewError: A run is not finished, they are of different kinds, their protocols differ in more than the
             features, or no row is about the same thing.
     """
-    runs = [read_finished(before), read_finished(after)]
+    if is_bench(before) and is_bench(after):
+        return compare_benches(before, after, unit=unit, anyway=anyway)
+    return compare_finished(read_finished(before), read_finished(after), variant=variant, unit=unit, anyway=anyway)
+
+
+def compare_finished(
+    before: FinishedRun, after: FinishedRun, *, variant: str = "adapted", unit: str | None = None, anyway: bool = False
+) -> dict[str, Any]:
+    """Compare two runs that were read, see `compare_runs`."""
+    runs = [before, after]
+    names = f"{before.folder} and {after.folder}"
     if runs[0].kind != runs[1].kind:
         found = f"{runs[0].kind} and {runs[1].kind}"
-        raise bad_input(f"{before} and {after}", "two runs of one kind", found, "Compare runs of one command.")
+        raise bad_input(names, "two runs of one kind", found, "Compare runs of one command.")
     differs = protocol_differences(runs[0].protocol, runs[1].protocol)
     if differs and not anyway:
         shown = "; ".join(f"{name} ({a} and {b})" for name, a, b in differs[:6])
         more = f"; and {len(differs) - 6} more" if len(differs) > 6 else ""
         fix = "Measure both in the same way, or add --anyway."
-        raise bad_input(f"{before} and {after}", "protocols that differ in the features only", shown + more, fix)
+        raise bad_input(names, "protocols that differ in the features only", shown + more, fix)
     paired, key, only_in = _paired(runs, variant, unit)
     return {
         "runs": [_named(run) for run in runs],
@@ -225,3 +238,68 @@ def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: st
     before, after = ({name: float(np.mean(one[side])) for name, one in units.items()} for side in (0, 1))
     means = {"before": float(np.mean(list(before.values()))), "after": float(np.mean(list(after.values())))}
     return means | difference(before, after, metric)
+
+
+def is_bench(folder: Path) -> bool:
+    """Say whether a folder holds a finished bench."""
+    path = Path(folder) / "summary.json"
+    return path.is_file() and isinstance(read_json(path), dict) and "tasks" in read_json(path)
+
+
+def compare_benches(before: Path, after: Path, *, unit: str | None = None, anyway: bool = False) -> dict[str, Any]:
+    """Compare every data set that two benches share, see `compare_runs`.
+
+    Raises:
+        EquiviewError: They share none, or one is broken or measured in another way.
+    """
+    sets = [_bench_sets(Path(folder)) for folder in (before, after)]
+    shared = [name for name in sets[0] if name in sets[1]]
+    if not shared:
+        found = " and ".join(", ".join("/".join(name) for name in own) or "none" for own in sets)
+        fix = "Run the same suite and tasks."
+        raise bad_input(f"{before} and {after}", "a data set that both have", found, fix)
+    tasks: dict[str, dict[str, Any]] = {}
+    for name in shared:
+        pair = (_bench_run(Path(before), *name), _bench_run(Path(after), *name))
+        tasks.setdefault(name[0], {})[name[1]] = _with_finer(*pair, unit, anyway)
+    lonely = [["/".join(name) for name in own if name not in shared] for own in sets]
+    runs = next(iter(next(iter(tasks.values())).values()))["runs"]
+    named = [one | {"folder": str(folder)} for one, folder in zip(runs, (before, after), strict=True)]
+    return {"runs": named, "kind": "bench", "only_in": lonely, "tasks": tasks}
+
+
+def _bench_sets(folder: Path) -> list[tuple[str, str]]:
+    tasks = read_json(folder / "summary.json")["tasks"]
+    return [(task, name) for task, datasets in tasks.items() for name in datasets]
+
+
+def _bench_run(folder: Path, task: str, name: str) -> FinishedRun:
+    """Read one data set of a bench as a run of its own; names of queries and points become unique in it."""
+    summary = read_json(folder / "summary.json")
+    path = folder / "rows" / task / f"{name}.jsonl"
+    rows = read_jsonl(require_file(path, "the rows of a data set"))
+    for row in rows:
+        for inner, outer in (("query", "object"), ("point", "clip")):
+            if inner in row and outer in row:
+                row[inner] = f"{row[outer]}/{row[inner]}"
+    if not rows:
+        raise bad_input(str(path), "a row for each sample", "none", "Run the same command again.")
+    return FinishedRun(
+        folder, task, summary["protocol"]["datasets"][task][name], rows, tuple(summary["tasks"][task][name])
+    )
+
+
+def _with_finer(before: FinishedRun, after: FinishedRun, unit: str | None, anyway: bool) -> dict[str, Any]:
+    """Compare over the coarsest unit; where there are too few of it, over single queries or points too.
+
+    Scores that single samples have are then given over samples, as the summary of a single object or clip is.
+    """
+    found = compare_finished(before, after, unit=unit, anyway=anyway)
+    finer = {"object": "query", "clip": "point"}.get(found["unit"])
+    counts = [entry["n"] for entry in found["metrics"].values()]
+    if unit is not None or finer is None or max(counts, default=0) >= MIN_UNITS:
+        return found
+    if not all(any(finer in row for row in run.rows) for run in (before, after)):
+        return found
+    single = compare_finished(before, after, unit=finer, anyway=anyway)
+    return single | {"metrics": found["metrics"] | single["metrics"], "unit": f"{found['unit']}, {finer}"}

@@ -95,7 +95,7 @@ def _row(template: Template, query: PosedImage, scene: PoseScene, config: PoseCo
         if config.protocol == "paper" and "OpenCV" in str(error):
             raise
         return {"failed": str(error)}
-    return about if pose is None else about | errors_of(pose, query, scene)
+    return about if pose is None else about | {"cam_from_world": pose.tolist()} | errors_of(pose, query, scene)
 
 
 def _corrected(attempt: Attempt) -> tuple[np.ndarray | None, dict[str, Any]]:
