@@ -1,8 +1,12 @@
 """The algebra of cameras and points. Everything here is a pure function on numpy arrays."""
 
-import numpy as np
-from jaxtyping import Float
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .errors import bad_input
 from .types import Camera
 
 
@@ -84,3 +88,82 @@ def view_angle_deg(camera_0: Camera, camera_1: Camera, center_in_world: Float[np
     return float(
         angle_between_deg(center_in_world - camera_0.center_in_world, center_in_world - camera_1.center_in_world)
     )
+
+
+@dataclass(frozen=True)
+class Triangulation:
+    """Points found from several views, and what speaks for them.
+
+    Attributes:
+        points_in_world: The points; NaN where fewer than two views see one.
+        error_px: Largest distance between a point's projection and its observation.
+        parallax_deg: Largest angle between two of its viewing rays.
+        in_front: True where the point lies in front of every camera that sees it (cheirality).
+    """
+
+    points_in_world: Float[np.ndarray, "n 3"]
+    error_px: Float[np.ndarray, "n"]
+    parallax_deg: Float[np.ndarray, "n"]
+    in_front: Bool[np.ndarray, "n"]
+
+    def accepted(self, max_error_px: float, min_parallax_deg: float) -> Bool[np.ndarray, "n"]:
+        """Return which points are in front, reproject well and are seen from directions that differ enough."""
+        fits = (self.error_px <= max_error_px) & (self.parallax_deg >= min_parallax_deg)
+        return fits & self.in_front & np.isfinite(self.points_in_world).all(-1)
+
+
+def triangulate(
+    cameras: Sequence[Camera], xy: Float[np.ndarray, "v n 2"], seen: Bool[np.ndarray, "v n"] | None = None
+) -> Triangulation:
+    """Find points from their pixels in two views or more: the linear solution (DLT) in normalised coordinates.
+
+    Source: Hartley and Zisserman, Multiple View Geometry, 12.2, with every row divided by the length of its ray.
+
+    Args:
+        cameras: One a view.
+        xy: Pixels of each point in each view.
+        seen: Which views see which points; where False the pixel is not looked at. All when None.
+
+    Raises:
+        EquiviewError: Fewer than two views, or the shapes do not fit together.
+    """
+    xy = np.asarray(xy, np.float64)
+    if len(cameras) < 2 or xy.ndim != 3 or len(xy) != len(cameras):
+        found = f"{len(cameras)} cameras and pixels of shape {xy.shape}"
+        raise bad_input("triangulation", "two cameras or more and pixels [views, n, 2]", found, "Add a view.")
+    seen = np.isfinite(xy).all(-1) & (np.ones(xy.shape[:2], bool) if seen is None else seen)
+    rows, rays = [], []
+    for camera, at in zip(cameras, np.where(seen[..., None], xy, 0.0), strict=True):
+        ray = rays_through(camera, at)
+        ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+        matrix = camera.cam_from_world[:3]
+        rows += [ray[:, i : i + 1] * matrix[2] - ray[:, 2:] * matrix[i] for i in range(2)]
+        rays.append(ray @ camera.cam_from_world[:3, :3])
+    system = np.stack(rows, 1) * np.repeat(seen.T, 2, axis=1)[..., None]
+    solution = np.linalg.svd(system)[2][:, -1] if len(system) else np.zeros((0, 4))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        points = solution[:, :3] / solution[:, 3:]
+    points[seen.sum(0) < 2] = np.nan
+    error, front = _reprojection(cameras, points, xy, seen)
+    return Triangulation(points, error, _parallax_deg(np.stack(rays), seen), front)
+
+
+def _reprojection(
+    cameras: Sequence[Camera], points: np.ndarray, xy: np.ndarray, seen: np.ndarray
+) -> tuple[Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+    """Return the largest error over the views that see a point, and whether it is in front of all of them."""
+    error, front = np.zeros(len(points)), np.ones(len(points), bool)
+    for camera, at, visible in zip(cameras, xy, seen, strict=True):
+        projected, depth = project(camera, points)
+        error = np.where(visible, np.maximum(error, np.linalg.norm(projected - at, axis=-1)), error)
+        front &= ~visible | (depth > 0)
+    return error, front
+
+
+def _parallax_deg(rays: Float[np.ndarray, "v n 3"], seen: Bool[np.ndarray, "v n"]) -> Float[np.ndarray, "n"]:
+    largest = np.zeros(rays.shape[1])
+    for i in range(len(rays)):
+        for j in range(i):
+            both = seen[i] & seen[j]
+            largest = np.where(both, np.maximum(largest, angle_between_deg(rays[i], rays[j])), largest)
+    return largest

@@ -182,6 +182,19 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise bad_input(str(path), "an image that opens", f"{error}", "Export it again as PNG or JPEG.") from error
 
 
+def image_hw(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture without decoding it.
+
+    Raises:
+        EquiviewError: It is missing, or no image.
+    """
+    try:
+        with Image.open(require_file(path, "an image file")) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise bad_input(str(path), "an image that opens", f"{error}", "Export it again as PNG or JPEG.") from error
+
+
 def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
     """Write a picture atomically; the suffix chooses the format."""
     with atomic_path(path) as temporary:

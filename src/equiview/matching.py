@@ -1,6 +1,6 @@
 """Nearest tokens with a sub-token fit: fast, and bounded in memory whatever the image size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -112,3 +112,76 @@ def _parabola(
     is_peak = has_both & (curvature < -1e-9)
     offset = (left - right) / (2 * torch.where(is_peak, curvature, torch.ones_like(curvature)))
     return torch.where(is_peak, offset.clamp(-0.5, 0.5), torch.zeros_like(offset))
+
+
+def mutual_nearest(
+    descriptors_0: Float[torch.Tensor, "n c"],
+    descriptors_1: Float[torch.Tensor, "m c"],
+    allowed: Callable[[slice], Bool[torch.Tensor, "k m"]] | None = None,
+) -> tuple[Int[torch.Tensor, "p"], Int[torch.Tensor, "p"], Float[torch.Tensor, "p"]]:
+    """Find the pairs that are each other's most similar: bounded memory, one pass over blocks of rows.
+
+    Args:
+        descriptors_0: One set; similarities are dot products, cosines for unit vectors.
+        descriptors_1: The other.
+        allowed: Given a slice of rows of set 0, which columns they may be matched with (an epipolar band, say); all
+            when None. A row or column without an allowed partner has no match.
+
+    Returns:
+        Indices into set 0 (ascending), indices into set 1, and the similarities. Of equal similarities the first wins.
+
+    Memory: `CHUNK_SIMILARITIES` floats besides the descriptors, whatever n and m.
+    """
+    n, m = len(descriptors_0), len(descriptors_1)
+    device = descriptors_0.device
+    if n == 0 or m == 0:
+        empty = torch.zeros(0, dtype=torch.long, device=device)
+        return empty, empty.clone(), torch.zeros(0, device=device)
+    best_of_0 = torch.zeros(n, dtype=torch.long, device=device)
+    score_of_0 = torch.empty(n, dtype=descriptors_0.dtype, device=device)
+    best_of_1 = torch.zeros(m, dtype=torch.long, device=device)
+    score_of_1 = torch.full((m,), -torch.inf, dtype=descriptors_0.dtype, device=device)
+    step = max(1, CHUNK_SIMILARITIES // m)
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
+        similarity = descriptors_0[rows] @ descriptors_1.T
+        if allowed is not None:
+            similarity = similarity.masked_fill(~allowed(rows), -torch.inf)
+        score_of_0[rows], best_of_0[rows] = similarity.max(dim=1)
+        score, row = similarity.max(dim=0)
+        better = score > score_of_1
+        best_of_1 = torch.where(better, row + start, best_of_1)
+        score_of_1 = torch.where(better, score, score_of_1)
+    index_0 = torch.arange(n, device=device)
+    mutual = (best_of_1[best_of_0] == index_0) & torch.isfinite(score_of_0)
+    return index_0[mutual], best_of_0[mutual], score_of_0[mutual]
+
+
+def subtoken_xy(
+    target: FeatureMap, descriptors: Float[torch.Tensor, "n c"], index: Int[torch.Tensor, "n"]
+) -> Float[torch.Tensor, "n 2"]:
+    """Return where each descriptor lies around the token it was matched with, in pixels of the target.
+
+    The same parabola as `match`, per axis, from the five similarities it needs: no row of similarities is formed.
+
+    Args:
+        target: Tokens of unit length or not; they are L2-normalised here.
+        descriptors: Of unit length.
+        index: Number of the matched token, row by row.
+    """
+    rows, cols = target.hw
+    tokens = target.tokens.flatten(1)
+
+    def cosine(step: int) -> Float[torch.Tensor, "n 1"]:
+        near = F.normalize(tokens[:, (index + step).clamp(0, rows * cols - 1)].float(), dim=0, eps=1e-12)
+        return (near * descriptors.T.to(near)).sum(0)[:, None]
+
+    here = cosine(0)
+    offsets = []
+    for step, position, size in ((1, index % cols, cols), (cols, index // cols, rows)):
+        line = torch.cat([cosine(-step), here, cosine(step)], 1)
+        # On the border one neighbour is not there; the place is 1 elsewhere, with a neighbour on both sides.
+        place = torch.where((position > 0) & (position < size - 1), 1, 0)
+        offsets.append(_parabola(line, torch.ones_like(index), 1, place, 3))
+    token_xy = torch.stack([index % cols, index // cols], -1).to(here) + torch.stack(offsets, -1)
+    return pixel_from_token(target, token_xy)

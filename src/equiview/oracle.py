@@ -1,4 +1,4 @@
-"""Two doubles of an extractor that bracket every score: perfect features and features that know nothing."""
+"""Doubles of an extractor that bracket every score: perfect features and features that know nothing."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -61,6 +61,38 @@ class OracleExtractor:
 
     def describe(self) -> dict[str, Any]:
         return {"backbone": "oracle", "stride": self.stride_px, "radius": self.radius, "head": []}
+
+
+class PictureOracle:
+    """The oracle for tasks that hand over pictures: it knows the view behind each by its pixels.
+
+    Args:
+        views: Views (or surfaces) whose pictures will be asked for.
+        stride_px: As of `OracleExtractor`.
+        radius: As of `OracleExtractor`.
+    """
+
+    def __init__(self, views: Iterable[View], stride_px: float = 16, radius: float = 2.0) -> None:
+        self._oracle = OracleExtractor(stride_px, radius)
+        self._views = {_fingerprint(view.rgb): view for view in views}
+
+    def maps(
+        self, views: Iterable[Picture], *, batch_size: int = 4, device: str | torch.device | None = None
+    ) -> Iterator[FeatureMap]:
+        """Yield one map of 4 channels per picture. `batch_size` is there to be like an extractor.
+
+        Raises:
+            EquiviewError: A picture that is none of the views', for instance a resized one.
+        """
+        for number, picture in enumerate(views):
+            view = self._views.get(_fingerprint(picture_rgb(picture)))
+            if view is None:
+                fix = "The oracle knows rendered pictures as they are, not resized, cropped or mirrored."
+                raise bad_input(f"picture {number}", f"one of {len(self._views)} known views", "another", fix)
+            yield from self._oracle.maps([view], device=device)
+
+    def describe(self) -> dict[str, Any]:
+        return self._oracle.describe()
 
 
 class NoiseExtractor:

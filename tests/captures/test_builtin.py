@@ -28,13 +28,13 @@ def test_there_is_one_to_train_on_and_five_or_more_to_test_on():
 @pytest.mark.parametrize("name", PARTS)
 def test_parts_are_closed_and_face_outwards(name):
     """The volume by the divergence theorem is positive only when triangles are counter-clockwise from outside."""
-    from equiview.captures.procedural import _grid_faces
+    from equiview.captures.grid_mesh import grid_faces
 
     grid = PARTS[name]
     assert np.isfinite(grid).all()
     assert np.array_equal(grid[:, 0], grid[:, -1])
     assert np.ptp(grid[0], axis=0).max() == 0 and np.ptp(grid[-1], axis=0).max() == 0
-    a, b, c = (grid.reshape(-1, 3)[_grid_faces(*grid.shape[:2])[:, i]] for i in range(3))
+    a, b, c = (grid.reshape(-1, 3)[grid_faces(*grid.shape[:2])[:, i]] for i in range(3))
     volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6
     expected = {"ball": np.pi / 6, "turned": np.pi * 0.09 * 0.7, "placed": np.pi * 0.09, "straight": np.pi * 0.01}
     assert volume > 0

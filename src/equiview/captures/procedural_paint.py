@@ -110,18 +110,18 @@ def paint_in_style(
 
 def _canvas(
     grids: Sequence[np.ndarray], normals: Sequence[np.ndarray], rects: Sequence[Rect]
-) -> "tuple[_Canvas, _Noise]":
+) -> "tuple[_Canvas, Noise]":
     """Return all texels, still black, and noise on them."""
-    points = np.concatenate([_at_texels(grid, rect).reshape(-1, 3) for grid, rect in zip(grids, rects, strict=True)])
+    points = np.concatenate([at_texels(grid, rect).reshape(-1, 3) for grid, rect in zip(grids, rects, strict=True)])
     facing = np.concatenate(
-        [_at_texels(normal, rect).reshape(-1, 3) for normal, rect in zip(normals, rects, strict=True)]
+        [at_texels(normal, rect).reshape(-1, 3) for normal, rect in zip(normals, rects, strict=True)]
     )
     part_of = np.repeat(np.arange(len(rects)), [_texels(rect) for rect in rects])
     tree = cKDTree(points, leafsize=64, balanced_tree=False)
-    return _Canvas(points, facing, part_of, np.zeros_like(points), tree, np.zeros(len(points))), _Noise(points)
+    return _Canvas(points, facing, part_of, np.zeros_like(points), tree, np.zeros(len(points))), Noise(points)
 
 
-def _weathered(rng: np.random.Generator, canvas: _Canvas, noise: "_Noise", strength: float) -> _Canvas:
+def _weathered(rng: np.random.Generator, canvas: _Canvas, noise: "Noise", strength: float) -> _Canvas:
     """Add slow drifts of colour, as on hand-painted or weathered things: they make distant places of one area differ.
 
     The outlines of patches to come are drawn too.
@@ -149,7 +149,7 @@ def _texture(canvas: _Canvas, rects: Sequence[Rect], size: int) -> UInt8[np.ndar
     return texture
 
 
-def _at_texels(grid: Float[np.ndarray, "r c k"], rect: Rect) -> Float[np.ndarray, "h w k"]:
+def at_texels(grid: Float[np.ndarray, "r c k"], rect: Rect) -> Float[np.ndarray, "h w k"]:
     """The grid's value at each texel centre of the rectangle (first and last texel centres are the grid's ends)."""
     x0, y0, x1, y1 = rect
     rows = np.linspace(0, grid.shape[0] - 1, y1 - y0)
@@ -158,7 +158,7 @@ def _at_texels(grid: Float[np.ndarray, "r c k"], rect: Rect) -> Float[np.ndarray
     return np.stack([map_coordinates(grid[..., k], where, order=1) for k in range(grid.shape[2])], -1)
 
 
-class _Noise:
+class Noise:
     """Smooth random values about -1 to 1 at fixed points. Never repeats on the object."""
 
     def __init__(self, points: Float[np.ndarray, "n 3"]) -> None:
@@ -201,7 +201,7 @@ def _palette(rng: np.random.Generator) -> np.ndarray:
 
 
 def _base(
-    rng: np.random.Generator, palette: np.ndarray, noise: _Noise, points: np.ndarray, part_of: np.ndarray
+    rng: np.random.Generator, palette: np.ndarray, noise: Noise, points: np.ndarray, part_of: np.ndarray
 ) -> np.ndarray:
     """Three large areas with irregular borders, and other colours for each part."""
     field = points @ _unit(rng) * 2.5 + 0.7 * noise(rng, 4) + 0.25 * noise(rng, 11)
@@ -210,7 +210,7 @@ def _base(
     for part in range(1, int(part_of.max()) + 1):
         own = part_of == part
         pair = palette[rng.permutation(len(palette))[:2]]
-        stripe = points[own] @ _unit(rng) * 3 + 0.6 * _Noise(points[own])(rng, 5)
+        stripe = points[own] @ _unit(rng) * 3 + 0.6 * Noise(points[own])(rng, 5)
         colors[own] = pair[(stripe > np.median(stripe) + rng.uniform(-0.2, 0.2)).astype(int)]
     return colors
 

@@ -47,7 +47,7 @@ def _lathe(rng: np.random.Generator, rows: int = 66, columns: int = 90) -> Grid:
     r = radius[:, None] * (1 + lobes)
     squash = rng.uniform(0.55, 1.0)
     grid = np.stack([r * np.cos(angle), squash * r * np.sin(angle), np.broadcast_to(z[:, None], r.shape)], -1)
-    return _closed(grid)
+    return closed(grid)
 
 
 def _directions(rows: int, columns: int) -> Grid:
@@ -69,7 +69,7 @@ def _box(rng: np.random.Generator, rows: int = 66, columns: int = 90) -> Grid:
     cos, sin = np.cos(twist), np.sin(twist)
     gx, gy = grid[..., 0].copy(), grid[..., 1].copy()
     grid[..., 0], grid[..., 1] = cos * gx - sin * gy, sin * gx + cos * gy
-    return _closed(grid)
+    return closed(grid)
 
 
 def _blob(rng: np.random.Generator, rows: int = 66, columns: int = 90) -> Grid:
@@ -80,7 +80,7 @@ def _blob(rng: np.random.Generator, rows: int = 66, columns: int = 90) -> Grid:
         towards = rng.normal(size=3)
         towards /= np.linalg.norm(towards)
         r = r + rng.uniform(-0.06, 0.2) * np.exp(rng.uniform(2.5, 9) * (d @ towards - 1))
-    return _closed(d * r[..., None] * rng.uniform(0.7, 1.0, 3))
+    return closed(d * r[..., None] * rng.uniform(0.7, 1.0, 3))
 
 
 def _bumps(rng: np.random.Generator, grid: Grid, n: int, height: float) -> Grid:
@@ -93,7 +93,7 @@ def _bumps(rng: np.random.Generator, grid: Grid, n: int, height: float) -> Grid:
         weight = np.exp(-(((grid - at) ** 2).sum(-1)) / (2 * width**2)) * rng.uniform(-1, 1) * height
         outward = (grid - center) / np.maximum(np.linalg.norm(grid - center, axis=-1, keepdims=True), 1e-9)
         out += weight[..., None] * outward
-    return _closed(out)
+    return closed(out)
 
 
 def _bend(rng: np.random.Generator, grid: Grid) -> Grid:
@@ -173,10 +173,10 @@ def _tube(rng: np.random.Generator, control: np.ndarray, first: float, last: flo
     flat = rng.uniform(0.6, 1.0)
     # Columns run clockwise about the tangent here, because rows go along it: outside stays outside.
     ring = np.cos(angle)[None, :, None] * across[:, None] - flat * np.sin(angle)[None, :, None] * other[:, None]
-    return _closed(path[:, None] + radius[:, None, None] * ring)
+    return closed(path[:, None] + radius[:, None, None] * ring)
 
 
-def _closed(grid: Grid) -> Grid:
+def closed(grid: Grid) -> Grid:
     """Make the last column equal the first and each pole one point, exactly."""
     grid = grid.copy()
     grid[:, -1] = grid[:, 0]

@@ -19,7 +19,7 @@ from .common import command, examples, finish
 )
 @command
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder written by improve, demo or measure.")],
+    run: Annotated[Path, typer.Argument(help="Folder written by improve, demo, measure or bench.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The page to write; RUN/report.html if left out.")
     ] = None,
@@ -27,7 +27,14 @@ def report(
 ) -> None:
     """Write the page of a finished run again, from its files alone."""
     from ..report import read_run, run_tables, summarize_run, write_report
+    from ..report.bench import bench_table, is_bench, missing_words, read_bench, write_bench_report
 
+    if is_bench(run):
+        measured = read_bench(run)
+        result = {"command": "report", "summary": measured}
+        shown = (bench_table(measured), missing_words(measured) or None)
+        finish(result, [write_bench_report(run, out)], json, *shown)
+        return
     page = write_report(run, out)
     summary = summarize_run(read_run(run))
     result = {"command": "report", "verdict": summary.label, "sentences": summary.sentences}

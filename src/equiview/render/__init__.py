@@ -1,6 +1,6 @@
 """From a mesh and cameras to views with exact geometry."""
 
-from .embree import render_view
+from .embree import render_depth, render_view
 from .mesh import Material, Mesh, load_mesh, normalize
 from .rigs import paper42, random_rig, ring
 from .shading import RenderConfig
@@ -16,6 +16,7 @@ __all__ = [
     "open_views",
     "paper42",
     "random_rig",
+    "render_depth",
     "render_view",
     "render_views",
     "ring",

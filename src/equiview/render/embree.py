@@ -13,7 +13,14 @@ from .shading import RenderConfig, background, shade
 _DEFAULT = RenderConfig()
 
 
-def render_view(mesh: Mesh, camera: Camera, config: RenderConfig = _DEFAULT, *, index: int = 0) -> View:
+def render_view(
+    mesh: Mesh,
+    camera: Camera,
+    config: RenderConfig = _DEFAULT,
+    *,
+    index: int = 0,
+    behind: Float[np.ndarray, "h w 3"] | None = None,
+) -> View:
     """Draw a mesh.
 
     Geometry comes from one ray through each pixel centre. Colour is the mean of supersample^2 rays per pixel (so a
@@ -24,6 +31,7 @@ def render_view(mesh: Mesh, camera: Camera, config: RenderConfig = _DEFAULT, *, 
         camera: Decides the size of the picture.
         config: Light, background, anti-aliasing.
         index: Number of the view, for the random background and the name.
+        behind: Picture behind the object, 0 to 255, of the camera's size, in place of the config's background.
 
     Returns:
         The view; points are float64, normals float32 and turned to the camera.
@@ -45,7 +53,7 @@ def render_view(mesh: Mesh, camera: Camera, config: RenderConfig = _DEFAULT, *, 
     normals[y, x] = np.where(np.einsum("nk,nk->n", flat, directions)[:, None] > 0, -flat, flat)
     mask = triangle_id >= 0
     return View(
-        rgb=_picture(scene, camera, config, mask, index),
+        rgb=_picture(scene, camera, config, mask, background(config, (h, w), index) if behind is None else behind),
         mask=mask,
         points_in_world=points,
         normals_in_world=normals,
@@ -53,6 +61,20 @@ def render_view(mesh: Mesh, camera: Camera, config: RenderConfig = _DEFAULT, *, 
         camera=camera,
         name=f"{mesh.name}/{index:03d}",
     )
+
+
+def render_depth(mesh: Mesh, camera: Camera) -> Float[np.ndarray, "h w"]:
+    """Return the distance along the camera's z axis at each pixel centre, object units; 0 where there is no object."""
+    scene = scene_of(mesh)
+    depth = np.zeros(camera.hw)
+    xy = _window(scene, camera)
+    directions = _directions(camera, xy, (0.5, 0.5))
+    triangle = scene.cast(camera.center_in_world, directions)
+    hit = np.flatnonzero(triangle >= 0)
+    x, y = xy[hit].T
+    # Directions have z = 1 in the camera, so the ray's parameter is the z-depth.
+    depth[y, x] = scene.depth(camera.center_in_world, directions[hit], triangle[hit])
+    return depth
 
 
 def _window(scene: Scene, camera: Camera) -> Int[np.ndarray, "n 2"]:
@@ -73,7 +95,11 @@ def _directions(camera: Camera, xy: Int[np.ndarray, "n 2"], shift: tuple[float, 
 
 
 def _picture(
-    scene: Scene, camera: Camera, config: RenderConfig, mask: Bool[np.ndarray, "h w"], index: int
+    scene: Scene,
+    camera: Camera,
+    config: RenderConfig,
+    mask: Bool[np.ndarray, "h w"],
+    behind: Float[np.ndarray, "h w 3"],
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Mean colour of supersample^2 rays per pixel, over the background.
 
@@ -90,7 +116,7 @@ def _picture(
         hit = np.flatnonzero(triangle >= 0)
         color[hit] += _shaded(scene, camera, config, directions[hit], triangle[hit])
         coverage[hit] += 1
-    rgb = background(config, camera.hw, index)
+    rgb = np.array(behind, np.float32)
     rgb[y, x] = color * (255 / side**2) + (1 - coverage / side**2) * rgb[y, x]
     return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
 

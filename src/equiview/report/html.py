@@ -3,7 +3,7 @@
 import re
 from html import escape
 
-VOID = frozenset({"br", "meta"})
+VOID = frozenset({"br", "meta", "img"})
 SVG_EMPTY = frozenset(
     {"image", "use", "circle", "line", "path"}
 )  # In SVG an element that is not closed holds the next.

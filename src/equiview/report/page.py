@@ -61,11 +61,12 @@ def render_page(run: Run, scale: Scale = SCALES[0]) -> str:
     body = [h("section", h("h2", name), content, id=_anchor(name)) for name, content in parts.items()]
     main = h("main", sections.head(run, summary), *body, id="main")
     footer = h("footer", f"Written by equiview {__version__} from the files of this run; no model was run to make it.")
-    document = h("html", _head(title), h("body", header, main, footer), lang="en")
+    document = h("html", page_head(title), h("body", header, main, footer), lang="en")
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def _head(title: str) -> Html:
+def page_head(title: str) -> Html:
+    """Return the head of a page: style inside, nothing fetched from anywhere."""
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return h(
         "head",

@@ -51,7 +51,7 @@ def scores(run: Run) -> Html:
     parts = [_overall_table(run), h("h3", f"{TITLES[CLAIM]} by angle between the views"), _angle_table(run, CLAIM)]
     parts += [h("h3", "What changed"), _difference_table(run)] if run.difference else []
     others = [join(h("h3", TITLES[m]), _angle_table(run, m)) for m in METRIC_NAMES if m != CLAIM]
-    parts.append(_fold("The other metrics by angle", *others))
+    parts.append(fold("The other metrics by angle", *others))
     return join(*parts, _other_protocols(run))
 
 
@@ -80,7 +80,7 @@ def _variant_table(
     for variant in run.variants:
         cells = [_entry(by[variant], variant in best[c] and len(run.variants) > 1) for c, by in columns.items()]
         body.append(h("tr", _variant_name(variant), *cells, class_="ours" if variant == "adapted" else None))
-    return _table(caption, [h("tr", h("th", "Features", scope="col"), *titles)], body)
+    return scroll_table(caption, [h("tr", h("th", "Features", scope="col"), *titles)], body)
 
 
 def _difference_table(run: Run) -> Html:
@@ -99,7 +99,7 @@ def _difference_table(run: Run) -> Html:
                 body.append(h("tr", h("th", f"{TITLES[metric]}: adapted minus {label}", scope="row"), *cells))
     titles = [h("th", text, scope="col") for text in ("All angles", *(f"{b}\u00b0" for b in bins))]
     header = h("tr", h("th", "Paired difference, points", scope="col"), *titles)
-    return _table("Paired differences", [header], body)
+    return scroll_table("Paired differences", [header], body)
 
 
 def _change(entry: Mapping[str, Any], metric: str) -> Html:
@@ -134,12 +134,14 @@ def _entry(entry: Mapping[str, Any], is_best: bool) -> Html:
     return h("td", h("b", value) if is_best else value, *small, class_="best" if is_best else None)
 
 
-def _table(caption: str, header: Sequence[Html], body: Sequence[Html]) -> Html:
+def scroll_table(caption: str, header: Sequence[Html], body: Sequence[Html]) -> Html:
+    """Lay out a table that scrolls sideways where it is too wide."""
     table = h("table", h("thead", *header), h("tbody", *body), aria_label=caption)
     return h("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
-def _fold(title: str, *children: Html, is_open: bool = False, hint: str = "") -> Html:
+def fold(title: str, *children: Html, is_open: bool = False, hint: str = "") -> Html:
+    """Put parts under a title that folds them away."""
     extra = h("span", f" {hint}") if hint else None
     return h("details", h("summary", title, extra), *children, open=is_open)
 
@@ -157,7 +159,7 @@ def _other_protocols(run: Run) -> Html:
     if share is not None:
         text = f"{share:.1f} % of the scored points are ambiguous: another part of the surface looks the same."
         parts.insert(0, h("p", text))
-    return _fold("The same with other protocols (mask search, without ambiguous points)", *parts) if parts else Html("")
+    return fold("The same with other protocols (mask search, without ambiguous points)", *parts) if parts else Html("")
 
 
 def angles(run: Run) -> Html:
@@ -166,7 +168,7 @@ def angles(run: Run) -> Html:
     shown = join(*(_angle_pair(run, m, fine[m]) for m in (CLAIM, "ape")))
     others = [_angle_pair(run, m, fine[m]) for m in METRIC_NAMES if m not in (CLAIM, "ape")]
     hint = h("p", "Vertical bars are 95 % intervals over objects. Bins without a pair are left out.", class_="hint")
-    return join(hint, shown, _fold("PCDP@0.1 and PCDP@0.2", *others), _fold("30-degree bins in numbers", *_fine(fine)))
+    return join(hint, shown, fold("PCDP@0.1 and PCDP@0.2", *others), fold("30-degree bins in numbers", *_fine(fine)))
 
 
 def _angle_pair(run: Run, metric: str, fine: Mapping[str, Any]) -> Html:
@@ -193,7 +195,7 @@ def _fine(fine: Mapping[str, Mapping[str, Any]]) -> list[Html]:
             h("tr", _variant_name(v), *(_entry(f[b], v in best[b] and len(by_variant) > 1) for b in bins))
             for v, f in by_variant.items()
         ]
-        parts += [h("h3", TITLES[metric]), _table(f"{TITLES[metric]} in 30-degree bins", [header], body)]
+        parts += [h("h3", TITLES[metric]), scroll_table(f"{TITLES[metric]} in 30-degree bins", [header], body)]
     return parts
 
 
@@ -201,7 +203,7 @@ def objects(run: Run) -> Html:
     """Every object: its scores and the paired difference."""
     if not run.rows:
         return h("p", "There is no rows.jsonl in this run, so single objects cannot be shown.")
-    parts = [_object_part(run, CLAIM), _fold("APE by object", _object_part(run, "ape"))]
+    parts = [_object_part(run, CLAIM), fold("APE by object", _object_part(run, "ape"))]
     bad = [row for rows in run.rows.values() for row in rows if row["status"] != "ok"]
     if bad:
         reasons = sorted({str(row["status"]) for row in bad})
@@ -217,7 +219,7 @@ def _object_part(run: Run, metric: str) -> Html:
     titles += [h("th", "Difference", scope="col")] if paired else []
     header = h("tr", h("th", "Object", scope="col"), h("th", "Pairs", scope="col"), *titles)
     body = [_object_row(row, metric, paired) for row in table]
-    return join(objects_figure(metric, table), _table(f"{TITLES[metric]} by object", [header], body))
+    return join(objects_figure(metric, table), scroll_table(f"{TITLES[metric]} by object", [header], body))
 
 
 def _object_row(row: Mapping[str, Any], metric: str, paired: bool) -> Html:
@@ -252,7 +254,7 @@ def pictures(run: Run, scale: Scale) -> Html:
         angle = f", {float(arrays['angle_deg']):.0f}\u00b0 apart" if "angle_deg" in arrays else ""
         hint = typeset(f"({ends}{gains[name]:+.0f} points within 5 %{angle})")
         is_open = index in (0, len(shown) - 1)
-        parts.append(_fold(name, object_pictures(name, f"p{index}", arrays, scale), is_open=is_open, hint=hint))
+        parts.append(fold(name, object_pictures(name, f"p{index}", arrays, scale), is_open=is_open, hint=hint))
     if len(shown) < len(ordered):
         parts.append(h("p", f"{len(ordered) - len(shown)} more objects are in {run.folder.name}/pictures."))
     return join(*parts)
@@ -269,7 +271,7 @@ def training(run: Run) -> Html:
         words = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
         parts.append(h("p", f"Left out during training and counted, with the reason: {words}."))
     if run.adapter:
-        parts.append(_fold("The adapter's record (adapter/equiview.json)", _pretty(run.adapter)))
+        parts.append(fold("The adapter's record (adapter/equiview.json)", pretty(run.adapter)))
     return join(*parts)
 
 
@@ -281,7 +283,7 @@ def protocol(run: Run) -> Html:
     short = h("dl", *(join(h("dt", k), h("dd", v)) for k, v in facts.items()))
     parts = [h("h3", "How to read this"), reading]
     parts += [h("h3", "This run"), short] if facts else []
-    parts.append(_fold("The whole protocol", _pretty(run.protocol)))
+    parts.append(fold("The whole protocol", pretty(run.protocol)))
     return join(*parts)
 
 
@@ -305,5 +307,6 @@ def _facts(run: Run) -> dict[str, str]:
     return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in found.items() if v is not None}
 
 
-def _pretty(value: Any) -> Html:
+def pretty(value: Any) -> Html:
+    """Show JSON as it is."""
     return h("pre", json.dumps(value, indent=2, ensure_ascii=False), tabindex=0)

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..metrics import METRIC_NAMES
+from ..stats import MIN_UNITS
 from . import numbers
 from .numbers import TITLES
 from .run import LABELS, parse_summary, read_run
@@ -64,3 +65,70 @@ def _cell(entry: dict[str, Any], is_best: bool) -> str:
     value = f"[bold]{entry['value']:.2f}[/bold]" if is_best else f"{entry['value']:.2f}"
     ci95 = entry.get("ci95")
     return value if ci95 is None else f"{value}\n[dim]{escape(f'[{ci95[0]:.1f}, {ci95[1]:.1f}]')}[/dim]"
+
+
+def comparison_table(found: dict[str, Any]) -> Table:
+    """Return the table of `compare.compare_runs`: a row for each score, those of other searches left out."""
+    benches = found["kind"] == "bench"
+    parts = (
+        [(f"{task} {name}", part) for task, sets in found["tasks"].items() for name, part in sets.items()]
+        if (benches)
+        else [("", found)]
+    )
+    paired = sum(part["n_rows"] for _, part in parts)
+    table = Table(title=f"Second minus first, {paired} paired rows", title_justify="left", title_style="bold")
+    for column in ["data set"] * benches + ["score"]:
+        table.add_column(column)
+    for column in ("first", "second", "difference", "95 % interval", "improved"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, part in parts:
+        shown = {m: e for m, e in part["metrics"].items() if "/" not in m and e["value"] is not None}
+        for number, (metric, entry) in enumerate(shown.items()):
+            head = [escape("" if number else name)] * benches
+            table.add_row(*head, *_comparison_cells(metric, entry))
+    return table
+
+
+def _comparison_cells(metric: str, entry: dict[str, Any]) -> list[str]:
+    digits = 3 if metric.startswith("share") else 2
+    clear = entry["ci95"] is not None and (entry["ci95"][0] > 0 or entry["ci95"][1] < 0)
+    change = numbers.signed(entry["value"], digits)
+    return [
+        escape(TITLES.get(metric, metric)),
+        numbers.number(entry["before"], digits),
+        numbers.number(entry["after"], digits),
+        f"[bold]{change}[/bold]" if clear else change,
+        numbers.interval(entry["ci95"], digits, sign=True) or numbers.DASH,
+        f"{entry['n_improved']} of {entry['n']}",
+    ]
+
+
+def comparison_notes(found: dict[str, Any]) -> list[str]:
+    """Return what must be known beside the table."""
+    if found["kind"] == "bench":
+        return _bench_notes(found)
+    units = max((entry["n"] for entry in found["metrics"].values()), default=0)
+    notes = [f"Intervals: bootstrap over {units} x {found['unit']}."]
+    if units < MIN_UNITS:
+        notes = [f"No intervals: {units} x {found['unit']}, and fewer than {MIN_UNITS} say nothing."]
+    if any(found["only_in"]):
+        first, second = found["only_in"]
+        notes.append(f"Left out: {first} rows that only the first run has, {second} that only the second has.")
+    if found["protocol_differs"]:
+        notes.append(f"Note: the protocols differ in {', '.join(found['protocol_differs'])}.")
+    return notes
+
+
+def _bench_notes(found: dict[str, Any]) -> list[str]:
+    notes = []
+    for task, sets in found["tasks"].items():
+        for name, part in sets.items():
+            units = max((entry["n"] for entry in part["metrics"].values()), default=0)
+            notes.append(
+                f"{task} {name}: intervals over {part['unit']} ({units} at most; none for fewer than {MIN_UNITS})."
+            )
+            if part["protocol_differs"]:
+                notes.append(f"Note: its protocols differ in {', '.join(part['protocol_differs'])}.")
+    for which, lonely in zip(("first", "second"), found["only_in"], strict=True):
+        notes += [f"Left out, in the {which} run only: {', '.join(lonely)}."] if lonely else []
+    return notes

@@ -13,24 +13,27 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def lower_is_better(metric: str) -> bool:
-    """Say whether a smaller value of this metric is the better one."""
-    return metric.startswith("ape")
+    """Say whether a smaller value of this metric is the better one; a metric may stand below a search: in_mask/ape."""
+    name = metric.rpartition("/")[2]
+    return name.startswith("ape") or "error" in name or name == "failed"
 
 
-def paired_difference(
-    before: Rows, after: Rows, metric: str, search: str | None = None, angles_deg: tuple[float, float] | None = None
-) -> dict[str, Any]:
-    """Return after minus before, paired by object.
+def difference(before: Mapping[str, float], after: Mapping[str, float], metric: str) -> dict[str, Any]:
+    """Return after minus before of the units that both have.
+
+    Args:
+        before: A value for each unit (object, clip, picture).
+        after: The same.
+        metric: Its name, which says what is better.
 
     Returns:
-        {"value", "relative" (of before, percent), "ci95", "n", "n_improved"}; value None when no object has both.
+        {"value", "relative" (of before, percent), "ci95", "n", "n_improved"}; value None when no unit has both.
     """
-    a, b = (object_values(rows, metric, search, angles_deg) for rows in (before, after))
-    names = sorted(a.keys() & b.keys())
+    names = sorted(before.keys() & after.keys())
     if not names:
         return {"value": None, "relative": None, "ci95": None, "n": 0, "n_improved": 0}
-    differences = [b[name] - a[name] for name in names]
-    value, base = float(np.mean(differences)), float(np.mean([a[name] for name in names]))
+    differences = [after[name] - before[name] for name in names]
+    value, base = float(np.mean(differences)), float(np.mean([before[name] for name in names]))
     better = [d < 0 if lower_is_better(metric) else d > 0 for d in differences]
     return {
         "value": value,
@@ -39,6 +42,14 @@ def paired_difference(
         "n": len(names),
         "n_improved": int(sum(better)),
     }
+
+
+def paired_difference(
+    before: Rows, after: Rows, metric: str, search: str | None = None, angles_deg: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """Return the `difference` after minus before, paired by object."""
+    a, b = (object_values(rows, metric, search, angles_deg) for rows in (before, after))
+    return difference(a, b, metric)
 
 
 def best_control(controls: Mapping[str, Rows], metric: str, search: str | None = None) -> str:

@@ -1,0 +1,6 @@
+"""Three tasks on many data sets with one backbone: pose, tracking, semantic transfer, in one folder and one page."""
+
+from .run import bench
+from .settings import SIZES, TASKS, BenchConfig, Sizes
+
+__all__ = ["SIZES", "TASKS", "BenchConfig", "Sizes", "bench"]

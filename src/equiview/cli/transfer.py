@@ -1,0 +1,164 @@
+"""`equiview transfer`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import bad_input
+from . import options
+from .app import app
+from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
+from .measure import open_features
+from .progress import StageProgress
+
+PAIRS_HELP = (
+    "Score a data set, NAME:PATH. NAME is pf-willow, pf-pascal, pf-pascal-same, spair, spair-val, ap10k, "
+    "ap10k-cross-species, ap10k-cross-family, tss or json (your own pairs, PATH is the file)."
+)
+
+
+class Localisation(StrEnum):
+    """How a place is chosen."""
+
+    ARGMAX = "argmax"
+    WINDOW = "window"
+    PAPER = "paper"
+
+
+class Threshold(StrEnum):
+    """What PCK's alpha is a share of."""
+
+    IMAGE = "image"
+    BOX = "box"
+    EXTENT = "extent"
+
+
+@app.command(
+    short_help="Find key points of one picture in another, or score that on a data set.",
+    epilog=examples(
+        "equiview transfer mug_a.jpg mug_b.jpg --points 120,80 200,91 --backbone facebook/dinov2-base --out runs/mug",
+        "equiview transfer --pairs pf-willow:PF-dataset-WILLOW --backbone weights/deit-tiny --blocks 4,6,8,10 \\",
+        "    --out runs/willow",
+        "equiview transfer --pairs json:my_pairs.json --backbone facebook/dinov2-base --adapter runs/mug --out runs/my",
+        "equiview transfer --pairs pf-pascal:PF-dataset-PASCAL --localisation paper --backbone facebook/dinov2-base \\",
+        "    --out runs/paper",
+    ),
+)
+@command
+def transfer(
+    backbone: options.Backbone,
+    out: options.Out,
+    images: Annotated[list[Path] | None, typer.Argument(metavar="[A B]", help="Two pictures, with --points.")] = None,
+    points: Annotated[
+        list[str] | None, typer.Option("--points", metavar="X,Y...", help="Pixels of A, from its corner.")
+    ] = None,
+    pairs: Annotated[str | None, typer.Option(metavar="NAME:PATH", help=PAIRS_HELP)] = None,
+    localisation: Annotated[
+        Localisation, typer.Option(help="argmax with a sub-token fit, window soft-argmax, or the paper's protocol.")
+    ] = Localisation.ARGMAX,
+    flips: Annotated[bool, typer.Option("--flips", help="Try the mirrored source too, keep the better one.")] = False,
+    threshold: Annotated[
+        Threshold | None, typer.Option(help="Length that PCK is a share of; the data set's own if left out.")
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Adapter folder, or the run folder of improve.")] = None,
+    blocks: options.Blocks = None,
+    long_side: Annotated[int | None, typer.Option(min=16, help="Images are resized to this; 640 if left out.")] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")
+    ] = False,
+    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Find key points of one picture in another one, or score that on a data set."""
+    given = parse_points(points)
+    _check_mode(images or [], given, pairs)
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
+    features = {name: value for name, value in features.items() if value is not None}
+    from ..transfer import Localise
+    from ..transferring import protocol_for
+
+    quiet_transformers()
+    where = {"device": resolve_device(device), "dtype": dtype.value}
+    source = open_features(backbone, adapter, features, seed if random_weights else None, **where)
+    prepared = protocol_for(source, Localise(localisation.value), flips)
+    if pairs is None:
+        assert images is not None
+        _two_pictures(prepared, (images[0], images[1]), given, out, json)
+    else:
+        _data_set(prepared, pairs, threshold, out, json)
+
+
+def _check_mode(images: list[Path], points: list[tuple[float, float]], pairs: str | None) -> None:
+    fix = "Give A.jpg B.jpg --points X,Y, or --pairs NAME:PATH."
+    if pairs is not None and (images or points):
+        raise bad_input("--pairs", "no pictures or points beside it", f"{len(images)} and {len(points)}", fix)
+    if pairs is None and (len(images) != 2 or not points):
+        raise bad_input("transfer", "two pictures and --points", f"{len(images)} and {len(points)} points", fix)
+
+
+def parse_points(texts: list[str] | None) -> list[tuple[float, float]]:
+    """Read `x,y` pixels; one text may hold several with spaces between.
+
+    Raises:
+        EquiviewError: One is not two numbers.
+    """
+    found = []
+    for text in (part for item in texts or [] for part in item.split()):
+        x, _, y = text.partition(",")
+        try:
+            found.append((float(x), float(y)))
+        except ValueError:
+            fix = "Put the pictures before --points, and write 120,80 200,91."
+            raise bad_input("--points", "pixels as x,y", repr(text), fix) from None
+    return found
+
+
+def _two_pictures(
+    prepared: Any, images: tuple[Path, Path], points: list[tuple[float, float]], out: Path, json: bool
+) -> None:
+    import numpy as np
+
+    from ..transferring import transfer_points
+
+    source, config = prepared
+    result = transfer_points(source, images, np.array(points, np.float64), config, out)
+    lines = [
+        f"{x0:g},{y0:g} -> {x1:.1f},{y1:.1f}   similarity {score:.3f}"
+        for (x0, y0), (x1, y1), score in zip(result["xy0"], result["xy1"], result["similarity"], strict=True)
+    ]
+    finish({"command": "transfer"} | result, [out / "points.png", out / "points.json"], json, "\n".join(lines))
+
+
+def _data_set(prepared: Any, pairs: str, threshold: Threshold | None, out: Path, json: bool) -> None:
+    from dataclasses import replace
+
+    from ..pck import SCORINGS
+    from ..transferring import TransferRun, score_transfer
+
+    source, config = prepared
+    usual = SCORINGS.get(pairs.partition(":")[0])
+    scoring = replace(usual, threshold=threshold.value) if usual and threshold else None
+    with StageProgress({"transfer": 1.0}) as progress:
+        summary = score_transfer(source, TransferRun(pairs, config, scoring), out, progress)
+    files = [out / "summary.json", out / "rows.jsonl"]
+    finish({"command": "transfer", "summary": summary}, files, json, _words(summary))
+
+
+def _words(summary: dict[str, Any]) -> str:
+    lines = [f"{name}  {_score(metric)}" for name, metric in summary["metrics"].items()]
+    if "without_self_pairs" in summary:
+        lines.append("without pairs of a picture with itself:")
+        lines += [f"{name}  {_score(metric)}" for name, metric in summary["without_self_pairs"].items()]
+    lines += [f"{count} pairs not scored: {reason}" for reason, count in summary["failed"].items()]
+    return "\n".join(lines)
+
+
+def _score(metric: dict[str, Any]) -> str:
+    if metric["value"] is None:
+        return "no pair scored"
+    interval = "" if metric["ci95"] is None else "  [{:.1f}, {:.1f}]".format(*metric["ci95"])
+    return f"{metric['value']:.1f} %{interval}  {metric['n']} pairs"

@@ -1,0 +1,45 @@
+"""Which points of a surface a camera sees, one ray a point: exact between pixels too."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..geometry import project
+from ..types import Camera
+from .mesh import Mesh
+from .scene import scene_of
+
+TOLERANCE = 2e-3  # of the mesh's radius: how much nearer another surface must be to hide a point
+
+
+def inside_frame(xy: Float[np.ndarray, "n 2"], hw: tuple[int, int]) -> Bool[np.ndarray, "n"]:
+    """Say which pixels lie in a picture of this size (corner origin: from 0 up to, not including, w and h)."""
+    return ((xy >= 0) & (xy < (hw[1], hw[0]))).all(-1)
+
+
+def points_seen(
+    mesh: Mesh, camera: Camera, points_in_world: Float[np.ndarray, "n 3"]
+) -> tuple[Float[np.ndarray, "n 2"], Bool[np.ndarray, "n"]]:
+    """Project points of a mesh's surface and say which are in the frame with nothing nearer on their ray.
+
+    Returns:
+        Pixels xy of all points, and True where seen.
+    """
+    xy, depth = project(camera, points_in_world)
+    seen = (depth > 0) & inside_frame(xy, camera.hw)
+    scene, eye = scene_of(mesh), camera.center_in_world
+    rays = points_in_world[seen] - eye
+    triangle = scene.cast(eye, rays)
+    hit = triangle >= 0
+    # A point is at t = 1 of its own ray; a ray that rounding lets slip past the silhouette meets nothing nearer either.
+    nearest = np.where(hit, scene.depth(eye, rays, np.where(hit, triangle, 0)), 1.0)
+    nearer_by = (1 - nearest) * np.linalg.norm(rays, axis=1)
+    seen[seen] = nearer_by < TOLERANCE * scene.radius
+    return xy, seen
+
+
+def covered_by_mesh(mesh: Mesh, camera: Camera, xy: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, "n"]:
+    """Say which pixels (sub-pixel places) the mesh covers."""
+    scene = scene_of(mesh)
+    world_from_pixel = camera.cam_from_world[:3, :3].T @ np.linalg.inv(camera.intrinsics)
+    rays = xy @ world_from_pixel[:, :2].T + world_from_pixel[:, 2]
+    return scene.cast(camera.center_in_world, rays) >= 0

@@ -1,0 +1,216 @@
+"""One-shot object pose: how many queries are located, and how well."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import EquiviewError, bad_input
+from ..pose import Attempt, LocateConfig, Observations, Template, TemplateConfig
+from ..pose.paper import grid_points, paper_descriptors, paper_pose
+from ..pose.references import MapSource, picture_of, unit_map
+from ..pose_metrics import (
+    RECALLS_CM_DEG,
+    RECALLS_DEG,
+    add_error,
+    adds_error,
+    lateral_depth_error,
+    rotation_error_deg,
+    translation_error,
+)
+from ..stats import DRAWS, MIN_UNITS, mean_with_ci
+from ..types import PosedImage, PoseScene
+
+Progress = Callable[[str, int, int], None]
+MEDIANS = ("rotation_error_deg", "translation_error_cm", "lateral_error_cm", "depth_error_cm")
+
+
+@dataclass(frozen=True)
+class PoseConfig:
+    """The protocol.
+
+    Attributes:
+        template: How templates are made.
+        locate: How queries are located.
+        protocol: `corrected` (default), or `paper`: the published one (see `pose.paper`; needs OpenCV), which takes the
+            template's points as given and ignores `locate`.
+        box: Lowest and highest corner of the object, used on the references only; None where unknown.
+    """
+
+    template: TemplateConfig = field(default_factory=TemplateConfig)
+    locate: LocateConfig = field(default_factory=LocateConfig)
+    protocol: Literal["corrected", "paper"] = "corrected"
+    box: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("corrected", "paper"):
+            raise bad_input("pose protocol", "'corrected' or 'paper'", repr(self.protocol), "Choose one of them.")
+
+
+def run(
+    source: MapSource,
+    scenes: Iterable[PoseScene],
+    config: PoseConfig | None = None,
+    progress: Progress | None = None,
+    *,
+    observations: Mapping[str, Sequence[Observations]] | None = None,
+) -> list[dict[str, Any]]:
+    """Locate every query of every scene.
+
+    Args:
+        source: An `Extractor` (or the oracle, or noise).
+        scenes: Objects; those of one name are one object.
+        config: The protocol.
+        progress: Called with (scene, queries done, queries in all).
+        observations: By scene, what structure from motion knows of its references.
+
+    Returns:
+        A row a query: its errors, or `failed` with the reason. A query that cannot be read is such a row too; broken
+        references raise, since nothing can be measured without a template.
+    """
+    config = config or PoseConfig()
+    rows = []
+    for scene in scenes:
+        if not scene.queries:
+            raise bad_input(f"scene {scene.name!r}", "at least one query", "none", "Give pictures with known cameras.")
+        box = None if config.box is None else np.asarray(config.box)
+        known = None if observations is None else observations.get(scene.name)
+        template = Template.from_views(source, scene.references, observations=known, box=box, config=config.template)
+        for number, query in enumerate(scene.queries):
+            row = {"object": scene.name, "query": query.name, "world_unit_cm": scene.world_unit_cm}
+            rows.append(row | _row(template, query, scene, config))
+            if progress is not None:
+                progress(scene.name, number + 1, len(scene.queries))
+    return rows
+
+
+def _row(template: Template, query: PosedImage, scene: PoseScene, config: PoseConfig) -> dict[str, Any]:
+    try:
+        if config.protocol == "paper":
+            pose, about = _paper(template, query, scene)
+        else:
+            pose, about = _corrected(template.attempt(query, query.camera.intrinsics, config=config.locate))
+    except EquiviewError as error:
+        if config.protocol == "paper" and "OpenCV" in str(error):
+            raise
+        return {"failed": str(error)}
+    return about if pose is None else about | {"cam_from_world": pose.tolist()} | errors_of(pose, query, scene)
+
+
+def _corrected(attempt: Attempt) -> tuple[np.ndarray | None, dict[str, Any]]:
+    about: dict[str, Any] = {"n_matches": attempt.n_matches, "roll": attempt.roll}
+    estimate = attempt.estimate
+    if estimate is None:
+        return None, about | {"failed": attempt.reason}
+    about |= {"n_inliers": estimate.n_inliers, "residual_px": round(estimate.residual_px, 4)}
+    return estimate.cam_from_world, about | {"rotation_sd_deg": estimate.rotation_sd_deg}
+
+
+def _paper(template: Template, query: PosedImage, scene: PoseScene) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Locate a query as published; the template's points are scaled to metres and back."""
+    fmap = unit_map(template.source, picture_of(query), query.name)
+    grid = grid_points(query.camera.hw)
+    to_metres = 1.0 if scene.world_unit_cm is None else scene.world_unit_cm / 100
+    intrinsics = query.camera.intrinsics - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    points = template.points_in_world * to_metres
+    found = paper_pose(paper_descriptors(fmap, grid), grid, template.descriptors, points, intrinsics)
+    about: dict[str, Any] = {"n_matches": len(found.query_index), "n_inliers": len(found.inliers)}
+    if found.cam_from_world is None:
+        return None, about | {"failed": "fewer than 4 matches or at most 5 inliers"}
+    pose = found.cam_from_world.copy()
+    pose[:3, 3] /= to_metres
+    return pose, about
+
+
+def errors_of(cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene) -> dict[str, Any]:
+    """Return the errors of one located query: degrees, world units, and centimetres where the scale is known."""
+    true = query.camera.cam_from_world
+    lateral, depth = lateral_depth_error(cam_from_world, true)
+    errors = {"translation_error": translation_error(cam_from_world, true)}
+    errors |= {"lateral_error": lateral, "depth_error": depth}
+    if scene.model_points is not None:
+        errors["add"] = add_error(cam_from_world, true, scene.model_points)
+        errors["add_s"] = adds_error(cam_from_world, true, scene.model_points)
+    if scene.world_unit_cm is not None:
+        errors |= {f"{name}_cm": value * scene.world_unit_cm for name, value in errors.items()}
+    return {"rotation_error_deg": rotation_error_deg(cam_from_world, true)} | errors
+
+
+def protocol_of(source: MapSource, config: PoseConfig, **more: Any) -> dict[str, Any]:
+    """Return what must be known to repeat a measurement."""
+    return {
+        "features": source.describe(),
+        "pose": asdict(config),
+        "units": "recalls in percent of all queries, strict <; a failed query is never under a threshold",
+        "averages": "object = mean over queries, value = mean over objects; medians over queries, failures infinite",
+        "ci95": "percentile bootstrap, 10,000 draws: over queries of one object, over objects from 5; else null",
+    } | more
+
+
+def summarize(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Average rows into {"metrics": {name: {"value", "ci95", "n"}}, "by_object": ..., "protocol": ...}.
+
+    Recalls in centimetres exist where every row of an object has a scale. `located` is the share of queries with a
+    pose, whatever it is worth.
+
+    Raises:
+        EquiviewError: There are no rows.
+    """
+    if not rows:
+        raise bad_input("pose rows", "at least one query", "none", "Check the scenes.")
+    objects: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        objects.setdefault(row["object"], []).append(row)
+    hits = {name: {metric: values for metric, values in _hits(own).items()} for name, own in objects.items()}
+    shared_by_all = [name for name in next(iter(hits.values())) if all(name in own for own in hits.values())]
+    metrics = {name: _mean(name, list(hits.values())) for name in shared_by_all}
+    metrics |= {f"{name}_median": _median([row.get(name, np.inf) for row in rows]) for name in _medians(rows)}
+    by_object = {
+        name: {metric: float(np.mean(values)) for metric, values in own.items()} | {"n": len(objects[name])}
+        for name, own in hits.items()
+    }
+    return {"metrics": metrics, "by_object": by_object, "protocol": dict(protocol)}
+
+
+def _hits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Return for each score of one object the value (0 or 100) of each query."""
+    turn = np.array([row.get("rotation_error_deg", np.inf) for row in rows])
+    hits = {"located": np.isfinite(turn)}
+    hits |= {f"pose_recall@{limit:g}deg": turn < limit for limit in RECALLS_DEG}
+    if _scaled(rows):
+        shift = np.array([row.get("translation_error_cm", np.inf) for row in rows])
+        for limit in RECALLS_CM_DEG:
+            hits[f"pose_recall@{limit:g}cm{limit:g}deg"] = (turn < limit) & (shift < limit)
+    return {name: [100.0 * bool(hit) for hit in values] for name, values in hits.items()}
+
+
+def _scaled(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return all(row["world_unit_cm"] is not None for row in rows)
+
+
+def _medians(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [name for name in MEDIANS if name == MEDIANS[0] or _scaled(rows)]
+
+
+def _mean(name: str, objects: Sequence[Mapping[str, list[float]]]) -> dict[str, object]:
+    if len(objects) == 1:
+        return mean_with_ci(objects[0][name])
+    return mean_with_ci([float(np.mean(own[name])) for own in objects])
+
+
+def _median(values: Sequence[float]) -> dict[str, object]:
+    """Return the median over queries with its bootstrap interval; None where it is infinite (too many failures)."""
+    sample = np.asarray(values, np.float64)
+    draws = np.random.default_rng(0).integers(len(sample), size=(DRAWS, len(sample)))
+    # With an even count the mean of a number and infinity is infinity, which is what it should be.
+    limits = np.quantile(np.median(sample[draws], axis=1), [0.025, 0.975], method="inverted_cdf")
+    finite = len(sample) >= MIN_UNITS and np.isfinite(limits).all()
+    middle = float(np.median(sample))
+    value = middle if np.isfinite(middle) else None
+    return {"value": value, "ci95": [float(x) for x in limits] if finite else None, "n": len(sample)}
+
+
+def seeded(config: PoseConfig, seed: int) -> PoseConfig:
+    """Return the same protocol with another seed in all its parts."""
+    return replace(config, template=replace(config.template, seed=seed), locate=replace(config.locate, seed=seed))

@@ -1,0 +1,216 @@
+"""Point tracking: follow the query points of clips whose tracks are known, and score what comes back."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..errors import bad_input
+from ..stats import DRAWS, MIN_UNITS, mean_with_ci
+from ..tapvid_metrics import (
+    RASTER,
+    error_at_height_px,
+    evaluated_frames,
+    sample_queries,
+    tapvid_metrics,
+    to_raster,
+)
+from ..tracking import LazyMaps, Queries, TrackConfig, Tracks, track, track_paper
+from ..tracking.data import FeatureSource
+from ..types import Clip
+
+CLIP_METRICS = ("average_jaccard", "delta_avg", "occlusion_accuracy")
+HIT_PX = 8
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """The protocol of a measurement.
+
+    Attributes:
+        queries: `first` (each track's first visible frame, later frames count), `strided` (every fifth frame, all other
+            frames count), or `first_annotated` (points visible in the first annotated frame, BADJA).
+        query_stride: Frames between the queries of `strided`.
+        protocol: `default`, or `paper` for the published tracker with its fixed thresholds.
+        track: How points are followed (not used by `paper`).
+    """
+
+    queries: Literal["first", "strided", "first_annotated"] = "first"
+    query_stride: int = 5
+    protocol: Literal["default", "paper"] = "default"
+    track: TrackConfig = TrackConfig()
+
+
+def queries_of(clip: Clip, config: TrackingConfig) -> tuple[Int[np.ndarray, "q"], Queries]:
+    """Return which track each query follows, and the queries."""
+    seen = clip.visible & clip.known
+    if config.queries == "first_annotated":
+        first = int(clip.known.any(0).argmax())
+        points = np.flatnonzero(seen[:, first])
+        frames = np.full(len(points), first)
+    else:
+        points, frames = sample_queries(seen, config.queries, config.query_stride)
+    return points, Queries(clip.xy[points, frames], frames)
+
+
+def counted_frames(
+    clip: Clip, points: Int[np.ndarray, "q"], queries: Queries, config: TrackingConfig
+) -> Bool[np.ndarray, "q t"]:
+    """Return which (query, frame) pairs are scored: annotated ones, the query's own never."""
+    mode = "strided" if config.queries == "strided" else "first"
+    return evaluated_frames(queries.frame, clip.known.shape[1], mode) & clip.known[points]
+
+
+def run(
+    source: FeatureSource, clips: Iterable[Clip], config: TrackingConfig, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Track every clip and return its rows: one for the clip, one for every query point.
+
+    Args:
+        source: An `Extractor` (or the oracle, or noise).
+        clips: With true tracks.
+        config: The protocol.
+        progress: Called with ("track CLIP", frames done, frames).
+
+    Returns:
+        See `score_clip`; a clip without a query point is a row with `failed`.
+    """
+    rows: list[dict[str, Any]] = []
+    for clip in clips:
+        points, queries = queries_of(clip, config)
+        if len(queries) == 0:
+            rows.append({"kind": "clip", "clip": clip.name, "failed": "no visible point to start from"})
+            continue
+        done = None if progress is None else _named(progress, f"track {clip.name}")
+        tracks = follow(source, clip, queries, config, done)
+        rows += score_clip(clip, points, queries, tracks, config)
+    return rows
+
+
+def follow(
+    source: FeatureSource,
+    clip: Clip,
+    queries: Queries,
+    config: TrackingConfig,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> Tracks:
+    """Track points through a clip by the protocol's tracker."""
+    maps = LazyMaps(source, clip.frames)
+    if config.protocol == "paper":
+        return track_paper(maps, queries, on_frame=on_frame)
+    return track(maps, queries, config.track, on_frame)
+
+
+def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(stage, done, total)
+
+
+def score_clip(
+    clip: Clip, points: Int[np.ndarray, "q"], queries: Queries, tracks: Tracks, config: TrackingConfig
+) -> list[dict[str, Any]]:
+    """Score the tracks of one clip.
+
+    Returns:
+        A row of kind `clip` (TAP-Vid scores in percent over all its queries, None where undefined; `n_hits` of `n`
+        visible positions under 8 px at 256 high), then one of kind `point` for each query with its errors in px.
+    """
+    counted = counted_frames(clip, points, queries, config)
+    xy, visible = clip.xy[points], clip.visible[points]
+    filled = np.where(visible[..., None], xy, 0.0)
+    scores = tapvid_metrics(to_raster(filled, clip.hw), visible, to_raster(tracks.xy, clip.hw), tracks.visible, counted)
+    errors = error_at_height_px(tracks.xy, filled, clip.hw)
+    seen = visible & counted
+    head = {"kind": "clip", "clip": clip.name, "queries": len(points)}
+    clip_row = head | _hits(errors[seen]) | {name: _none_for_nan(value) for name, value in scores.items()}
+    rows = [clip_row]
+    for number, point in enumerate(points):
+        frames = np.flatnonzero(seen[number])
+        own = errors[number, frames]
+        hidden = counted[number] & ~visible[number]
+        rows.append(
+            {"kind": "point", "clip": clip.name, "point": int(point), "query_frame": int(queries.frame[number])}
+            | _hits(own)
+            | {"frames": frames.tolist(), "errors_px": [round(float(e), 3) for e in own]}
+            | {"n_seen_right": int(tracks.visible[number, frames].sum())}
+            | {"n_hidden": int(hidden.sum()), "n_hidden_right": int((hidden & ~tracks.visible[number]).sum())}
+        )
+    return rows
+
+
+def _hits(errors: np.ndarray) -> dict[str, int]:
+    return {"n": len(errors), "n_hits": int((errors < HIT_PX).sum())}
+
+
+def _none_for_nan(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Average rows into the summary every command writes.
+
+    Returns:
+        {"metrics": {"average_jaccard", "delta_avg", "occlusion_accuracy": means over clips in percent;
+        "share_under_8px": share (0-1) of all visible positions}, "failed": clips, "protocol": ...}. The interval of the
+        share is over clips, or over query points with fewer than five clips; `unit` says which.
+    """
+    rows = list(rows)
+    clips = [row for row in rows if row["kind"] == "clip" and "failed" not in row]
+    metrics: dict[str, Any] = {
+        name: mean_with_ci([row[name] for row in clips if row[name] is not None]) for name in CLIP_METRICS
+    }
+    unit = "clip" if len(clips) >= MIN_UNITS else "point"
+    metrics["share_under_8px"] = share_with_ci([row for row in rows if row["kind"] == unit and "failed" not in row])
+    metrics["share_under_8px"]["unit"] = unit
+    failed = [row["clip"] for row in rows if "failed" in row]
+    return {"metrics": metrics, "failed": failed, "protocol": dict(protocol)}
+
+
+def share_with_ci(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any]:
+    """Return the share (0-1) of hits among all positions of the rows, with a bootstrap over the rows."""
+    hits, total = (np.array([row[key] for row in rows], np.float64) for key in ("n_hits", "n"))
+    if total.sum() == 0:
+        return {"value": None, "ci95": None, "n": 0}
+    interval = None
+    if len(rows) >= MIN_UNITS:
+        draws = np.random.default_rng(seed).integers(len(rows), size=(DRAWS, len(rows)))
+        wholes = total[draws].sum(1)
+        shares = hits[draws].sum(1)[wholes > 0] / wholes[wholes > 0]
+        interval = [float(value) for value in np.percentile(shares, [2.5, 97.5])]
+    return {"value": float(hits.sum() / total.sum()), "ci95": interval, "n": int(total.sum())}
+
+
+def protocol_of(source: Any, config: TrackingConfig, **more: Any) -> dict[str, Any]:
+    """Return what must be known to repeat a measurement."""
+    return {
+        "features": source.describe(),
+        "tracking": asdict(config),
+        "units": f"percent at {RASTER}x{RASTER}; share_under_8px is a share (0-1) at {RASTER} px height, aspect kept",
+        "averages": "clip = over all its queries and counted frames, value = mean over clips; shares are pooled",
+        "ci95": "percentile bootstrap over clips (of shares over points with fewer than 5 clips), 10,000 draws",
+    } | more
+
+
+def part_of(clip: Clip, frames: Int[np.ndarray, "m"]) -> Clip:
+    """Return a clip of some of the frames, for trackers that look at each frame alone.
+
+    Raises:
+        EquiviewError: No frames.
+    """
+    if len(frames) == 0:
+        raise bad_input(f"clip {clip.name!r}", "at least one frame", "none", "Choose frames that are annotated.")
+    picked = _Picked(clip.frames, [int(frame) for frame in frames])
+    return Clip(clip.name, picked, clip.hw, clip.xy[:, frames], clip.visible[:, frames], clip.known[:, frames])
+
+
+class _Picked(Sequence[Any]):
+    def __init__(self, frames: Sequence[Any], index: list[int]) -> None:
+        self.frames, self.index = frames, index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.frames[self.index[number]]

@@ -1,0 +1,269 @@
+"""Semantic transfer scored: one row a pair of pictures with its errors in pixels; PCK comes from the rows."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from ..errors import bad_input
+from ..io import read_image
+from ..pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
+from ..square import Square, on_square, square_of
+from ..transfer import Localise, better, check_points, mirrored, outside, transfer_maps
+from ..types import FeatureMap, ImageSource, KeypointPair, Matches
+
+Progress = Callable[[str, int, int], None]
+Rgb = UInt8[np.ndarray, "h w 3"]
+# Annotations may lie so far outside: tools that count from 1 put the last pixel beyond the border.
+ANNOTATION_PX = 1.0
+# Tokens a side of the published protocol: 840 px at patch 14.
+PAPER_TOKENS = 60
+
+
+class FeatureSource(Protocol):
+    """Anything that turns pictures into feature maps: an `Extractor`, noise."""
+
+    def maps(self, views: Iterable[Rgb]) -> Iterable[FeatureMap]: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """The protocol of a measurement.
+
+    Attributes:
+        localise: How a place is chosen.
+        flips: Try the mirrored source picture too; each pair keeps the better one by mean similarity.
+        square_px: Pictures are centred on a black square of this side first and errors are its pixels; None leaves
+            pictures as they are.
+        cache_mb: Feature maps kept in memory; a picture is computed again when it was dropped.
+    """
+
+    localise: Localise = Localise()
+    flips: bool = False
+    square_px: int | None = None
+    cache_mb: int = 512
+
+
+def paper_config(patch: int) -> TransferConfig:
+    """Return the published protocol: a square of 60 x 60 tokens (840 px at patch 14), arg-max of the dot product.
+
+    The features must be read at that very size: `long_side` = 60 x patch.
+    """
+    return TransferConfig(Localise("paper"), square_px=PAPER_TOKENS * patch)
+
+
+def run(
+    source: FeatureSource,
+    pairs: Sequence[KeypointPair],
+    config: TransferConfig | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Transfer the key points of every pair.
+
+    Args:
+        source: Where features come from; every picture is computed once while the cache holds it.
+        pairs: The truth. Neighbours that share pictures make the cache work.
+        config: The protocol.
+        progress: Called with ("transfer", done, total).
+
+    Returns:
+        One row a pair: pair, category, image0, n, errors_px, and the lengths that thresholds are shares of (image_px,
+        extent_px, box_px or null), all in pixels of the target, and score (mean similarity). A pair that cannot be
+        scored has "failed" with the reason in place of all these.
+
+    Raises:
+        EquiviewError: No pairs, a picture is missing or broken, points outside it, or features that are not finite.
+    """
+    if not len(pairs):
+        raise bad_input("pairs", "at least one", "an empty list", "Check the data set's folder and split.")
+    config = config or TransferConfig()
+    features = PictureFeatures(source, config)
+    rows = []
+    for number, pair in enumerate(pairs):
+        rows.append(score_pair(pair, features, config))
+        if progress is not None:
+            progress("transfer", number + 1, len(pairs))
+    return rows
+
+
+@torch.no_grad()
+def score_pair(pair: KeypointPair, features: "PictureFeatures", config: TransferConfig) -> dict[str, Any]:
+    """Return the row of one pair."""
+    row: dict[str, Any] = {"pair": pair.name, "category": pair.category, "image0": image_name(pair.image0)}
+    row["self_pair"] = _key(pair.image0) == _key(pair.image1)
+    if not pair.visible.any():
+        return row | {"failed": "no key point is visible in both pictures"}
+    truth, size_px = features.placed(pair.image1, pair.xy1[pair.visible])
+    if features.outside(pair.image0, pair.xy0[pair.visible]) or features.outside(pair.image1, pair.xy1[pair.visible]):
+        return row | {"failed": "a key point lies outside its picture"}
+    found, flipped = predict(pair, features, config)
+    if not bool(torch.isfinite(found.score).all()):
+        fix = "Use fp32, or check the adapter."
+        raise bad_input(f"features of {pair.name!r}", "finite numbers", "NaN or infinity", fix)
+    errors = np.linalg.norm(found.xy1.cpu().double().numpy() - truth, axis=1)
+    scale = size_px / max(features.hw(pair.image1))
+    return row | {
+        "n": len(errors),
+        "errors_px": [round(float(error), 4) for error in errors],
+        "image_px": size_px,
+        "extent_px": round(extent_px(truth), 4),
+        "box_px": None if pair.box1_wh is None else round(box_px(pair.box1_wh) * scale, 4),
+        "score": round(float(found.score.mean()), 6),
+        "mirrored": flipped,
+    }
+
+
+@torch.no_grad()
+def predict(pair: KeypointPair, features: "PictureFeatures", config: TransferConfig) -> tuple[Matches, bool]:
+    """Return the places of a pair's visible key points in the target, and whether the mirrored source fitted better.
+
+    Places are pixels of the square, when there is one.
+
+    Raises:
+        EquiviewError: A point is not finite or more than a pixel outside its picture.
+    """
+    hw = features.hw(pair.image0)
+    target = features.map(pair.image1)
+    xy0 = pair.xy0[pair.visible]
+    check_points(xy0, hw, ANNOTATION_PX)
+
+    def found(mirror: bool) -> Matches:
+        xy = np.stack([hw[1] - xy0[:, 0], xy0[:, 1]], 1) if mirror else xy0
+        placed, _ = features.placed(pair.image0, xy)
+        source = features.map(pair.image0, mirror=mirror)
+        return transfer_maps(source, torch.from_numpy(placed).float(), target, config.localise)
+
+    plain = found(False)
+    flipped = found(True) if config.flips else plain
+    return (flipped, True) if better(plain, flipped) else (plain, False)
+
+
+class PictureFeatures:
+    """Feature maps by picture, computed once while the cache has room.
+
+    Args:
+        source: Where they come from.
+        config: The square, and the room.
+    """
+
+    def __init__(self, source: FeatureSource, config: TransferConfig) -> None:
+        self.source = source
+        self.config = config
+        self._maps: OrderedDict[tuple[str, bool], FeatureMap] = OrderedDict()
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._bytes = 0
+
+    def map(self, image: ImageSource, *, mirror: bool = False) -> FeatureMap:
+        """Return the picture's features, of the mirrored picture when asked."""
+        key = (_key(image), mirror)
+        if key in self._maps:
+            self._maps.move_to_end(key)
+            return self._maps[key]
+        rgb = image if isinstance(image, np.ndarray) else read_image(image)
+        self._sizes[key[0]] = rgb.shape[:2]
+        rgb = mirrored(rgb) if mirror else rgb
+        if self.config.square_px is not None:
+            rgb = on_square(rgb, self._square(rgb.shape[:2]))
+        (fmap,) = self.source.maps([rgb])
+        self._maps[key] = fmap
+        self._bytes += _bytes(fmap)
+        while self._bytes > self.config.cache_mb * 2**20 and len(self._maps) > 1:
+            self._bytes -= _bytes(self._maps.popitem(last=False)[1])
+        return fmap
+
+    def hw(self, image: ImageSource) -> tuple[int, int]:
+        """Return the size of the picture itself."""
+        key = _key(image)
+        if key not in self._sizes:
+            self.map(image)
+        return self._sizes[key]
+
+    def placed(self, image: ImageSource, xy: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n 2"], float]:
+        """Return points in pixels of what the features were computed on, and its longer side."""
+        hw = self.hw(image)
+        if self.config.square_px is None:
+            return xy, image_px(hw)
+        return self._square(hw).place(xy), float(self.config.square_px)
+
+    def unplaced(self, image: ImageSource, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Return pixels of the picture itself, the inverse of `placed`."""
+        return xy if self.config.square_px is None else self._square(self.hw(image)).unplace(xy)
+
+    def outside(self, image: ImageSource, xy: Float[np.ndarray, "n 2"]) -> bool:
+        """Say whether a point is not finite or more than a pixel outside the picture."""
+        return bool(outside(xy, self.hw(image), ANNOTATION_PX).any())
+
+    def _square(self, hw: tuple[int, int]) -> Square:
+        assert self.config.square_px is not None
+        return square_of(hw, self.config.square_px)
+
+
+def image_name(image: ImageSource) -> str:
+    """Return what a row calls a picture: the file and its folder, or a hash of what is in memory."""
+    return "/".join(image.parts[-2:]) if isinstance(image, Path) else _key(image)[:16]
+
+
+def _key(image: ImageSource) -> str:
+    if isinstance(image, Path):
+        return str(image)
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() + str(image.shape)
+
+
+def _bytes(fmap: FeatureMap) -> int:
+    return fmap.tokens.numel() * fmap.tokens.element_size()
+
+
+def protocol_of(source: FeatureSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
+    """Return what must be known to repeat a measurement."""
+    return {
+        "features": source.describe(),
+        "transfer": {name: value for name, value in asdict(config).items() if name != "cache_mb"},
+        "scoring": None if scoring is None else asdict(scoring),
+        "units": "percent; pck@a = share of key points with error < a x length (<= when inclusive)",
+        "ci95": "percentile bootstrap, 10,000 draws of source pictures with all their pairs; null under 5 pictures",
+    } | more
+
+
+def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any], scoring: Scoring) -> dict[str, Any]:
+    """Average rows into a summary.
+
+    Args:
+        rows: From `run`.
+        protocol: Stored beside the numbers.
+        scoring: Threshold and average, see `pck.SCORINGS`.
+
+    Returns:
+        {"metrics": {"pck@0.05": {"value", "ci95", "n", per_pair, per_point, class_mean, class_weighted,
+        by_category}, ...}, "failed": {reason: pairs}, "protocol": ...}
+
+    Raises:
+        EquiviewError: The data set has no boxes and the scoring needs them.
+    """
+    rows = list(rows)
+    failed: dict[str, int] = {}
+    for row in rows:
+        if "failed" in row:
+            failed[row["failed"]] = failed.get(row["failed"], 0) + 1
+    scored = [row for row in rows if "failed" not in row]
+    metrics = {
+        f"pck@{alpha:.2f}": summarize_counts([_count(row, alpha, scoring) for row in scored], scoring.average)
+        for alpha in ALPHAS
+    }
+    return {"metrics": metrics, "failed": failed, "protocol": dict(protocol)}
+
+
+def _count(row: Mapping[str, Any], alpha: float, scoring: Scoring) -> PairCount:
+    length = row[f"{scoring.threshold}_px"]
+    if length is None:
+        fix = "Score it by the image or by the extent of the key points."
+        raise bad_input(f"pair {row['pair']!r}", "a bounding box", "none", fix)
+    hits = correct(np.asarray(row["errors_px"]), length, alpha, inclusive=scoring.inclusive)
+    return PairCount(row["category"], row["image0"], int(hits.sum()), row["n"])

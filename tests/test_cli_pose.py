@@ -1,0 +1,75 @@
+"""`equiview pose`: a tiny backbone on a made-up Middlebury folder, and what it says about bad input."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbones.tiny import make_model
+from equiview.cli import main
+from equiview.cli.pose import parse_intrinsics
+from equiview.errors import EquiviewError
+from posed_worlds import views
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["equiview", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def tiny_weights(tmp_path):
+    make_model("vit").save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write a sphere of colours as a Middlebury set: six neighbours on a ring."""
+    folder = tmp_path / "sphere"
+    folder.mkdir()
+    lines = ["12"]
+    for view in views(12)[3:9]:
+        Image.fromarray(view.rgb).save(folder / f"{view.name}.png")
+        matrix = view.camera.intrinsics - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+        pose = view.camera.cam_from_world
+        numbers = [*matrix.ravel(), *pose[:3, :3].ravel(), *pose[:3, 3]]
+        lines.append(f"{view.name}.png " + " ".join(f"{number:.17g}" for number in numbers))
+    (folder / "sphere_par.txt").write_text("\n".join(lines))
+    (folder / "README.txt").write_text("The bounding box is (-0.5 -0.5 -0.5)\n(0.5 0.5 0.5)")
+    return folder
+
+
+def test_scores_and_locates(run, folder, tiny_weights, tmp_path):
+    features = ("-b", tiny_weights, "--long-side", 128, "--device", "cpu")
+    code, out, err = run("pose", *features, "--references", folder, "--out", tmp_path / "run", "--json")
+    assert code == 0, err
+    summary = json.loads(out)["summary"]
+    assert summary["metrics"]["located"]["n"] == 6
+    assert len((tmp_path / "run" / "rows.jsonl").read_text().splitlines()) == 6
+    picture = next(folder.glob("*.png"))
+    code, out, err = run("pose", *features, "--references", folder, "--query", picture, "--json")
+    assert code == 0, err
+    (found,) = json.loads(out)["queries"]
+    assert ("failed" in found) != (np.shape(found.get("cam_from_world")) == (4, 4))
+
+
+def test_bad_input(run, folder, tmp_path):
+    for arguments, message in (
+        (("--references", folder), "either --query or --out"),
+        (("--references", tmp_path / "gone", "--out", tmp_path / "run"), "no such folder"),
+    ):
+        code, _, err = run("pose", "-b", "x", *arguments)
+        assert code == 2 and message in err
+    with pytest.raises(EquiviewError, match="--intrinsics: expected fx,fy,cx,cy"):
+        parse_intrinsics("1,2,3")
+    np.testing.assert_array_equal(parse_intrinsics("2,3,4,5"), [[2, 0, 4], [0, 3, 5], [0, 0, 1]])
