@@ -95,7 +95,7 @@ def test_the_picture_shows_points_on_both_sides():
     black = np.zeros((200, 300, 3), np.uint8)
     drawn = pair_picture(black, np.array([[50.0, 60.0]]), black[:150], np.array([[200.0, 100.0]]))
     assert drawn.shape == (200, 600 + GAP_PX, 3)
-    assert drawn[60, 50].tolist() == drawn[100, 300 + GAP_PX + 200].tolist() == [255, 26, 26]
+    assert drawn[60, 50].tolist() == drawn[100, 300 + GAP_PX + 200].tolist() == [255, 25, 25]
     assert (drawn[180, 400] == 255).all()
 
 

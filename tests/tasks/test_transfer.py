@@ -19,13 +19,14 @@ from equiview.tasks.transfer import (
     PictureFeatures,
     TransferConfig,
     paper_config,
+    predict,
     protocol_of,
     run,
     score_pair,
     summarize,
 )
 from equiview.transfer import Localise
-from equiview.types import KeypointPair
+from equiview.types import FeatureMap, KeypointPair
 from worlds import sphere_ring
 
 from ..backbones.original import conv, tiny
