@@ -1,4 +1,4 @@
-"""The jobs behind `equiview transfer`: score a data set into a resumable folder, or transfer points between two pictures."""
+"""The jobs behind `equiview transfer`: score a data set into a resumable folder, or find points of one picture."""
 
 import copy
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ Layout::
 
     {"pairs": [
       {"image0": "mug_a.jpg", "image1": "mug_b.jpg",          from the folder of the JSON file, or absolute
-       "xy0": [[120.5, 80], [200, 91]],                       pixels from the corner: the first pixel's centre is 0.5, 0.5
+       "xy0": [[120.5, 80], [200, 91]],                       pixels; the first pixel's centre is 0.5, 0.5
        "xy1": [[98, 75.5], null],                             null: cannot be seen there
        "category": "mug",                                     optional; "all" if left out
        "box1_wh": [310, 280],                                 optional: the object's box in image1

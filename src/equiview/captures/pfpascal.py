@@ -27,10 +27,12 @@ from ..types import KeypointPair
 from .pairs import require_folder, require_pictures
 
 COLUMNS = ("source_image", "target_image", "class", "XA", "YA", "XB", "YB")
+# fmt: off
 CLASSES = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
-    "sofa train tvmonitor"
-).split()
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)
+# fmt: on
 
 
 def load_pf_pascal(
@@ -75,7 +77,7 @@ def _pair(row: dict[str, str], folder: Path, where: str) -> KeypointPair:
         category = CLASSES[int(row["class"]) - 1]
         columns = [np.array(row[name].split(";"), np.float64) for name in COLUMNS[3:]]
         xy0, xy1 = _points(*columns[:2]), _points(*columns[2:])
-    except (ValueError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise bad_input(where, "a row of a pair list", f"another ({error})", "Copy the list again.") from error
     # The published evaluation pads the shorter list with points that are not there.
     count = min(len(xy0), len(xy1))

@@ -6,9 +6,9 @@ Layout, as the authors publish it::
       FG3DCar/<pair>/image1.png image2.png mask1.png mask2.png flow1.flo flow2.flo flip_gt.txt
       JODS/...  PASCAL/...
 
-flow1 goes from pixels of image 1 to image 2, flow2 back (Middlebury .flo). Where flip_gt.txt says 1 the flow goes to the
-MIRRORED other picture, as the evaluation kit's users found; here it is turned back, so that truth lies in the picture
-itself. Pixel (0, 0) of a flow is the centre of the first pixel: 0.5 is added.
+flow1 goes from pixels of image 1 to image 2, flow2 back (Middlebury .flo). Where flip_gt.txt says 1 the flow goes to
+the MIRRORED other picture (published evaluations mirror it first); here x is turned back, so that truth lies in
+the picture itself. Position 0, 0 of a flow is the centre of the first pixel: 0.5 is added.
 
 Source: Taniai et al., Joint Recovery of Dense Correspondence and Cosegmentation in Two Images, CVPR 2016.
 """
