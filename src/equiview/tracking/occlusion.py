@@ -14,8 +14,8 @@ def visible_from(
     """Return where points are believed to be seen, without a fixed threshold and without labels.
 
     Two kinds of matches, seen and hidden, each with a normal distribution of the features' distance and its own chance
-    to be cycle-consistent, are fitted to all matches of the clip by expectation-maximisation that starts at the cycle test.
-    A match is visible when "seen" is the more likely kind.
+    to be cycle-consistent, are fitted to all matches of the clip by expectation-maximisation that starts at the cycle
+    test. A match is visible when "seen" is the more likely kind.
 
     Args:
         score: Cosine of each match.
