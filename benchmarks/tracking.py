@@ -142,7 +142,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stride", type=int)
     parser.add_argument("--position", default="hf", choices=("hf", "dinov2"))
     parser.add_argument("--norm", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--localisation", default="parabola", choices=("parabola", "window", "token"))
+    parser.add_argument("--localisation", default="quadratic", choices=("quadratic", "parabola", "window", "token"))
     parser.add_argument("--window", type=int, default=1)
     parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--device", default="cpu")

@@ -106,5 +106,6 @@ def mask_areas_px(folder: Path) -> Float[np.ndarray, "t"]:
     areas = []
     for path in frame_paths(folder):
         with Image.open(require_file(path, "a mask")) as mask:
-            areas.append(int((np.asarray(mask) > 0).sum()))
+            drawn = np.asarray(mask) > 0
+            areas.append(int((drawn if drawn.ndim == 2 else drawn[..., :3].any(-1)).sum()))
     return np.array(areas, np.float64)

@@ -16,7 +16,7 @@ from ..errors import EquiviewError, bad_input
 from ..io import require_file
 
 PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|i[1248]|u[1248]|f[248]|S\d+|O8?)$")
-_PLAIN = (bool, int, float, str, bytes, type(None))
+_PLAIN = (bool, int, float, str, bytes, bytearray, np.ndarray, type(None))
 
 
 def read_pickle(path: Path) -> Any:
@@ -159,6 +159,6 @@ def _plain(value: Any) -> Any:
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_plain(item) for item in value)
-    if isinstance(value, np.ndarray | bytearray | _PLAIN):
+    if isinstance(value, _PLAIN):
         return value
     raise pickle.UnpicklingError(f"a {type(value).__name__}")

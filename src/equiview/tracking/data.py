@@ -46,8 +46,8 @@ class TrackConfig:
     """How points are followed.
 
     Attributes:
-        localisation: `parabola` through the best token and its neighbours, `window` for a soft-argmax around it,
-            `token` for the token's centre.
+        localisation: Between tokens by the peak of a `quadratic` fitted to 3x3 similarities, a `parabola` on each
+            axis, or a soft-argmax in a `window`; or the `token`'s centre.
         window: Tokens on each side of the best one in the soft-argmax.
         temperature: Of that soft-argmax, in units of cosine.
         search_px: Only places this near the last position seen may win; None is the whole frame.
@@ -55,7 +55,7 @@ class TrackConfig:
         smoothing: Frames of a running median over the visible part of each track, odd; 1 is none.
     """
 
-    localisation: Literal["parabola", "window", "token"] = "parabola"
+    localisation: Literal["quadratic", "parabola", "window", "token"] = "quadratic"
     window: int = 1
     temperature: float = 0.05
     search_px: float | None = None

@@ -2,9 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from ..matching import CHUNK_SIMILARITIES, match
+from ..matching import CHUNK_SIMILARITIES
 from ..sampling import pixel_from_token, token_centers, token_from_pixel
 from ..types import FeatureMap
 from .data import TrackConfig
@@ -32,54 +32,116 @@ def locate(
         distance = (centres - near).norm(dim=1)
         # The nearest token always takes part: the radius may be smaller than a token.
         allowed = distance <= torch.maximum(distance.min(), distance.new_tensor(config.search_px))
-        if config.localisation == "window":
-            found.append(soft_argmax(one[None], target, config.window, config.temperature, allowed))
-        else:
-            found.append(match(one[None], target, allowed, subtoken=config.localisation == "parabola").xy1)
+        found.append(_locate(one[None], target, config, allowed))
     return torch.cat(found)
 
 
 def _locate(
-    descriptors: Float[torch.Tensor, "n c"], target: FeatureMap, config: TrackConfig
-) -> Float[torch.Tensor, "n 2"]:
-    if config.localisation == "window":
-        return soft_argmax(descriptors, target, config.window, config.temperature)
-    return match(descriptors, target, subtoken=config.localisation == "parabola").xy1
-
-
-def soft_argmax(
     descriptors: Float[torch.Tensor, "n c"],
     target: FeatureMap,
+    config: TrackConfig,
+    allowed: Bool[torch.Tensor, "hw"] | None = None,
+) -> Float[torch.Tensor, "n 2"]:
+    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
+    found = []
+    for chunk in descriptors.to(tokens).split(max(1, CHUNK_SIMILARITIES // tokens.shape[1])):
+        similarity = chunk @ tokens
+        best = (similarity if allowed is None else similarity.masked_fill(~allowed, -torch.inf)).argmax(1)
+        if config.localisation == "window":
+            found.append(centroid(similarity, best, target.hw, config.window, config.temperature))
+        elif config.localisation == "token":
+            found.append(torch.stack([best % target.hw[1], best // target.hw[1]], 1).to(similarity))
+        else:
+            found.append(peak(similarity, best, target.hw, slanted=config.localisation == "quadratic"))
+    return pixel_from_token(target, torch.cat(found))
+
+
+def peak(
+    similarity: Float[torch.Tensor, "n hw"], best: Int[torch.Tensor, "n"], hw: tuple[int, int], *, slanted: bool
+) -> Float[torch.Tensor, "n 2"]:
+    """Return where between the tokens the similarity peaks, token units.
+
+    A parabola goes through the best token and its neighbours on each axis; at a border, where one neighbour is
+    missing, through the best token and the next two inside, so that nothing is pulled to the outermost centres. An
+    axis without a peak within half a token keeps the nearest half.
+
+    Args:
+        similarity: Cosine of each point and token.
+        best: The winning token.
+        hw: Rows and columns.
+        slanted: Fit x and y together (a quadratic with a mixed term), which follows the slanted ridge that a
+            foreshortened surface makes; where that has no peak within a token, or at a border, the axes stay apart.
+    """
+    row, col = best // hw[1], best % hw[1]
+    x = _vertex(similarity, best, 1, col, hw[1])
+    y = _vertex(similarity, best, hw[1], row, hw[0])
+    offset = torch.stack([x, y], 1)
+    if slanted:
+        joint, valid = _joint_vertex(similarity, row, col, hw)
+        offset = torch.where(valid[:, None], joint, offset)
+    return torch.stack([col, row], 1) + offset
+
+
+def _vertex(
+    similarity: Float[torch.Tensor, "n hw"],
+    best: Int[torch.Tensor, "n"],
+    step: int,
+    position: Int[torch.Tensor, "n"],
+    size: int,
+) -> Float[torch.Tensor, "n"]:
+    """Return the vertex (-0.5 to 0.5 token from the winner) of the parabola along one axis, 0 where there is none."""
+    if size < 3:
+        return torch.zeros(len(best), device=similarity.device)
+    middle = position.clamp(1, size - 2)
+    at = best + (middle - position) * step
+    left, centre, right = (similarity.gather(1, (at + one * step)[:, None])[:, 0] for one in (-1, 0, 1))
+    curvature = left - 2 * centre + right
+    is_peak = curvature < -1e-9
+    vertex = (left - right) / (2 * torch.where(is_peak, curvature, torch.ones_like(curvature))) + middle - position
+    return torch.where(is_peak, vertex.clamp(-0.5, 0.5), torch.zeros_like(vertex))
+
+
+def _joint_vertex(
+    similarity: Float[torch.Tensor, "n hw"],
+    row: Int[torch.Tensor, "n"],
+    col: Int[torch.Tensor, "n"],
+    hw: tuple[int, int],
+) -> tuple[Float[torch.Tensor, "n 2"], Bool[torch.Tensor, "n"]]:
+    """Return the peak of the quadratic through the 3x3 similarities around the winner, and where there is one."""
+    steps = torch.arange(-1, 2, device=similarity.device)
+    rows = (row[:, None] + steps).clamp(0, hw[0] - 1)[:, :, None]
+    cols = (col[:, None] + steps).clamp(0, hw[1] - 1)[:, None, :]
+    patch = similarity.gather(1, (rows * hw[1] + cols).flatten(1)).reshape(-1, 3, 3)
+    dx, dy = (patch[:, 1, 2] - patch[:, 1, 0]) / 2, (patch[:, 2, 1] - patch[:, 0, 1]) / 2
+    dxx = patch[:, 1, 2] - 2 * patch[:, 1, 1] + patch[:, 1, 0]
+    dyy = patch[:, 2, 1] - 2 * patch[:, 1, 1] + patch[:, 0, 1]
+    dxy = (patch[:, 2, 2] - patch[:, 2, 0] - patch[:, 0, 2] + patch[:, 0, 0]) / 4
+    determinant = dxx * dyy - dxy**2
+    is_peak = (determinant > 1e-12) & (dxx < 0)
+    safe = torch.where(is_peak, determinant, torch.ones_like(determinant))
+    offset = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], 1) / safe[:, None]
+    inside = (col > 0) & (col < hw[1] - 1) & (row > 0) & (row < hw[0] - 1)
+    return offset, is_peak & inside & (offset.abs() <= 1).all(1)
+
+
+def centroid(
+    similarity: Float[torch.Tensor, "n hw"],
+    best: Int[torch.Tensor, "n"],
+    hw: tuple[int, int],
     window: int,
     temperature: float,
-    allowed: torch.Tensor | None = None,
 ) -> Float[torch.Tensor, "n 2"]:
-    """Return the mean of token centres around the best token, weighted by softmax(cosine / temperature).
+    """Return the mean token around the best one, weighted by softmax(cosine / temperature), token units.
 
     Near a border the window shrinks on both sides alike, so that a clipped window pulls nothing inwards.
 
     Args:
-        descriptors: L2-normalised.
-        target: The frame to search.
+        similarity: Cosine of each point and token.
+        best: The winning token.
+        hw: Rows and columns.
         window: Tokens on each side of the best one.
         temperature: In units of cosine.
-        allowed: Tokens that may be the best one (flat); all when None.
     """
-    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
-    chunks = descriptors.to(tokens).split(max(1, CHUNK_SIMILARITIES // tokens.shape[1]))
-    found = [_centroid(chunk @ tokens, target.hw, window, temperature, allowed) for chunk in chunks]
-    return pixel_from_token(target, torch.cat(found))
-
-
-def _centroid(
-    similarity: Float[torch.Tensor, "n hw"],
-    hw: tuple[int, int],
-    window: int,
-    temperature: float,
-    allowed: torch.Tensor | None,
-) -> Float[torch.Tensor, "n 2"]:
-    searched = similarity if allowed is None else similarity.masked_fill(~allowed, -torch.inf)
-    best = searched.argmax(1)
     row, col = (best // hw[1])[:, None], (best % hw[1])[:, None]
     steps = torch.arange(-window, window + 1, device=similarity.device)
     dy, dx = (one.reshape(-1)[None] for one in torch.meshgrid(steps, steps, indexing="ij"))

@@ -13,9 +13,9 @@ def visible_from(
 ) -> Bool[np.ndarray, "n t"]:
     """Return where points are believed to be seen, without a fixed threshold and without labels.
 
-    Two kinds of matches, seen and hidden, each with a normal distribution of log(1 - cosine) and its own chance to be
-    cycle-consistent, are fitted to all matches of the clip by expectation-maximisation that starts at the cycle test.
-    A match is visible when "seen" is the more likely kind.
+    Two kinds of matches, seen and hidden, each with a normal distribution of the features' distance and its own chance
+    to be cycle-consistent, are fitted to all matches of the clip by expectation-maximisation that starts at the cycle
+    test. A match is visible when "seen" is the more likely kind.
 
     Args:
         score: Cosine of each match.
@@ -25,13 +25,13 @@ def visible_from(
     use = ~own & np.isfinite(score)
     seen = consistent.copy()
     if use.any():
-        seen[use] = _fit(_log_distance(score[use]), consistent[use])
+        seen[use] = _fit(_distance(score[use]), consistent[use])
     return seen | own
 
 
-def _log_distance(score: np.ndarray) -> np.ndarray:
-    """Return log(1 - cosine): half the squared distance of unit vectors, on a scale without a unit."""
-    return np.log(np.clip(1 - score.astype(np.float64), 1e-6, None))
+def _distance(score: np.ndarray) -> np.ndarray:
+    """Return the distance of two unit vectors with this cosine; unlike the cosine it is not cut off at its best."""
+    return np.sqrt(2 * np.clip(1 - score.astype(np.float64), 0, None))
 
 
 def _fit(value: Float[np.ndarray, "m"], consistent: Bool[np.ndarray, "m"]) -> Bool[np.ndarray, "m"]:

@@ -1,7 +1,7 @@
 """The tracker of the published evaluation, with its quirks, for comparison with published numbers.
 
 Source: 3DCorrEnhance, `utils/tracking_model.py`, after DINO-Tracker (Tumanyan et al., ECCV 2024). Known quirks: a
-softmax of cosines without temperature is nearly flat, so a position is the centre of a disc and is pulled inwards near a
+softmax of cosines without temperature is nearly flat, so a position is the centre of a disc, pulled inwards near a
 border; the query's own frame is predicted too; the two cosine thresholds are the same for every backbone.
 """
 
