@@ -11,7 +11,7 @@ from backbones.tiny import make_model
 from equiview.cli import main
 from equiview.cli.pose import parse_intrinsics
 from equiview.errors import EquiviewError
-from posed_worlds import views
+from worlds import camera_at, ring_eyes, sphere_view
 
 
 @pytest.fixture
@@ -34,11 +34,12 @@ def tiny_weights(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write a sphere of colours as a Middlebury set: six neighbours on a ring."""
+    """Write a sphere of colours as a Middlebury set: six pictures, 15 degrees apart."""
     folder = tmp_path / "sphere"
     folder.mkdir()
-    lines = ["12"]
-    for view in views(12)[3:9]:
+    lines = ["6"]
+    for number, eye in enumerate(ring_eyes(24)[:6]):
+        view = sphere_view(camera_at(eye, (128, 128), 170.0), name=f"im{number}")
         Image.fromarray(view.rgb).save(folder / f"{view.name}.png")
         matrix = view.camera.intrinsics - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
         pose = view.camera.cam_from_world

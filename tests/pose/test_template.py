@@ -15,6 +15,7 @@ from worlds import camera_at, moved, sphere_view
 
 REFERENCES, QUERIES = views(12), views(3, 0.7, "q")
 ORACLE = PictureOracle([*REFERENCES, *QUERIES])
+COARSE = PictureOracle([*REFERENCES, *QUERIES], stride_px=8)
 WIDE = TemplateConfig(TriangulationConfig(angle_deg=(5.0, 75.0)))
 
 
@@ -74,15 +75,6 @@ def test_an_upside_down_query_needs_turns_and_finds_the_same_pose():
     assert upright.estimate is None or rotation_error_deg(upright.estimate.cam_from_world, camera.cam_from_world) > 5
 
 
-def test_guided_rounds_keep_a_right_pose():
-    template = Template.from_views(ORACLE, REFERENCES)
-    query = QUERIES[1]
-    before = template.locate(query, query.camera.intrinsics)
-    after = template.locate(query, query.camera.intrinsics, config=LocateConfig(guided_rounds=2))
-    assert rotation_error_deg(after.cam_from_world, query.camera.cam_from_world) < 1.0
-    assert after.n_inliers > 0.5 * before.n_inliers
-
-
 def test_noise_is_chance_or_failure():
     noise = NoiseExtractor(stride_px=8)
     template = Template.from_views(noise, REFERENCES)
@@ -110,8 +102,8 @@ def test_the_world_frame_does_not_matter():
 
 
 def test_seeded():
-    template = Template.from_views(ORACLE, [posed(view) for view in REFERENCES], config=WIDE)
-    again = Template.from_views(ORACLE, [posed(view) for view in REFERENCES], config=WIDE)
+    template = Template.from_views(COARSE, [posed(view) for view in REFERENCES], config=WIDE)
+    again = Template.from_views(COARSE, [posed(view) for view in REFERENCES], config=WIDE)
     np.testing.assert_array_equal(template.points_in_world, again.points_in_world)
     query = posed(QUERIES[0])
     poses = [one.locate(query, query.camera.intrinsics).cam_from_world for one in (template, again)]
@@ -132,7 +124,7 @@ def test_box_mask_and_size_bound_the_template():
 def test_a_small_cache_changes_nothing():
     pictures = [posed(view) for view in REFERENCES[:6]]
     roomy, tight = (
-        Template.from_views(ORACLE, pictures, config=replace(WIDE, cache_bytes=size)) for size in (2**30, 1)
+        Template.from_views(COARSE, pictures, config=replace(WIDE, cache_bytes=size)) for size in (2**30, 1)
     )
     np.testing.assert_array_equal(roomy.points_in_world, tight.points_in_world)
 
@@ -154,6 +146,8 @@ def test_bad_references(tmp_path):
 
 
 def test_bad_queries():
+    with pytest.raises(EquiviewError, match="locate settings: expected at least one roll"):
+        LocateConfig(rolls=())
     template = Template.from_views(ORACLE, REFERENCES)
     with pytest.raises(EquiviewError, match="intrinsics: expected a finite"):
         template.locate(QUERIES[0], np.full((3, 3), np.nan))

@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equiview.captures import procedural_mesh
 from equiview.errors import EquiviewError
+from equiview.geometry import project
 from equiview.oracle import NoiseExtractor, OracleExtractor
-from equiview.tasks.pose import PoseConfig, protocol_of, run, seeded, summarize
+from equiview.render import render_depth, render_view
+from equiview.tasks.pose import ObjectModel, PoseConfig, bop_errors, protocol_of, run, seeded, summarize
 from equiview.types import PoseScene
 from posed_worlds import posed, views
 
@@ -62,6 +65,28 @@ def test_a_failure_is_a_counted_row(scene, tmp_path):
     metrics = summarize(rows, {})["metrics"]
     assert metrics["located"]["value"] == 50 and metrics["pose_recall@1cm1deg"]["value"] == 50
     assert metrics["rotation_error_deg_median"]["value"] is None  # between a number and infinity
+
+
+def test_bop_scores(scene):
+    mesh = procedural_mesh(1)
+    camera = scene.queries[0].camera
+    depth = render_depth(mesh, camera)
+    view = render_view(mesh, camera)
+    np.testing.assert_allclose(depth[view.mask], project(camera, view.points_in_world[view.mask])[1])
+    assert (depth[~view.mask] == 0).all()
+
+    query, model = replace(posed(scene.queries[0]), depth=depth), ObjectModel(1.0, mesh=mesh)
+    assert bop_errors(camera.cam_from_world, query, scene, model) == {"mssd": 0, "mspd": 0, "vsd": [0] * 10}
+    moved = camera.cam_from_world.copy()
+    moved[0, 3] += 0.3
+    errors = bop_errors(moved, query, scene, model)
+    assert errors["mssd"] == pytest.approx(0.3) and errors["mspd"] > 30 and errors["vsd"][0] > 0.3
+
+    rows = run(ORACLE, [scene], models={"sphere": ObjectModel(1.0)})
+    rows[0] = {key: rows[0][key] for key in ("object", "query", "world_unit_cm", "diameter", "image_width")}
+    metrics = summarize([*rows[:2], rows[0] | {"failed": "x"}], {})["metrics"]
+    assert metrics["ar_mssd"]["value"] == pytest.approx(100 / 3, abs=7) and "ar_vsd" not in metrics
+    assert metrics["add@0.1d"]["value"] == metrics["add_s@0.1d"]["value"] == pytest.approx(100 / 3)
 
 
 def test_without_scale_there_are_no_centimetres(scene):

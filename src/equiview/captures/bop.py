@@ -59,6 +59,7 @@ def bop_scene(
     query_split: str = "test",
     max_references: int = 40,
     depth: bool = True,
+    query_depth: bool = False,
 ) -> PoseScene:
     """Read one object: references from one split, queries from another.
 
@@ -74,6 +75,7 @@ def bop_scene(
         query_split: Usually test.
         max_references: At most so many, evenly spread over all that show the object.
         depth: Read the depth of references where there is some; else they are triangulated.
+        query_depth: Read the depth of queries too (for VSD; all of them are in memory then).
 
     Raises:
         EquiviewError: A file is missing or broken, or no image shows the object.
@@ -87,7 +89,7 @@ def bop_scene(
     if not references or not shown:
         empty = reference_split if not references else query_split
         raise bad_input(str(root / empty), f"images that show object {object_id}", "none", "Check the split's name.")
-    queries = [_posed(*one, depth=False, mask=False) for one in shown]
+    queries = [_posed(*one, depth=query_depth, mask=False) for one in shown]
     return PoseScene(f"{root.name}/{object_id:06d}", references, queries, _points(root, object_id), WORLD_UNIT_CM)
 
 

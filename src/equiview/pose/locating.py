@@ -1,21 +1,20 @@
-"""A query against a template: matches, RANSAC at several turns of the picture, and matching again near the pose."""
+"""A query against a template: mutual matches, sub-token places, and RANSAC, at one turn of the picture or several."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from ..geometry import project, transform
+from ..errors import bad_input
 from ..matching import mutual_nearest, subtoken_xy
-from ..sampling import token_centers
-from ..types import Camera, FeatureMap
-from .rolls import rolled_camera, unrolled_xy
+from ..types import FeatureMap
+from .rolls import unrolled_xy
 from .solve import MIN_MATCHES, PoseEstimate, check_intrinsics, solve_pnp
 
-# Descriptors, their points, and the directions the points were seen from.
-Known = tuple[Float[torch.Tensor, "n c"], Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]
+# Descriptors and their points.
+Known = tuple[Float[torch.Tensor, "n c"], Float[np.ndarray, "n 3"]]
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,6 @@ class LocateConfig:
         threshold_tokens: Reprojection error up to which a match agrees, in tokens of the query.
         min_inliers: Fewer are no pose.
         iterations: Of RANSAC, at most.
-        guided_rounds: How often the query is matched again near where the found pose puts the points.
-        guided_radius_tokens: How near, in tokens.
-        guided_angle_deg: Only points whose reference looked from within this angle are matched again.
         seed: Of RANSAC's samples.
     """
 
@@ -38,10 +34,13 @@ class LocateConfig:
     threshold_tokens: float = 0.5
     min_inliers: int = 6
     iterations: int = 10_000
-    guided_rounds: int = 0
-    guided_radius_tokens: float = 2.0
-    guided_angle_deg: float = 60.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.rolls or self.threshold_tokens <= 0 or self.min_inliers < MIN_MATCHES:
+            found = f"rolls {self.rolls}, threshold {self.threshold_tokens}, min_inliers {self.min_inliers}"
+            expected = f"at least one roll, a positive threshold and {MIN_MATCHES} inliers or more"
+            raise bad_input("locate settings", expected, found, "The defaults are (0,), 0.5 and 6.")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class _Turned:
     hw: tuple[int, int]
 
     @property
-    def limit_unit_px(self) -> float:
+    def token_px(self) -> float:
         return float(np.mean(self.fmap.stride_xy))
 
 
@@ -90,20 +89,12 @@ def attempt_pose(
     """
     intrinsics = check_intrinsics(intrinsics)
     best = Attempt(None, f"fewer than {MIN_MATCHES} matches", 0, config.rolls[0])
-    kept: _Turned | None = None
     for roll in config.rolls:
         fmap = map_at(roll)
         turned = _Turned(fmap, roll, fmap.image_hw if roll % 2 == 0 else fmap.image_hw[::-1])
         found = _matched_pose(turned, known, intrinsics, config)
         if _better(found, best):
-            best, kept = found, turned
-    if best.estimate is None or kept is None:
-        return best
-    for _ in range(config.guided_rounds):
-        again = _guided_pose(kept, known, intrinsics, best.estimate, config)
-        if again.estimate is None:
-            break
-        best = again
+            best = found
     return best
 
 
@@ -115,62 +106,21 @@ def _better(new: Attempt, old: Attempt) -> bool:
 
 
 def _matched_pose(turned: _Turned, known: Known, intrinsics: np.ndarray, config: LocateConfig) -> Attempt:
-    descriptors, points, _ = known
+    """Match one turn of the picture and solve for its pose."""
     tokens = turned.fmap.tokens.flatten(1).T
-    index, token, _ = mutual_nearest(descriptors.to(tokens), tokens)
-    return _solved(turned, descriptors.to(tokens)[index], token, points[index.cpu().numpy()], intrinsics, config)
-
-
-def _guided_pose(
-    turned: _Turned, known: Known, intrinsics: np.ndarray, estimate: PoseEstimate, config: LocateConfig
-) -> Attempt:
-    """Match again: each point the camera can see, within a radius of where the pose puts it."""
-    descriptors, points, directions = known
-    camera = rolled_camera(Camera(intrinsics, estimate.cam_from_world, turned.hw), turned.roll)
-    seen = np.flatnonzero(_facing(camera, points, directions, config.guided_angle_deg))
-    tokens = turned.fmap.tokens.flatten(1).T
-    rows_of = torch.from_numpy(seen).to(tokens.device)
-    at = torch.from_numpy(project(camera, points[seen])[0]).to(tokens)
-    centres = token_centers(turned.fmap)
-    radius = config.guided_radius_tokens * turned.limit_unit_px
-
-    def allowed(rows: slice) -> Bool[torch.Tensor, "k m"]:
-        return torch.cdist(at[rows], centres) <= radius
-
-    chosen = descriptors.to(tokens)[rows_of]
-    index, token, _ = mutual_nearest(chosen, tokens, allowed)
-    return _solved(turned, chosen[index], token, points[seen][index.cpu().numpy()], intrinsics, config)
-
-
-def _facing(
-    camera: Camera, points: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"], angle_deg: float
-) -> Bool[np.ndarray, "n"]:
-    to_camera = camera.center_in_world - points
-    cosine = (to_camera * directions).sum(1) / np.linalg.norm(to_camera, axis=1)
-    in_front = transform(camera.cam_from_world, points)[:, 2] > 0
-    return in_front & (cosine > np.cos(np.deg2rad(angle_deg)))
-
-
-def _solved(
-    turned: _Turned,
-    descriptors: Float[torch.Tensor, "m c"],
-    token: torch.Tensor,
-    points: Float[np.ndarray, "m 3"],
-    intrinsics: np.ndarray,
-    config: LocateConfig,
-) -> Attempt:
-    count = len(points)
-    if count < MIN_MATCHES:
-        return Attempt(None, f"fewer than {MIN_MATCHES} matches", count, turned.roll)
-    xy = subtoken_xy(turned.fmap, descriptors, token).double().cpu().numpy()
+    descriptors, points = known[0].to(tokens), known[1]
+    index, token, _ = mutual_nearest(descriptors, tokens)
+    if len(index) < MIN_MATCHES:
+        return Attempt(None, f"fewer than {MIN_MATCHES} matches", len(index), turned.roll)
+    xy = subtoken_xy(turned.fmap, descriptors[index], token).double().cpu().numpy()
     estimate = solve_pnp(
         unrolled_xy(xy, turned.hw, turned.roll),
-        points,
+        points[index.cpu().numpy()],
         intrinsics,
-        threshold_px=config.threshold_tokens * turned.limit_unit_px,
+        threshold_px=config.threshold_tokens * turned.token_px,
         min_inliers=config.min_inliers,
         iterations=config.iterations,
         seed=config.seed,
     )
     reason = "" if estimate is not None else f"fewer than {config.min_inliers} inliers"
-    return Attempt(estimate, reason, count, turned.roll)
+    return Attempt(estimate, reason, len(index), turned.roll)

@@ -55,14 +55,12 @@ class Template:
         descriptors: Of unit length. One point may have several, one a reference that shows it.
         points_in_world: The points.
         view: The reference each comes from.
-        directions: Unit vector from the point to that reference's camera, in world.
     """
 
     source: MapSource
     descriptors: Float[torch.Tensor, "n c"]
     points_in_world: Float[np.ndarray, "n 3"]
     view: Int[np.ndarray, "n"]
-    directions: Float[np.ndarray, "n 3"]
 
     def __len__(self) -> int:
         return len(self.points_in_world)
@@ -141,7 +139,7 @@ class Template:
         def map_at(roll: int) -> FeatureMap:
             return unit_map(self.source, picture_of(image, roll), getattr(image, "name", "") or "query")
 
-        known = (self.descriptors, self.points_in_world, self.directions)
+        known = (self.descriptors, self.points_in_world)
         return attempt_pose(map_at, known, intrinsics, config or LocateConfig())
 
 
@@ -194,11 +192,8 @@ def _joined(
         raise bad_input("template", "3D points on the object", f"none from {len(references)} references", fix)
     points = np.concatenate([part.points_in_world for part in parts])
     descriptors = torch.cat([part.descriptors for part in parts])
-    centres = np.stack([reference.camera.center_in_world for reference in references])
-    directions = centres[view] - points
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     if len(view) > config.max_points:
         kept = np.sort(np.random.default_rng(config.seed).choice(len(view), config.max_points, replace=False))
         descriptors = descriptors[torch.from_numpy(kept).to(descriptors.device)]
-        points, view, directions = points[kept], view[kept], directions[kept]
-    return Template(source, descriptors, points, view, directions)
+        points, view = points[kept], view[kept]
+    return Template(source, descriptors, points, view)

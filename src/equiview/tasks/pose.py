@@ -13,16 +13,23 @@ from ..pose.references import MapSource, picture_of, unit_map
 from ..pose_metrics import (
     RECALLS_CM_DEG,
     RECALLS_DEG,
+    VSD_TAUS,
     add_error,
     adds_error,
+    bop_average_recalls,
     lateral_depth_error,
+    mspd,
+    mssd,
     rotation_error_deg,
     translation_error,
+    vsd,
 )
+from ..render import Mesh, render_depth
 from ..stats import DRAWS, MIN_UNITS, mean_with_ci
-from ..types import PosedImage, PoseScene
+from ..types import Camera, PosedImage, PoseScene
 
 Progress = Callable[[str, int, int], None]
+VSD_DELTA_CM = 1.5
 MEDIANS = ("rotation_error_deg", "translation_error_cm", "lateral_error_cm", "depth_error_cm")
 
 
@@ -48,6 +55,21 @@ class PoseConfig:
             raise bad_input("pose protocol", "'corrected' or 'paper'", repr(self.protocol), "Choose one of them.")
 
 
+@dataclass(frozen=True)
+class ObjectModel:
+    """What the BOP errors need to know of an object, beside the scene's `model_points`.
+
+    Attributes:
+        diameter: Largest distance between two of its points, world units.
+        symmetries: Transforms that leave it as it is, the identity among them (see `symmetry_transforms`).
+        mesh: In world units, for VSD; that needs depth of the queries and the scene's scale too.
+    """
+
+    diameter: float
+    symmetries: Sequence[np.ndarray] = (np.eye(4),)
+    mesh: Mesh | None = None
+
+
 def run(
     source: MapSource,
     scenes: Iterable[PoseScene],
@@ -55,6 +77,7 @@ def run(
     progress: Progress | None = None,
     *,
     observations: Mapping[str, Sequence[Observations]] | None = None,
+    models: Mapping[str, ObjectModel] | None = None,
 ) -> list[dict[str, Any]]:
     """Locate every query of every scene.
 
@@ -64,6 +87,7 @@ def run(
         config: The protocol.
         progress: Called with (scene, queries done, queries in all).
         observations: By scene, what structure from motion knows of its references.
+        models: By scene; with one there are the BOP errors, and ADD within a tenth of the diameter.
 
     Returns:
         A row a query: its errors, or `failed` with the reason. A query that cannot be read is such a row too; broken
@@ -79,13 +103,17 @@ def run(
         template = Template.from_views(source, scene.references, observations=known, box=box, config=config.template)
         for number, query in enumerate(scene.queries):
             row = {"object": scene.name, "query": query.name, "world_unit_cm": scene.world_unit_cm}
-            rows.append(row | _row(template, query, scene, config))
+            model = None if models is None else models.get(scene.name)
+            row |= {} if model is None else {"diameter": model.diameter, "image_width": query.camera.hw[1]}
+            rows.append(row | _row(template, query, scene, config, model))
             if progress is not None:
                 progress(scene.name, number + 1, len(scene.queries))
     return rows
 
 
-def _row(template: Template, query: PosedImage, scene: PoseScene, config: PoseConfig) -> dict[str, Any]:
+def _row(
+    template: Template, query: PosedImage, scene: PoseScene, config: PoseConfig, model: ObjectModel | None
+) -> dict[str, Any]:
     try:
         if config.protocol == "paper":
             pose, about = _paper(template, query, scene)
@@ -95,7 +123,10 @@ def _row(template: Template, query: PosedImage, scene: PoseScene, config: PoseCo
         if config.protocol == "paper" and "OpenCV" in str(error):
             raise
         return {"failed": str(error)}
-    return about if pose is None else about | {"cam_from_world": pose.tolist()} | errors_of(pose, query, scene)
+    if pose is None:
+        return about
+    errors = about | {"cam_from_world": pose.tolist()} | errors_of(pose, query, scene)
+    return errors if model is None else errors | bop_errors(pose, query, scene, model)
 
 
 def _corrected(attempt: Attempt) -> tuple[np.ndarray | None, dict[str, Any]]:
@@ -137,6 +168,24 @@ def errors_of(cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene) -
     return {"rotation_error_deg": rotation_error_deg(cam_from_world, true)} | errors
 
 
+def bop_errors(
+    cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene, model: ObjectModel
+) -> dict[str, float | list[float]]:
+    """Return the errors of the BOP challenge that can be computed: MSSD, MSPD (with model points), VSD (with depth)."""
+    errors: dict[str, float | list[float]] = {}
+    if scene.model_points is not None:
+        points, symmetries = scene.model_points, model.symmetries
+        errors["mssd"] = mssd(cam_from_world, query.camera.cam_from_world, points, symmetries)
+        errors["mspd"] = mspd(cam_from_world, query.camera, points, symmetries)
+    if model.mesh is not None and query.depth is not None and scene.world_unit_cm is not None:
+        found = Camera(query.camera.intrinsics, cam_from_world, query.camera.hw)
+        depths = [render_depth(model.mesh, camera) for camera in (found, query.camera)]
+        delta = VSD_DELTA_CM / scene.world_unit_cm
+        seen = np.nan_to_num(query.depth)
+        errors["vsd"] = vsd(*depths, seen, query.camera.intrinsics, delta=delta, diameter=model.diameter)
+    return errors
+
+
 def protocol_of(source: MapSource, config: PoseConfig, **more: Any) -> dict[str, Any]:
     """Return what must be known to repeat a measurement."""
     return {
@@ -162,7 +211,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) ->
     objects: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         objects.setdefault(row["object"], []).append(row)
-    hits = {name: {metric: values for metric, values in _hits(own).items()} for name, own in objects.items()}
+    hits = {name: _hits(own) for name, own in objects.items()}
     shared_by_all = [name for name in next(iter(hits.values())) if all(name in own for own in hits.values())]
     metrics = {name: _mean(name, list(hits.values())) for name in shared_by_all}
     metrics |= {f"{name}_median": _median([row.get(name, np.inf) for row in rows]) for name in _medians(rows)}
@@ -182,7 +231,26 @@ def _hits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
         shift = np.array([row.get("translation_error_cm", np.inf) for row in rows])
         for limit in RECALLS_CM_DEG:
             hits[f"pose_recall@{limit:g}cm{limit:g}deg"] = (turn < limit) & (shift < limit)
-    return {name: [100.0 * bool(hit) for hit in values] for name, values in hits.items()}
+    return {name: [100.0 * bool(hit) for hit in values] for name, values in hits.items()} | _bop_scores(rows)
+
+
+_WORST: dict[str, Any] = {"mssd": np.inf, "mspd": np.inf, "vsd": [1.0] * len(VSD_TAUS)}
+
+
+def _bop_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Return each query's part in the average recalls of BOP, and ADD(-S) under a tenth of the diameter, percent."""
+    scores: dict[str, list[float]] = {}
+    kinds = [kind for kind in _WORST if any(kind in row for row in rows)]
+    if kinds:
+        for row in rows:
+            errors = {kind: [row.get(kind, _WORST[kind])] for kind in kinds}
+            for name, value in bop_average_recalls(errors, row["diameter"], row["image_width"]).items():
+                scores.setdefault(name, []).append(value)
+    for kind in ("add", "add_s"):
+        if all("diameter" in row for row in rows) and any(kind in row for row in rows):
+            near = [100.0 * (row.get(kind, np.inf) < 0.1 * row["diameter"]) for row in rows]
+            scores[f"{kind}@0.1d"] = near
+    return scores
 
 
 def _scaled(rows: Sequence[Mapping[str, Any]]) -> bool:
