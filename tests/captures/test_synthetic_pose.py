@@ -58,17 +58,16 @@ def test_every_query_is_another_viewpoint(scene):
 
 def test_depth_of_one_picture_is_the_surface_of_the_others(scene):
     """Points from a query's depth that the mesh does not hide lie at the depth that the reference has there."""
-    query, checked = posed_view(scene.queries[0]), 0
+    query, gaps = posed_view(scene.queries[0]), []
     points = query.points_in_world[query.mask]
     for reference in scene.references:
         xy, seen = points_seen(object_mesh(SEED), reference.camera, points)
         depth = project(reference.camera, points[seen])[1]
         cols, rows = xy[seen].astype(int).T
-        gap = np.abs(reference.depth[rows, cols] - depth)
-        # A pixel of 2 / 140 object sizes on a slope; beyond the silhouette the reference has no depth.
-        assert np.nanmedian(gap) < 0.01 and np.isnan(gap).mean() < 0.15
-        checked += int(seen.sum())
-    assert checked > 300
+        gaps += np.abs(reference.depth[rows, cols] - depth).tolist()
+    # A pixel is 2 / 140 object sizes, more on a slope; beyond the silhouette the reference has no depth.
+    assert len(gaps) > 600 and np.isnan(gaps).mean() < 0.15
+    assert np.nanmedian(gaps) < 0.012 and np.nanpercentile(gaps, 95) < 0.06
 
 
 def test_mask_and_depth_agree(scene):
