@@ -14,7 +14,7 @@ _ASIDE = 1e-4 * np.array([0.36, -0.48, 0.8])
 
 def inside_frame(xy: Float[np.ndarray, "n 2"], hw: tuple[int, int]) -> Bool[np.ndarray, "n"]:
     """Say which pixels lie in a picture of this size (corner origin: from 0 up to, not including, w and h)."""
-    return ((xy >= 0) & (xy < (hw[1], hw[0]))).all(-1)
+    return np.all((xy >= 0) & (xy < (hw[1], hw[0])), axis=-1)
 
 
 def points_seen(
