@@ -192,7 +192,7 @@ def _paired(
 def _of_variant(run: FinishedRun, variant: str) -> list[Row]:
     if run.kind != "improve":
         return list(run.rows)
-    own = [row for row in run.rows if row.get("variant") == variant]
+    own: list[Row] = [row for row in run.rows if row.get("variant") == variant]
     if not own:
         found = ", ".join(sorted({str(row.get("variant")) for row in run.rows}))
         raise bad_input(str(run.folder), f"rows of the variant {variant!r}", found, "Choose another --variant.")

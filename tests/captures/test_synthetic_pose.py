@@ -16,7 +16,7 @@ from equiview.render.visibility import points_seen
 from equiview.sampling import descriptors
 from equiview.types import PoseScene
 
-SMALL = PoseWorld(references=3, queries=2, hw=(128, 128))
+SMALL = PoseWorld(references=6, queries=2, hw=(128, 128))
 SEED = 3
 
 
@@ -42,8 +42,8 @@ def test_the_same_seed_gives_the_same_scene(scene):
 
 
 def test_sizes_names_and_scale(scene):
-    assert (len(scene.references), len(scene.queries), scene.world_unit_cm) == (3, 2, 15.0)
-    assert len({p.name for p in [*scene.references, *scene.queries]}) == 5
+    assert (len(scene.references), len(scene.queries), scene.world_unit_cm) == (6, 2, 15.0)
+    assert len({p.name for p in [*scene.references, *scene.queries]}) == 8
     assert np.abs(scene.model_points).max() <= 0.5
     assert 0.8 < np.ptp(scene.model_points, axis=0).max() <= 1.0
 
@@ -58,17 +58,16 @@ def test_every_query_is_another_viewpoint(scene):
 
 def test_depth_of_one_picture_is_the_surface_of_the_others(scene):
     """Points from a query's depth that the mesh does not hide lie at the depth that the reference has there."""
-    query, checked = posed_view(scene.queries[0]), 0
+    query, gaps = posed_view(scene.queries[0]), []
     points = query.points_in_world[query.mask]
     for reference in scene.references:
         xy, seen = points_seen(object_mesh(SEED), reference.camera, points)
         depth = project(reference.camera, points[seen])[1]
         cols, rows = xy[seen].astype(int).T
-        gap = np.abs(reference.depth[rows, cols] - depth)
-        # A pixel of 2 / 140 object sizes on a slope; beyond the silhouette the reference has no depth.
-        assert np.nanmedian(gap) < 0.01 and np.isnan(gap).mean() < 0.05
-        checked += int(seen.sum())
-    assert checked > 300
+        gaps += np.abs(reference.depth[rows, cols] - depth).tolist()
+    # A pixel is 2 / 140 object sizes, more on a slope; beyond the silhouette the reference has no depth.
+    assert len(gaps) > 600 and np.isnan(gaps).mean() < 0.15
+    assert np.nanmedian(gaps) < 0.012 and np.nanpercentile(gaps, 95) < 0.06
 
 
 def test_mask_and_depth_agree(scene):
@@ -116,24 +115,24 @@ def test_pose_noise_moves_the_given_cameras_only(scene):
 
 
 @pytest.mark.parametrize(
-    ("extractor", "perfect"), [(OracleExtractor(8), True), (NoiseExtractor(32, stride_px=8), False)]
+    ("extractor", "perfect"), [(OracleExtractor(4), True), (NoiseExtractor(32, stride_px=4), False)]
 )
 def test_bounds_of_matching(scene, extractor, perfect):
     """Perfect features find each point in the reference, away from depth edges; noise finds nothing."""
     query, mesh, errors = posed_view(scene.queries[0]), object_mesh(SEED), []
-    rows, cols = np.nonzero(query.mask & far_from_edges(query, 8))
+    rows, cols = np.nonzero(query.mask & far_from_edges(query, 4))
     points, xy0 = query.points_in_world[rows, cols], np.stack([cols, rows], 1) + 0.5
     (fmap,) = extractor.maps([query])
     for reference in map(posed_view, scene.references):
         xy, seen = points_seen(mesh, reference.camera, points)
         at = xy[seen].astype(int)
-        safe = far_from_edges(reference, 8)[at[:, 1], at[:, 0]]
+        safe = far_from_edges(reference, 4)[at[:, 1], at[:, 0]]
         (target,) = extractor.maps([reference])
         inside = np.flatnonzero(seen)[safe]
         found = match(descriptors(fmap, torch.from_numpy(xy0[inside]).float()), target).xy1.numpy()
         errors += np.linalg.norm(found - xy[inside], axis=1).tolist()
     assert len(errors) > 30
-    assert np.mean(errors) < 2 and max(errors) < 8 if perfect else np.mean(errors) > 30
+    assert np.mean(errors) < 1.5 and max(errors) < 8 if perfect else np.mean(errors) > 30
 
 
 def far_from_edges(view, margin: int) -> np.ndarray:

@@ -92,7 +92,7 @@ def vessel(u: Draw) -> Member:
     radii = np.array([rim, u(0.17, 0.3), u(0.24, 0.36), u(0.22, 0.34), u(0.14, 0.26)])
     heights = tall * np.array([1.0, 0.8, 0.5, 0.2, 0.0])
     body = lathe(radii, heights)
-    member.add(body, "body", front=(12, 18), back=(12, 6), base=(19, 18), shoulder=(6, 18))
+    member.add(body, "body", front=(12, 18), base=(19, 18), shoulder=(8, 18))
 
     def wall(share: float) -> float:
         return float(np.interp(share, [0, 0.2, 0.5, 0.8, 1], radii[::-1]))
@@ -107,7 +107,7 @@ def vessel(u: Draw) -> Member:
         (-0.9 * wall(low), low),
     ]
     path = np.array([[x, 0, share * tall] for x, share in corners])
-    marks = {"handle_top": (7, 6), "handle": (12, 6), "handle_bottom": (17, 6)}
+    marks = {"handle_top": (7, 12), "handle": (12, 12), "handle_bottom": (17, 12)}
     member.add(tube(path, u(0.025, 0.045) * np.ones(5), Y, u(0.7, 1.2)), "trim", **marks)
     root, rise, nose = u(0.25, 0.45), u(0.75, 1.05), u(0.14, 0.26)
     corners = [(0.85 * wall(root), root), (max(radii) + 0.4 * nose, root + 0.15), (max(radii) + nose, rise)]
@@ -132,7 +132,7 @@ def hammer(u: Draw) -> Member:
     )
     grip = np.stack([0 * Z, 0.12 * tall * Z, 0.3 * tall * Z, 0.45 * tall * Z])
     radii = thick * np.array([u(1.3, 1.7), 1.3, u(1.4, 1.8), 1.15])
-    member.add(tube(grip, radii, Y, 1.2), "grip", handle_end=(2, 12), grip=(12, 12), grip_top=(21, 12))
+    member.add(tube(grip, radii, Y, 1.2), "grip", handle_end=(5, 12), grip=(12, 12), grip_top=(18, 12))
     half = np.array([u(0.09, 0.14), wide, u(0.04, 0.06)])
     member.add(rounded(tall * Z, half, 0.45), "steel", head=(12, 18), head_top=(0, 0))
     face, big = half[0] + u(0.08, 0.14), wide * u(1.05, 1.4)
@@ -141,14 +141,14 @@ def hammer(u: Draw) -> Member:
         tube(path, np.array([0.75 * wide, 0.75 * wide, big, big]), Y), "steel", face=(LAST, 0), face_rim=(20, 18)
     )
     reach, drop, apart = u(0.14, 0.24), u(0.03, 0.12), u(0.03, 0.055)
-    for side, sign in (("left", 1.0), ("right", -1.0)):
+    for side, sign, column in (("left", 1.0, 6), ("right", -1.0, 12)):
         start = np.array([-0.7 * half[0], 0.4 * apart * sign, tall + 0.01])
         middle = start + np.array([-0.5 * reach, 0.25 * apart * sign, 0.0])
         tip = start + np.array([-reach, 0.6 * apart * sign, -drop])
         member.add(
             tube(np.stack([start, middle, tip]), np.array([0.03, 0.026, 0.014]), Y, 0.7),
             "steel",
-            **{f"{side}_claw": (LAST, 0)},
+            **{f"{side}_claw": (LAST - 3, column)},
         )
     return member
 
@@ -159,29 +159,29 @@ def plane(u: Draw) -> Member:
     fat, span, chord = u(0.05, 0.085), u(0.35, 0.55), u(0.07, 0.12)
     line = np.array([[-0.5, 0, u(0, 0.04)], [-0.25, 0, 0.01], [0.25, 0, 0], [0.5, 0, -0.01]])
     body = tube(line, fat * np.array([0.35, 0.85, 1.0, u(0.7, 0.95)]), Y, u(0.95, 1.15))
-    member.add(body, "body", nose=(LAST, 0), tail=(0, 0), back=(12, 18))
+    member.add(body, "body", nose=(LAST, 0), back=(12, 18))
     member.add(
         rounded(np.array([u(0.26, 0.36), 0, 0.7 * fat]), fat * np.array([1.5, 0.75, 0.75])), DARK, cockpit=(0, 0)
     )
     at, sweep, lift = u(-0.02, 0.14), u(0.0, 0.28), u(-0.02, 0.08)
-    small, back = u(0.14, 0.24), u(0.0, 0.1)
-    for side, sign in (("left", 1.0), ("right", -1.0)):
+    small, back, pointed, engine = u(0.14, 0.24), u(0.0, 0.1), u(0.4, 0.6), u(0.028, 0.045)
+    for side, sign, up in (("left", 1.0, 6), ("right", -1.0, 18)):
         root, tip = np.array([at, 0, -0.3 * fat]), np.array([at - sweep, sign * span, lift])
         path = np.stack([root, 0.5 * (root + tip), tip])
         member.add(
-            tube(path, chord * np.array([1.2, 0.85, u(0.4, 0.6)]), X, 0.14), "wings", **{f"{side}_wing": (LAST, 0)}
+            tube(path, chord * np.array([1.2, 0.85, pointed]), X, 0.14), "wings", **{f"{side}_wing": (LAST - 3, up)}
         )
         root, tip = np.array([-0.43, 0, 0.02]), np.array([-0.45 - back, sign * small, 0.04])
         path = np.stack([root, 0.5 * (root + tip), tip])
         member.add(
-            tube(path, chord * np.array([0.65, 0.5, 0.35]), X, 0.14), "wings", **{f"{side}_stabiliser": (LAST, 0)}
+            tube(path, chord * np.array([0.65, 0.5, 0.35]), X, 0.14), "wings", **{f"{side}_stabiliser": (LAST - 3, up)}
         )
         pod = np.array([at + 0.05 - 0.35 * sweep, 0.38 * sign * span, 0.35 * lift - 0.4 * fat])
         path = np.stack([pod - 0.07 * X, pod, pod + 0.07 * X])
-        member.add(tube(path, u(0.028, 0.045) * np.array([0.7, 1, 1]), Y), "trim", **{f"{side}_engine": (LAST, 0)})
+        member.add(tube(path, engine * np.array([0.7, 1, 1]), Y), "trim", **{f"{side}_engine": (LAST, 0)})
     high = u(0.13, 0.24)
     path = np.array([[-0.4, 0, 0.03], [-0.43 - 0.3 * back, 0, 0.5 * high], [-0.46 - back, 0, high]])
-    member.add(tube(path, chord * np.array([0.85, 0.6, 0.45]), X, 0.14), "trim", fin=(LAST, 0))
+    member.add(tube(path, chord * np.array([0.85, 0.6, 0.45]), X, 0.14), "trim", fin=(LAST - 3, 6))
     return member
 
 
@@ -210,7 +210,7 @@ def chair(u: Draw) -> Member:
 FAMILIES: dict[str, tuple[Callable[[Draw], Member], float, tuple[float, float]]] = {
     "quadruped": (quadruped, -50.0, (8.0, 30.0)),
     "vessel": (vessel, -80.0, (10.0, 35.0)),
-    "hammer": (hammer, -70.0, (5.0, 35.0)),
-    "plane": (plane, -45.0, (20.0, 45.0)),
+    "hammer": (hammer, -70.0, (15.0, 40.0)),
+    "plane": (plane, -50.0, (30.0, 55.0)),
     "chair": (chair, -75.0, (10.0, 35.0)),
 }

@@ -32,7 +32,9 @@ def grid_mesh(
         vertices=np.concatenate([grid.reshape(-1, 3) for grid in grids]),
         faces=np.concatenate([grid_faces(*g.shape[:2]) + s for g, s in zip(grids, starts, strict=True)]),
         material=material,
-        uv=np.concatenate([_uv(*g.shape[:2], rect, len(texture)) for g, rect in zip(grids, rects, strict=True)]),
+        uv=np.concatenate(
+            [_uv(g.shape[0], g.shape[1], rect, len(texture)) for g, rect in zip(grids, rects, strict=True)]
+        ),
         normals=np.concatenate([normal.reshape(-1, 3) for normal in normals]),
     )
     return normalize(merge_parts([one], name))

@@ -148,14 +148,14 @@ def _camera(
     azimuth = np.deg2rad(azimuth_deg + rng.uniform(-world.spread_deg, world.spread_deg))
     elevation = np.deg2rad(rng.uniform(*elevation_deg))
     flat = np.cos(elevation)
-    eye = rng.uniform(1.7, 2.3) * np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
+    eye = rng.uniform(1.6, 2.1) * np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
     upright = look_at(eye, rng.uniform(-0.1, 0.1, 3), np.array([0.0, 0.0, 1.0]))
     return Camera(intrinsics(world.hw), turn(np.array([0, 0, 1.0]), rng.uniform(-8, 8)) @ upright, world.hw)
 
 
 def _background(rng: np.random.Generator, hw: tuple[int, int]) -> Float[np.ndarray, "h w 3"]:
-    """A drawn picture, blurred and with less contrast: things stand in front of it."""
-    small = Image.fromarray(dead_leaves(int(rng.integers(2**31)), (max(1, hw[0] // 4), max(1, hw[1] // 4))))
+    """A drawn picture, softened and with less contrast: things stand in front of it."""
+    small = Image.fromarray(dead_leaves(int(rng.integers(2**31)), (max(1, hw[0] // 2), max(1, hw[1] // 2))))
     picture = np.asarray(small.resize((hw[1], hw[0]), Image.Resampling.BICUBIC), np.float32)
     return 0.6 * picture + 0.4 * picture.mean((0, 1))
 
