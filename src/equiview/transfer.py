@@ -32,12 +32,13 @@ class Localise:
         method: `argmax` is the best token and a parabola through its neighbours. `window` is the soft-argmax over the
             tokens around the best one. `paper` is the published protocol, see `locate_paper`.
         window: Side of the window in tokens, odd.
-        temperature: Of the window's softmax over cosines.
+        temperature: Of the window's softmax over cosines. The defaults were chosen on rendered procedural objects
+            (windows of 3 to 9, temperatures 0.01 to 0.2), where 5 and 0.02 are level with `argmax`, larger ones worse.
     """
 
     method: Localisation = "argmax"
     window: int = 5
-    temperature: float = 0.05
+    temperature: float = 0.02
 
     def __post_init__(self) -> None:
         if self.method not in LOCALISATIONS:
@@ -45,7 +46,7 @@ class Localise:
         if self.window < 1 or self.window % 2 == 0:
             raise bad_input("window", "an odd number of tokens", str(self.window), "Use 3, 5 or 7.")
         if not self.temperature > 0:
-            raise bad_input("temperature", "a positive number", str(self.temperature), "0.05 is the default.")
+            raise bad_input("temperature", "a positive number", str(self.temperature), "0.02 is the default.")
 
 
 def locate(queries: Float[torch.Tensor, "n c"], target: FeatureMap, localise: Localise = Localise()) -> Matches:

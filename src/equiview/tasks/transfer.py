@@ -223,9 +223,11 @@ def _bytes(fmap: FeatureMap) -> int:
 
 def protocol_of(source: FeatureSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
     """Return what must be known to repeat a measurement."""
+    # Window and temperature say something about the window alone; the size of the cache changes no number.
+    localise = asdict(config.localise) if config.localise.method == "window" else {"method": config.localise.method}
     return {
         "features": source.describe(),
-        "transfer": {name: value for name, value in asdict(config).items() if name != "cache_mb"},
+        "transfer": {"localise": localise, "flips": config.flips, "square_px": config.square_px},
         "scoring": None if scoring is None else asdict(scoring),
         "units": "percent; pck@a = share of key points with error < a x length (<= when inclusive)",
         "ci95": "percentile bootstrap, 10,000 draws of source pictures with all their pairs; null under 5 pictures",
