@@ -9,15 +9,20 @@ import equiview
 
 PUBLIC = [
     "Camera",
+    "Clip",
     "Correspondences",
     "EquiviewError",
     "Extractor",
     "FeatureConfig",
     "FeatureMap",
     "ImproveConfig",
+    "KeypointPair",
     "Matches",
     "MeasureConfig",
     "MeasureRun",
+    "PoseScene",
+    "PosedImage",
+    "Template",
     "View",
     "__version__",
     "correspond",
@@ -34,6 +39,8 @@ PUBLIC = [
     "open_object",
     "sample_surface",
     "save_adapter",
+    "track",
+    "transfer",
     "write_report",
 ]
 

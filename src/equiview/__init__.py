@@ -22,24 +22,32 @@ if TYPE_CHECKING:
     from .loading import load
     from .matching import match
     from .measuring import MeasureRun, measure_objects
+    from .pose import Template
     from .report import write_report
     from .sampling import descriptors
     from .tasks.equivariance import MeasureConfig
-    from .types import Camera, Correspondences, FeatureMap, Matches, View
+    from .tracking import track
+    from .transfer import transfer
+    from .types import Camera, Clip, Correspondences, FeatureMap, KeypointPair, Matches, PosedImage, PoseScene, View
 
 __version__ = "0.2.0"
 
 __all__ = [
     "Camera",
+    "Clip",
     "Correspondences",
     "EquiviewError",
     "Extractor",
     "FeatureConfig",
     "FeatureMap",
     "ImproveConfig",
+    "KeypointPair",
     "Matches",
     "MeasureConfig",
     "MeasureRun",
+    "PoseScene",
+    "PosedImage",
+    "Template",
     "View",
     "__version__",
     "correspond",
@@ -56,20 +64,27 @@ __all__ = [
     "open_object",
     "sample_surface",
     "save_adapter",
+    "track",
+    "transfer",
     "write_report",
 ]
 
 _HOME = {
     "Camera": "types",
+    "Clip": "types",
     "Correspondences": "types",
     "EquiviewError": "errors",
     "Extractor": "features",
     "FeatureConfig": "features",
     "FeatureMap": "types",
     "ImproveConfig": "improve",
+    "KeypointPair": "types",
     "Matches": "types",
     "MeasureConfig": "tasks.equivariance",
     "MeasureRun": "measuring",
+    "PoseScene": "types",
+    "PosedImage": "types",
+    "Template": "pose",
     "View": "types",
     "correspond": "correspond",
     "descriptors": "sampling",
@@ -85,6 +100,8 @@ _HOME = {
     "open_object": "captures",
     "sample_surface": "correspond",
     "save_adapter": "adapters",
+    "track": "tracking",
+    "transfer": "transfer",
     "write_report": "report",
 }
 

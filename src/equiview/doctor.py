@@ -21,6 +21,8 @@ HUB_SECONDS = 3.0
 EXTRAS = {
     "moderngl": ("gl", "fast rendering on a graphics card (--renderer gl)"),
     "timm": ("timm", "timm: backbones"),
+    "av": ("video", "reading video files, and writing tracks over them"),
+    "opencv-python-headless": ("cv", "the published pose protocol"),
 }
 
 
@@ -60,7 +62,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    wanted = ("torch", "transformers", "peft", "numpy", "trimesh", "embreex")
+    wanted = ("torch", "transformers", "peft", "numpy", "trimesh", "embreex", "poselib")
     try:
         found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in wanted)
     except importlib.metadata.PackageNotFoundError as error:

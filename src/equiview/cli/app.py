@@ -9,9 +9,12 @@ from typer.core import TyperGroup
 from .common import SETTINGS, examples, setup_logging
 
 GLOBAL_FLAGS = ("--quiet", "-q", "--verbose", "-v", "--debug")
-LIST_OPTIONS = ("--objects", "--train-objects", "--train-object", "--test-objects", "--remeasure", "--set")
+LIST_OPTIONS = ("--objects", "--train-objects", "--train-object", "--test-objects", "--remeasure", "--set", "--points")
 
-ORDER = ("demo", "doctor", "render", "measure", "finetune", "improve", "export", "report")
+ORDER = (
+    *("demo", "doctor", "render", "measure", "finetune", "improve", "export"),
+    *("transfer", "track", "pose", "bench", "compare", "report"),
+)
 
 
 class Ordered(TyperGroup):
@@ -70,7 +73,8 @@ def to_front(arguments: Sequence[str]) -> list[str]:
 def spread_lists(arguments: Sequence[str]) -> list[str]:
     """Turn `--objects a b c` into `--objects a --objects b --objects c`.
 
-    The commands that have such an option take no arguments of their own, so nothing can be swallowed.
+    Arguments of a command (the pictures of `transfer`, the clip of `track`) come before its `--points`; the other
+    commands with such an option take none, so nothing can be swallowed.
     """
     spread: list[str] = []
     option, count = None, 0

@@ -32,7 +32,7 @@ class Layout(StrEnum):
 @app.command(
     short_help="Find an object's pose from a few posed references.",
     epilog=examples(
-        "equiview pose -b weights/deit-tiny --blocks 4,6,8,10 --references dinoSparseRing --query photo.png",
+        "equiview pose -b equiview/tiny --blocks 4,6,8,10 --references dinoSparseRing --query photo.png",
         "equiview pose -b facebook/dinov2-base --references ycbv --layout bop --object 5 --out runs/pose",
     ),
 )

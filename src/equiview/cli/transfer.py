@@ -39,7 +39,7 @@ class Threshold(StrEnum):
     short_help="Find key points of one picture in another, or score that on a data set.",
     epilog=examples(
         "equiview transfer mug_a.jpg mug_b.jpg --points 120,80 200,91 --backbone facebook/dinov2-base --out runs/mug",
-        "equiview transfer --pairs pf-willow:PF-dataset-WILLOW --backbone weights/deit-tiny --blocks 4,6,8,10 \\",
+        "equiview transfer --pairs pf-willow:PF-dataset-WILLOW --backbone equiview/tiny --blocks 4,6,8,10 \\",
         "    --out runs/willow",
         "equiview transfer --pairs json:my_pairs.json --backbone facebook/dinov2-base --adapter runs/mug --out runs/my",
         "equiview transfer --pairs pf-pascal:PF-dataset-PASCAL --localisation paper --backbone facebook/dinov2-base \\",
