@@ -1,12 +1,14 @@
 """Score every block of one or more backbones on BADJA: the share of joints followed to within 8 px at 256 high.
 
-EQUIVIEW_SHARED=... python benchmarks/tracking.py --backbone FOLDER [FOLDER ...] --out baselines/badja_deit_tiny.json
+EQUIVIEW_SHARED=... python benchmarks/tracking.py --backbone FOLDER [FOLDER ...] --long-side 854 1280 1708 \\
+    --random-weights 1 --out baselines/badja_deit_tiny.json
 
 Features of the annotated frames are extracted once for all blocks and kept in float16. Each frame is searched alone,
 so frames without annotation change nothing.
 """
 
 import argparse
+import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -84,10 +86,12 @@ def score(clips: Sequence[Clip], maps: Sequence[Sequence[FeatureMap]] | None, co
     return share | {"median_error_px": float(np.median(errors))}
 
 
-def measure(name: str, clips: Sequence[Clip], args: argparse.Namespace, seed: int | None) -> dict[str, Any]:
+def measure(
+    name: str, long_side: int, clips: Sequence[Clip], args: argparse.Namespace, seed: int | None
+) -> dict[str, Any]:
     backbone = load_backbone(name, device=args.device, random_weights_seed=seed)
     every = tuple(range(1, backbone.info.blocks + 1))
-    settings = FeatureConfig(every, args.norm, args.long_side, args.stride, args.position)
+    settings = FeatureConfig(every, args.norm, long_side, args.stride, args.position)
     source = Extractor(backbone, settings).eval()
     started = time.perf_counter()
     maps = [block_maps(source, clip) for clip in clips]
@@ -95,7 +99,8 @@ def measure(name: str, clips: Sequence[Clip], args: argparse.Namespace, seed: in
     rows = {}
     for variant, (blocks, kernel) in variants(backbone.info.blocks).items():
         rows[variant] = score(clips, [Variant(own, blocks, kernel) for own in maps], tracker_of(args))
-        print(f"{Path(name).name} {'' if seed is None else 'random '}{variant:34s} {rows[variant]['value']:.3f}")
+        kind = "" if seed is None else f"random {seed} "
+        print(f"{Path(name).name} {long_side} {kind}{variant:34s} {rows[variant]['value']:.3f}", flush=True)
     describe = source.describe() | {"backbone": Path(backbone.info.id).name}
     del describe["blocks"]
     return {"features": describe, "extraction_seconds": round(seconds, 1), "rows": rows}
@@ -123,12 +128,12 @@ def main() -> None:
         "no motion": score(clips, None, tracker_of(args)),
         "backbones": {},
     }
-    for name in args.backbone:
-        result["backbones"][Path(name).name] = measure(name, clips, args, None)
-        for seed in range(args.random_weights):
-            key = f"{Path(name).name}, random weights {seed}"
-            result["backbones"][key] = measure(name, clips, args, seed)
-    write_json(args.out, rounded(result))
+    for name, side in itertools.product(args.backbone, args.long_side):
+        for seed in (None, *range(args.random_weights)):
+            kind = "" if seed is None else f", random weights {seed}"
+            result["backbones"][f"{Path(name).name} at {side}{kind}"] = measure(name, side, clips, args, seed)
+            # After every part, so that a stopped run leaves what it has.
+            write_json(args.out, rounded(result))
     print(f"wrote {args.out}")
 
 
@@ -138,7 +143,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="holds joint_annotations; EQUIVIEW_SHARED/data/tracking if left out")
     parser.add_argument("--out", type=Path, default=Path("runs/badja.json"))
     parser.add_argument("--random-weights", type=int, default=0, metavar="SEEDS", help="controls beside each backbone")
-    parser.add_argument("--long-side", type=int, default=854)
+    parser.add_argument("--long-side", type=int, nargs="+", default=[854])
     parser.add_argument("--stride", type=int)
     parser.add_argument("--position", default="hf", choices=("hf", "dinov2"))
     parser.add_argument("--norm", action=argparse.BooleanOptionalAction, default=True)

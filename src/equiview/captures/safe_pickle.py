@@ -93,7 +93,7 @@ def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     else:
         raw = content.encode("latin1") if isinstance(content, str) else content
         flat = np.frombuffer(raw, dtype.value)
-    return flat.reshape(tuple(shape), order=order)
+    return flat.reshape(tuple(shape), order="F" if order == "F" else "C")
 
 
 class _Allowed:

@@ -54,14 +54,14 @@ class VideoFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
 
     def __init__(self, path: Path) -> None:
         self.av, self.path = import_av(), require_file(path, "a video file")
-        self.count, self.hw = 0, (0, 0)
+        self.length, self.hw = 0, (0, 0)
         for frame in self._decoded():
-            if self.count == 0:
+            if self.length == 0:
                 self.hw = (frame.height, frame.width)
             elif (frame.height, frame.width) != self.hw:
-                raise changed_size(f"{path} frame {self.count}", self.hw, (frame.height, frame.width))
-            self.count += 1
-        if self.count == 0:
+                raise changed_size(f"{path} frame {self.length}", self.hw, (frame.height, frame.width))
+            self.length += 1
+        if self.length == 0:
             raise bad_input(str(path), "a video with at least one frame", "none", "Play it to see what is wrong.")
         self._stream: Iterator[Any] | None = None
         self._next = 0
@@ -76,10 +76,10 @@ class VideoFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
             raise bad_input(str(self.path), "a video that can be decoded", str(error), "Convert it to mp4.") from error
 
     def __len__(self) -> int:
-        return self.count
+        return self.length
 
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "h w 3"]:  # type: ignore[override]
-        index = range(self.count)[index]
+        index = range(self.length)[index]
         if self._stream is None or index < self._next:
             self._stream, self._next = self._decoded(), 0
         for frame in self._stream:

@@ -79,8 +79,10 @@ def track(
         raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
     if benchmark is not None and points:
         raise bad_input("--points", "none with --benchmark", ", ".join(points), "A benchmark has its own.")
-    mode = "first_annotated" if (benchmark or "").startswith("badja:") else queries.value
-    config = TrackingConfig(mode, protocol=protocol.value, track=TrackConfig(search_px=search_px, smoothing=smoothing))
+    # The enums hold exactly the values the configuration allows.
+    mode: Any = "first_annotated" if (benchmark or "").startswith("badja:") else queries.value
+    tracker: Any = protocol.value
+    config = TrackingConfig(mode, protocol=tracker, track=TrackConfig(search_px=search_px, smoothing=smoothing))
     # Everything cheap is checked before the backbone is loaded.
     clips = list(open_clips(source, benchmark))
     given = parse_points(points or [], clips[0]) if source is not None else None
@@ -134,8 +136,7 @@ def parse_points(texts: list[str], clip: "Clip") -> "Queries":
             x, y, *rest = (float(part) for part in text.split(","))
             frame = int(rest[0]) if rest else 0
         except ValueError:
-            x = y = frame = float("nan")
-            rest = []
+            x, y, rest, frame = float("nan"), float("nan"), [], 0
         if len(rest) > 1 or not np.isfinite([x, y]).all() or (rest and rest[0] != frame):
             raise bad_input("--points", "x,y or x,y,frame", repr(text), "For instance --points 320,240 100.5,80,12.")
         xy.append((x, y))

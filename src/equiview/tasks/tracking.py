@@ -11,6 +11,7 @@ from ..errors import bad_input
 from ..stats import DRAWS, MIN_UNITS, mean_with_ci
 from ..tapvid_metrics import (
     RASTER,
+    Mode,
     error_at_height_px,
     evaluated_frames,
     sample_queries,
@@ -60,7 +61,7 @@ def counted_frames(
     clip: Clip, points: Int[np.ndarray, "q"], queries: Queries, config: TrackingConfig
 ) -> Bool[np.ndarray, "q t"]:
     """Return which (query, frame) pairs are scored: annotated ones, the query's own never."""
-    mode = "strided" if config.queries == "strided" else "first"
+    mode: Mode = "strided" if config.queries == "strided" else "first"
     return evaluated_frames(queries.frame, clip.known.shape[1], mode) & clip.known[points]
 
 
@@ -207,10 +208,10 @@ def part_of(clip: Clip, frames: Int[np.ndarray, "m"]) -> Clip:
 
 class _Picked(Sequence[Any]):
     def __init__(self, frames: Sequence[Any], index: list[int]) -> None:
-        self.frames, self.index = frames, index
+        self.frames, self.picked = frames, index
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.picked)
 
     def __getitem__(self, number: Any) -> Any:
-        return self.frames[self.index[number]]
+        return self.frames[self.picked[number]]

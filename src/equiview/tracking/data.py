@@ -59,7 +59,7 @@ class TrackConfig:
     window: int = 1
     temperature: float = 0.05
     search_px: float | None = None
-    cycle_tokens: float = 1.0
+    cycle_tokens: float = 3.0
     smoothing: int = 1
 
     def __post_init__(self) -> None:

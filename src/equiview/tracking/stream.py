@@ -68,8 +68,8 @@ class FeatureTracker:
             points: Which points; all when None.
         """
         if fmap.image_hw != self.hw:
-            expected, found = (f"{w}x{h} pixels as before" for h, w in (self.hw, fmap.image_hw))
-            raise bad_input(f"frame {frame}", expected, found.removesuffix(" as before"), "Give frames of one size.")
+            expected, size = (f"{w}x{h} pixels" for h, w in (self.hw, fmap.image_hw))
+            raise bad_input(f"frame {frame}", f"{expected} as before", size, "Give frames of one size.")
         rows = np.arange(len(self.queries)) if points is None else points
         if len(rows) == 0:
             return
