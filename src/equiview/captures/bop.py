@@ -82,7 +82,7 @@ def bop_scene(
     """
     root = Path(root)
     found = list(_shown(root / reference_split, object_id))
-    every = np.unique(np.linspace(0, len(found) - 1, min(max_references, len(found))).astype(int)) if found else []
+    every = np.unique(np.linspace(0, len(found) - 1, min(max_references, len(found))).astype(int))
     references = [_posed(*found[i], depth=depth, mask=True) for i in every]
     targets = _targets(root, query_split, object_id)
     shown = [one for one in _shown(root / query_split, object_id) if targets is None or (one[0], one[1]) in targets]

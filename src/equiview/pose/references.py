@@ -60,7 +60,7 @@ def picture_of(reference: Reference | np.ndarray | Any, roll: int = 0) -> Any:
 
 def _rolled_view(view: View, roll: int) -> View:
     names = ("rgb", "mask", "points_in_world", "normals_in_world", "triangle_id")
-    turned = {name: np.ascontiguousarray(np.rot90(getattr(view, name), roll)) for name in names}
+    turned: dict[str, Any] = {name: np.ascontiguousarray(np.rot90(getattr(view, name), roll)) for name in names}
     return replace(view, camera=rolled_camera(view.camera, roll), **turned)
 
 

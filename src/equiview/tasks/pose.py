@@ -179,10 +179,11 @@ def bop_errors(
         errors["mspd"] = mspd(cam_from_world, query.camera, points, symmetries)
     if model.mesh is not None and query.depth is not None and scene.world_unit_cm is not None:
         found = Camera(query.camera.intrinsics, cam_from_world, query.camera.hw)
-        depths = [render_depth(model.mesh, camera) for camera in (found, query.camera)]
+        depth, true_depth = (render_depth(model.mesh, camera) for camera in (found, query.camera))
         delta = VSD_DELTA_CM / scene.world_unit_cm
         seen = np.nan_to_num(query.depth)
-        errors["vsd"] = vsd(*depths, seen, query.camera.intrinsics, delta=delta, diameter=model.diameter)
+        matrix = query.camera.intrinsics
+        errors["vsd"] = vsd(depth, true_depth, seen, matrix, delta=delta, diameter=model.diameter)
     return errors
 
 
