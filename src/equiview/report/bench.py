@@ -1,4 +1,4 @@
-"""The page of a bench, from its files alone: scores with intervals, the best and the worst samples, what was missing."""
+"""The page of a bench, from its files alone: scores with intervals, best and worst samples, what was missing."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
