@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("types",),
-    ("geometry", "sampling", "io"),
+    ("geometry", "sampling", "io", "square"),
     ("render", "captures"),
     ("correspond", "ambiguity"),
     ("backbones",),
