@@ -105,8 +105,8 @@ def demo(
 
 
 NEXT = """Next, your own object with DINOv2 (--test-objects are others, to prove it on):
-  equiview improve --backbone facebook/dinov2-base --train-object MESH.glb \\
-      --test-objects builtin:mug builtin:teapot builtin:hammer builtin:car builtin:duck --out runs/mine"""
+  equiview improve --backbone facebook/dinov2-base --train-object MESH.glb --out runs/mine \\
+      --test-objects builtin:mug builtin:teapot builtin:hammer builtin:car builtin:duck"""
 
 
 def show_run(name: str, summary: dict[str, Any], out: Path, as_json: bool, after: str | None = None) -> None:
