@@ -70,10 +70,11 @@ def of_willow(tables: Tables, metric: str) -> Callable[[str], Scores]:
 
 
 def of_badja(tables: Tables) -> Callable[[str], Scores]:
-    """Scores on BADJA, from files of tracking.py."""
+    """Scores on BADJA at 854 px, from files of tracking.py."""
 
     def of(who: str) -> Scores:
-        (own,) = (b for name, b in tables[who]["backbones"].items() if (who == "random") == ("random weights" in name))
+        end = " at 854, random weights 0" if who == "random" else " at 854"
+        (own,) = (backbone for name, backbone in tables[who]["backbones"].items() if name.endswith(end))
         return {name.replace("average 3x3", "3x3"): row["value"] for name, row in own["rows"].items()}
 
     return of
