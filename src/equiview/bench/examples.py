@@ -79,7 +79,8 @@ def ends(rows: Sequence[Row], order: Order, count: int) -> tuple[list[Row], list
 
 def _spread(ranked: Sequence[Row], order: Order, count: int) -> list[Row]:
     seen: set[str] = set()
-    first, later = [], []
+    first: list[Row] = []
+    later: list[Row] = []
     for row in ranked:
         (later if order.group(row) in seen else first).append(row)
         seen.add(order.group(row))

@@ -66,10 +66,8 @@ def result_path(out: Path, one: Found) -> Path:
 
 def _measure(source: Any, one: Found, out: Path, config: BenchConfig, progress: Progress | None) -> str:
     """Measure one data set and write what came of it; return what is wrong with a real one that cannot be read."""
-    if config.suite == "synthetic":
-        opened, problem = one.open(), ""
-    else:
-        opened, problem = try_open(one)
+    # Only what comes from outside may be broken; a failure of the rendered sets is a failure of the run.
+    opened, problem = try_open(one) if config.suite == "real" else (one.open(), "")
     if opened is None:
         return problem
     features = source_for(source, opened, config.long_side)
