@@ -52,7 +52,7 @@ def transferred(name: str, count: int) -> dict[str, Any]:
     pairs, scoring = synthetic_families(0, count), SCORINGS["spair"]
     square = paper_config(extractor(name, 640).backbone.info.patch)
     settings = {"default": (640, TransferConfig()), "paper": (square.square_px, square)}
-    settings["paper localisation by cosine"] = (
+    settings["default on the square of paper"] = (
         square.square_px,
         TransferConfig(Localise(), square_px=square.square_px),
     )
