@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import make_interp_spline
 
+from .procedural_shapes import closed
+
 Grid = Float[np.ndarray, "r c 3"]
 Point = tuple[float, float, float]
 
@@ -22,7 +24,7 @@ def turned(profile: Sequence[tuple[float, float]], squash: float = 1.0, columns:
     line = _finely(np.array(profile, np.float64), 0.02)
     angle = np.linspace(0, 2 * np.pi, columns)
     r, z = line[:, :1], np.broadcast_to(line[:, 1:], (len(line), columns))
-    return _closed(np.stack([r * np.cos(angle), squash * r * np.sin(angle), z], -1))
+    return closed(np.stack([r * np.cos(angle), squash * r * np.sin(angle), z], -1))
 
 
 def block(size: Point, roundness: float = 0.25, taper: float = 0.0, rows: int = 50, columns: int = 70) -> Grid:
@@ -41,7 +43,7 @@ def block(size: Point, roundness: float = 0.25, taper: float = 0.0, rows: int = 
     cube = ball * (np.abs(ball) ** (2 / roundness)).sum(-1, keepdims=True) ** (-roundness / 2)
     grid = cube * (np.array(size) / 2)
     grid[..., :2] *= 1 + taper * cube[..., 2:]
-    return _closed(grid)
+    return closed(grid)
 
 
 def tube(path: Sequence[Point], radii: Sequence[float], flat: float = 1.0, rows: int = 44, columns: int = 33) -> Grid:
@@ -65,7 +67,7 @@ def tube(path: Sequence[Point], radii: Sequence[float], flat: float = 1.0, rows:
     angle = np.linspace(0, 2 * np.pi, columns)
     # Columns run clockwise about the tangent here, because rows go along it: outside stays outside.
     ring = np.cos(angle)[None, :, None] * across[:, None] - flat * np.sin(angle)[None, :, None] * other[:, None]
-    return _closed(line[:, None] + radius[:, None, None] * ring)
+    return closed(line[:, None] + radius[:, None, None] * ring)
 
 
 def place(grid: Grid, at: Point = (0, 0, 0), axis: str = "z", turn_deg: float = 0.0) -> Grid:
@@ -100,11 +102,3 @@ def _frames(line: Float[np.ndarray, "r 3"]) -> tuple[np.ndarray, np.ndarray]:
         side = side / np.linalg.norm(side)
         across[i] = side
     return across, np.cross(tangent, across)
-
-
-def _closed(grid: Grid) -> Grid:
-    """Make the last column equal the first and each pole one point, exactly."""
-    grid = grid.copy()
-    grid[:, -1] = grid[:, 0]
-    grid[0], grid[-1] = grid[0, :-1].mean(0), grid[-1, :-1].mean(0)
-    return grid
