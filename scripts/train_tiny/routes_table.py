@@ -7,12 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = {
-    "handed": "`handed`, photos and made pictures",
-    "outputs": "`outputs`, photos and made pictures",
-    "procedural": "`handed`, made pictures only",
-    "final": "`handed`, the weights here",
-}
+MIXES = {"photos": "photos and made pictures", "procedural": "made pictures only"}
 TOGETHER = "blocks 4,6,8,10 + 3x3"
 
 
@@ -20,8 +15,10 @@ def main() -> None:
     table = json.loads(Path(sys.argv[1]).read_text())
     print("| route | steps | minutes | unexplained after block 4 | 8 | 12 | PCDP@0.05, dev |")
     print("|---|---|---|---|---|---|---|")
-    for key, name in NAMES.items():
-        row = table[key]
+    for key, row in table.items():
+        if key == "teacher":
+            continue
+        name = f"`{row['settings']['route']}`, {MIXES[row['settings']['mix']]}"
         states = row["unexplained_of_held_out_photos"]["224"]
         cells = [f"{states[block]:.2f}" for block in (4, 8, 12)]
         score = row["dev_pcdp@0.05"][TOGETHER]
