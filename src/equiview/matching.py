@@ -1,6 +1,6 @@
 """Nearest tokens with a sub-token fit: fast, and bounded in memory whatever the image size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -63,13 +63,27 @@ def match_regions(
                 "none",
                 "The object is smaller than a token: use a larger --long-side or search the whole image.",
             )
-    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
     found: list[list[Matches]] = [[] for _ in regions]
-    for chunk in descriptors.to(tokens).split(max(1, CHUNK_SIMILARITIES // tokens.shape[1])):
-        similarity = chunk @ tokens
+    for similarity in similarity_chunks(descriptors, target):
         for parts, allowed in zip(found, regions, strict=True):
             parts.append(_best(similarity, target, allowed, subtoken))
     return [_joined(parts) for parts in found]
+
+
+def similarity_chunks(
+    descriptors: Float[torch.Tensor, "n c"], target: FeatureMap
+) -> Iterator[Float[torch.Tensor, "k hw"]]:
+    """Yield the cosine of every descriptor and token, some descriptors at a time and in order.
+
+    Memory: `CHUNK_SIMILARITIES` floats, whatever the number of descriptors.
+
+    Args:
+        descriptors: L2-normalised.
+        target: Its tokens are L2-normalised here.
+    """
+    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
+    for chunk in descriptors.to(tokens).split(max(1, CHUNK_SIMILARITIES // tokens.shape[1])):
+        yield chunk @ tokens
 
 
 def _joined(parts: Sequence[Matches]) -> Matches:
@@ -107,11 +121,50 @@ def _parabola(
     left = similarity.gather(1, (best - step).clamp(0, last)[:, None])[:, 0]
     middle = similarity.gather(1, best[:, None])[:, 0]
     right = similarity.gather(1, (best + step).clamp(0, last)[:, None])[:, 0]
-    curvature = left - 2 * middle + right
     # Without a strict peak (border, or a neighbour outside the searched region that is higher) there is no vertex.
-    is_peak = has_both & (curvature < -1e-9)
-    offset = (left - right) / (2 * torch.where(is_peak, curvature, torch.ones_like(curvature)))
-    return torch.where(is_peak, offset.clamp(-0.5, 0.5), torch.zeros_like(offset))
+    offset, is_peak = parabola_vertex(left, middle, right)
+    return torch.where(has_both & is_peak, offset.clamp(-0.5, 0.5), torch.zeros_like(offset))
+
+
+def parabola_vertex(
+    left: Float[torch.Tensor, "n"], middle: Float[torch.Tensor, "n"], right: Float[torch.Tensor, "n"]
+) -> tuple[Float[torch.Tensor, "n"], Bool[torch.Tensor, "n"]]:
+    """Return where the parabola through three neighbouring tokens is highest (0 is the middle), and where it is."""
+    curvature = left - 2 * middle + right
+    is_peak = curvature < -1e-9
+    return (left - right) / (2 * torch.where(is_peak, curvature, torch.ones_like(curvature))), is_peak
+
+
+def window_mean(
+    similarity: Float[torch.Tensor, "n hw"],
+    best: Int[torch.Tensor, "n"],
+    hw: tuple[int, int],
+    reach: int,
+    temperature: float,
+) -> Float[torch.Tensor, "n 2"]:
+    """Return the mean token around the best one, weighted by softmax(cosine / temperature): a windowed soft-argmax.
+
+    Near a border the window shrinks on both sides alike, so that a clipped window pulls nothing inwards.
+
+    Args:
+        similarity: Cosine of each point and token.
+        best: The winning token.
+        hw: Rows and columns.
+        reach: Tokens on each side of the best one.
+        temperature: In units of cosine.
+
+    Returns:
+        Token coordinates.
+    """
+    row, col = (best // hw[1])[:, None], (best % hw[1])[:, None]
+    steps = torch.arange(-reach, reach + 1, device=similarity.device)
+    dy, dx = (one.reshape(-1)[None] for one in torch.meshgrid(steps, steps, indexing="ij"))
+    reach_y = torch.minimum(row, hw[0] - 1 - row)
+    reach_x = torch.minimum(col, hw[1] - 1 - col)
+    outside = (dy.abs() > reach_y) | (dx.abs() > reach_x)
+    index = ((row + dy).clamp(0, hw[0] - 1) * hw[1] + (col + dx).clamp(0, hw[1] - 1)).long()
+    weight = (similarity.gather(1, index) / temperature).masked_fill(outside, -torch.inf).softmax(1)
+    return torch.cat([(col + (weight * dx).sum(1, keepdim=True)), (row + (weight * dy).sum(1, keepdim=True))], 1)
 
 
 def mutual_nearest(

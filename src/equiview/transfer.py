@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 
 from .errors import bad_input
-from .matching import CHUNK_SIMILARITIES, match
+from .matching import CHUNK_SIMILARITIES, match, similarity_chunks, window_mean
 from .sampling import descriptors, pixel_from_token
 from .types import FeatureMap, Matches
 
@@ -75,20 +75,10 @@ def locate_window(queries: Float[torch.Tensor, "n c"], target: FeatureMap, windo
     Returns:
         Pixels of the target, and the cosine at the best token.
     """
-    rows, cols = target.hw
-    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
-    column, row = torch.arange(cols, device=tokens.device), torch.arange(rows, device=tokens.device)
     xy, scores = [], []
-    for chunk in queries.to(tokens).split(max(1, CHUNK_SIMILARITIES // tokens.shape[1])):
-        similarity = chunk @ tokens
+    for similarity in similarity_chunks(queries, target):
         score, best = similarity.max(1)
-        best_x, best_y = best % cols, best // cols
-        reach_x = torch.minimum(best_x, cols - 1 - best_x).clamp(max=window // 2)
-        reach_y = torch.minimum(best_y, rows - 1 - best_y).clamp(max=window // 2)
-        inside = ((row - best_y[:, None]).abs() <= reach_y[:, None])[:, :, None]
-        inside = (inside & ((column - best_x[:, None]).abs() <= reach_x[:, None])[:, None]).flatten(1)
-        weight = (similarity / temperature).masked_fill(~inside, -torch.inf).softmax(1).unflatten(1, (rows, cols))
-        token_xy = torch.stack([weight.sum(1) @ column.to(weight), weight.sum(2) @ row.to(weight)], -1)
+        token_xy = window_mean(similarity, best, target.hw, window // 2, temperature)
         xy.append(pixel_from_token(target, token_xy))
         scores.append(score)
     return Matches(torch.cat(xy), torch.cat(scores))

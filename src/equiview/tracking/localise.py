@@ -1,10 +1,9 @@
 """Where in a frame is a descriptor? Without a pull towards the middle of the picture."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 
-from ..matching import CHUNK_SIMILARITIES
+from ..matching import parabola_vertex, similarity_chunks, window_mean
 from ..sampling import pixel_from_token, token_centers, token_from_pixel
 from ..types import FeatureMap
 from .data import TrackConfig
@@ -24,36 +23,34 @@ def locate(
         config: Localisation, and how far from `near_xy` a token may be.
         near_xy: Where each point was last; the whole frame is searched without.
     """
-    if near_xy is None or config.search_px is None:
-        return _locate(descriptors, target, config)
-    centres = token_centers(target)
-    found = []
-    for one, near in zip(descriptors, near_xy.to(centres), strict=True):
-        distance = (centres - near).norm(dim=1)
-        # The nearest token always takes part: the radius may be smaller than a token.
-        allowed = distance <= torch.maximum(distance.min(), distance.new_tensor(config.search_px))
-        found.append(_locate(one[None], target, config, allowed))
-    return torch.cat(found)
-
-
-def _locate(
-    descriptors: Float[torch.Tensor, "n c"],
-    target: FeatureMap,
-    config: TrackConfig,
-    allowed: Bool[torch.Tensor, "hw"] | None = None,
-) -> Float[torch.Tensor, "n 2"]:
-    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
-    found = []
-    for chunk in descriptors.to(tokens).split(max(1, CHUNK_SIMILARITIES // tokens.shape[1])):
-        similarity = chunk @ tokens
-        best = (similarity if allowed is None else similarity.masked_fill(~allowed, -torch.inf)).argmax(1)
-        if config.localisation == "window":
-            found.append(centroid(similarity, best, target.hw, config.window, config.temperature))
-        elif config.localisation == "token":
-            found.append(torch.stack([best % target.hw[1], best // target.hw[1]], 1).to(similarity))
-        else:
-            found.append(peak(similarity, best, target.hw, slanted=config.localisation == "quadratic"))
+    nearby = None if config.search_px is None else near_xy
+    found, start = [], 0
+    for similarity in similarity_chunks(descriptors, target):
+        searched = similarity
+        if nearby is not None:
+            allowed = _close(target, nearby[start : start + len(similarity)], config.search_px)
+            searched = similarity.masked_fill(~allowed, -torch.inf)
+        found.append(_place(similarity, searched.argmax(1), target.hw, config))
+        start += len(similarity)
     return pixel_from_token(target, torch.cat(found))
+
+
+def _close(target: FeatureMap, xy: Float[torch.Tensor, "n 2"], reach_px: float | None) -> Bool[torch.Tensor, "n hw"]:
+    """Return which token centres lie this near each place; the nearest always does, however small the reach."""
+    centres = token_centers(target)
+    distance = torch.cdist(xy.to(centres), centres, compute_mode="donot_use_mm_for_euclid_dist")
+    return distance <= distance.amin(1, keepdim=True).clamp(min=reach_px)
+
+
+def _place(
+    similarity: Float[torch.Tensor, "n hw"], best: Int[torch.Tensor, "n"], hw: tuple[int, int], config: TrackConfig
+) -> Float[torch.Tensor, "n 2"]:
+    """Return where around the winning token the peak is, token units."""
+    if config.localisation == "window":
+        return window_mean(similarity, best, hw, config.window, config.temperature)
+    if config.localisation == "token":
+        return torch.stack([best % hw[1], best // hw[1]], 1).to(similarity)
+    return peak(similarity, best, hw, slanted=config.localisation == "quadratic")
 
 
 def peak(
@@ -95,9 +92,8 @@ def _vertex(
     middle = position.clamp(1, size - 2)
     at = best + (middle - position) * step
     left, centre, right = (similarity.gather(1, (at + one * step)[:, None])[:, 0] for one in (-1, 0, 1))
-    curvature = left - 2 * centre + right
-    is_peak = curvature < -1e-9
-    vertex = (left - right) / (2 * torch.where(is_peak, curvature, torch.ones_like(curvature))) + middle - position
+    vertex, is_peak = parabola_vertex(left, centre, right)
+    vertex = vertex + middle - position
     return torch.where(is_peak, vertex.clamp(-0.5, 0.5), torch.zeros_like(vertex))
 
 
@@ -122,35 +118,6 @@ def _joint_vertex(
     offset = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], 1) / safe[:, None]
     inside = (col > 0) & (col < hw[1] - 1) & (row > 0) & (row < hw[0] - 1)
     return offset, is_peak & inside & (offset.abs() <= 1).all(1)
-
-
-def centroid(
-    similarity: Float[torch.Tensor, "n hw"],
-    best: Int[torch.Tensor, "n"],
-    hw: tuple[int, int],
-    window: int,
-    temperature: float,
-) -> Float[torch.Tensor, "n 2"]:
-    """Return the mean token around the best one, weighted by softmax(cosine / temperature), token units.
-
-    Near a border the window shrinks on both sides alike, so that a clipped window pulls nothing inwards.
-
-    Args:
-        similarity: Cosine of each point and token.
-        best: The winning token.
-        hw: Rows and columns.
-        window: Tokens on each side of the best one.
-        temperature: In units of cosine.
-    """
-    row, col = (best // hw[1])[:, None], (best % hw[1])[:, None]
-    steps = torch.arange(-window, window + 1, device=similarity.device)
-    dy, dx = (one.reshape(-1)[None] for one in torch.meshgrid(steps, steps, indexing="ij"))
-    reach_y = torch.minimum(row, hw[0] - 1 - row)
-    reach_x = torch.minimum(col, hw[1] - 1 - col)
-    outside = (dy.abs() > reach_y) | (dx.abs() > reach_x)
-    index = ((row + dy).clamp(0, hw[0] - 1) * hw[1] + (col + dx).clamp(0, hw[1] - 1)).long()
-    weight = (similarity.gather(1, index) / temperature).masked_fill(outside, -torch.inf).softmax(1)
-    return torch.cat([(col + (weight * dx).sum(1, keepdim=True)), (row + (weight * dy).sum(1, keepdim=True))], 1)
 
 
 def beyond_centres(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n 2"]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 
-from ..matching import CHUNK_SIMILARITIES
+from ..matching import similarity_chunks
 from ..sampling import descriptors, token_centers
 from ..types import FeatureMap
 from .data import Queries, Tracks
@@ -103,11 +103,10 @@ def _query_features(maps: Sequence[FeatureMap], queries: Queries) -> Float[torch
 
 def disc_mean(features: Float[torch.Tensor, "n c"], target: FeatureMap, radius_px: float) -> Float[torch.Tensor, "n 2"]:
     """Return the mean token centre within a disc around the best token, weighted by softmax(max(cosine, 0))."""
-    tokens = F.normalize(target.tokens.float().flatten(1), dim=0, eps=1e-12)
     centres = token_centers(target)
     found = []
-    for chunk in features.split(max(1, CHUNK_SIMILARITIES // tokens.shape[1])):
-        similarity = F.relu(chunk @ tokens)
+    for cosine in similarity_chunks(features, target):
+        similarity = F.relu(cosine)
         best = centres[similarity.argmax(1)]
         inside = torch.cdist(best, centres) <= radius_px
         weight = similarity.softmax(1) * inside
