@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 
 from .errors import EquiviewError, bad_input
+from .types import ImageSource
 
 
 @contextmanager
@@ -172,14 +173,38 @@ def require_file(path: Path, kind: str) -> Path:
     return path
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Read a picture as RGB; transparency is dropped."""
+def require_folder(folder: Path, kind: str, fix: str = "Check the path.") -> Path:
+    """Return `folder` if it is one.
+
+    Raises:
+        EquiviewError: It is missing or a file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise bad_input(str(folder), kind, "a file" if folder.exists() else "nothing there", fix)
+    return folder
+
+
+def pixels_of(image: ImageSource) -> UInt8[np.ndarray, "h w 3"]:
+    """Return a picture: as it is, or read from its file."""
+    return image if isinstance(image, np.ndarray) else read_image(image)
+
+
+@contextmanager
+def _opened_image(path: Path) -> Iterator[Image.Image]:
+    """Open a picture file; one that is missing or broken is named."""
     require_file(path, "an image file")
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            yield image
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise bad_input(str(path), "an image that opens", f"{error}", "Export it again as PNG or JPEG.") from error
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Read a picture as RGB; transparency is dropped."""
+    with _opened_image(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def image_hw(path: Path) -> tuple[int, int]:
@@ -188,11 +213,8 @@ def image_hw(path: Path) -> tuple[int, int]:
     Raises:
         EquiviewError: It is missing, or no image.
     """
-    try:
-        with Image.open(require_file(path, "an image file")) as image:
-            return image.height, image.width
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise bad_input(str(path), "an image that opens", f"{error}", "Export it again as PNG or JPEG.") from error
+    with _opened_image(path) as image:
+        return image.height, image.width
 
 
 def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:

@@ -24,7 +24,7 @@ from ..backbones.base import Backbone
 from ..errors import EquiviewError, bad_input
 from ..features import Extractor, FeatureConfig
 from ..heads import HeadChain, build_head, head_spec
-from ..io import atomic_folder, read_json, require_file
+from ..io import atomic_folder, read_json, require_file, require_folder
 from .lora import ADAPTER_NAME, FUSED_NAMES, find_targets, has_lora, inject, lora_layers, lora_parameters, peft_config
 
 FORMAT_VERSION = 1
@@ -182,10 +182,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         EquiviewError: A file is missing, changed or broken, or the format is unknown.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing there"
-        raise bad_input(str(folder), "an adapter folder (as `equiview improve` writes)", found, "Check the path.")
+    folder = require_folder(folder, "an adapter folder (as `equiview improve` writes)")
     record = read_json(require_file(folder / RECORD_FILE, "the record of an adapter folder"))
     if not isinstance(record, dict) or record.get("format") != "equiview-adapter":
         found = repr(record.get("format")) if isinstance(record, dict) else type(record).__name__

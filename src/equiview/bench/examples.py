@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ..io import read_image, write_image, write_json
+from ..io import pixels_of, write_image, write_json
 from ..pck import correct
 from ..tasks.pose import PoseConfig
 from ..tasks.tracking import TrackingConfig, follow, part_of
 from ..tasks.transfer import PictureFeatures, TransferConfig, predict
 from ..tracking import Queries
-from ..types import Clip, ImageSource, KeypointPair, PoseScene
+from ..types import Clip, KeypointPair, PoseScene
 from .canvas import RIGHT, TRUE, WRONG, Canvas
 from .pose_examples import pose_example, pose_order
 from .settings import Opened
@@ -112,7 +112,7 @@ def _pair_example(features: PictureFeatures, opened: Opened, pair: KeypointPair,
     xy1 = features.unplaced(pair.image1, found.xy1.cpu().double().numpy())
     length = row[f"{opened.scoring.threshold}_px"]
     hits = correct(np.array(row["errors_px"]), length, HIT_ALPHA, inclusive=opened.scoring.inclusive)
-    canvas = Canvas(_pixels(pair.image0), _pixels(pair.image1))
+    canvas = Canvas(pixels_of(pair.image0), pixels_of(pair.image1))
     for start, end, true, hit in zip(pair.xy0[pair.visible], xy1, pair.xy1[pair.visible], hits, strict=True):
         colour = RIGHT if hit else WRONG
         canvas.dot(canvas.left, start, colour)
@@ -122,10 +122,6 @@ def _pair_example(features: PictureFeatures, opened: Opened, pair: KeypointPair,
         canvas.dot(canvas.right, end, colour)
     words = f"{pair.name}: {int(hits.sum())} of {len(hits)} points within {HIT_ALPHA:.2f} of the "
     return canvas.rgb(), words + LENGTHS[opened.scoring.threshold]
-
-
-def _pixels(image: ImageSource) -> UInt8[np.ndarray, "h w 3"]:
-    return image if isinstance(image, np.ndarray) else read_image(image)
 
 
 def _track(source: Any, opened: Opened, rows: Sequence[Row]) -> list[Drawn]:

@@ -13,7 +13,7 @@ from ..captures.middlebury import middlebury_scenes, open_middlebury
 from ..captures.onepose import onepose_scenes
 from ..captures.tapvid import open_tapvid
 from ..errors import EquiviewError, bad_input
-from ..io import read_json
+from ..io import read_json, require_folder
 from ..pck import SCORINGS
 from ..pose import LocateConfig
 from ..tasks.pose import PoseConfig, seeded
@@ -38,10 +38,7 @@ def real_sets(config: BenchConfig) -> tuple[list[Found], list[dict[str, str]]]:
     Raises:
         EquiviewError: The root is no folder, or holds none of them.
     """
-    root = Path(str(config.root))
-    if not root.is_dir():
-        found = "a file" if root.exists() else "nothing there"
-        raise bad_input(str(root), "the folder that holds the data sets", found, "Check --root.")
+    root = require_folder(Path(str(config.root)), "the folder that holds the data sets", "Check --root.")
     folders = list(folders_below(root, DEPTH))
     there, missing = [], []
     for name, dataset in DATASETS.items():

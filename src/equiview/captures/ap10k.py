@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import bad_input
+from ..io import require_folder
 from ..types import KeypointPair
-from .pairs import both_visible, read_record, require_folder, require_pictures
+from .pairs import both_visible, read_record, require_pictures
 
 Subset = Literal["intra-species", "cross-species", "cross-family"]
 FOLDERS: dict[Subset, str] = {"intra-species": "", "cross-species": "_cross_species", "cross-family": "_cross_family"}

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from ..errors import bad_input
-from ..io import read_image
+from ..io import image_hw, read_image, require_folder
 from ..types import Clip
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -29,7 +28,7 @@ class FrameFiles(Sequence[UInt8[np.ndarray, "h w 3"]]):
         if not paths:
             raise bad_input("frames", "at least one picture", "none", "Check the folder.")
         self.paths = [Path(path) for path in paths]
-        self.hw = hw or picture_hw(self.paths[0])
+        self.hw = hw or image_hw(self.paths[0])
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -47,30 +46,13 @@ def changed_size(what: str, expected_hw: tuple[int, ...], found_hw: tuple[int, .
     return bad_input(what, f"{expected} as the other frames", found, "Resize the frames to one size.")
 
 
-def picture_hw(path: Path) -> tuple[int, int]:
-    """Return height and width without reading the pixels.
-
-    Raises:
-        EquiviewError: It is not a picture.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError:
-        # Broken or missing: `read_image` says which, in our words.
-        return read_image(path).shape[:2]
-
-
 def frame_paths(folder: Path) -> list[Path]:
     """Return the pictures of a folder sorted by the number in their names, then by name.
 
     Raises:
         EquiviewError: No folder, or no pictures in it.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing there"
-        raise bad_input(str(folder), "a folder of frames", found, "Check the path.")
+    folder = require_folder(folder, "a folder of frames")
     paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise bad_input(str(folder), "pictures (jpg, png ...)", "none", "Give the folder that holds the frames.")

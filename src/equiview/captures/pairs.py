@@ -12,19 +12,6 @@ from ..io import read_json, require_file
 from ..types import KeypointPair
 
 
-def require_folder(folder: Path, what: str) -> Path:
-    """Return the folder.
-
-    Raises:
-        EquiviewError: It is missing or a file.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing there"
-        raise bad_input(str(folder), what, found, "Check the path.")
-    return folder
-
-
 def require_pictures(pairs: Sequence[KeypointPair]) -> list[KeypointPair]:
     """Check that every picture file is there, before the long work begins.
 

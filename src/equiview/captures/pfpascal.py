@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import bad_input
-from ..io import require_file
+from ..io import require_file, require_folder
 from ..types import KeypointPair
-from .pairs import require_folder, require_pictures
+from .pairs import require_pictures
 
 COLUMNS = ("source_image", "target_image", "class", "XA", "YA", "XB", "YB")
 # fmt: off

@@ -21,9 +21,9 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from ..errors import bad_input
-from ..io import require_file
+from ..io import require_file, require_folder
 from ..types import KeypointPair
-from .pairs import both_visible, require_folder
+from .pairs import both_visible
 
 PICTURES = (".png", ".jpg", ".jpeg")
 

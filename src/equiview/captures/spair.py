@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import bad_input
+from ..io import require_folder
 from ..types import KeypointPair
-from .pairs import as_points, both_visible, read_record, require_folder, require_pictures
+from .pairs import as_points, both_visible, read_record, require_pictures
 
 KEYS = ("src_imname", "trg_imname", "src_kps", "trg_kps", "trg_bndbox", "category")
 

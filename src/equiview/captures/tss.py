@@ -22,9 +22,9 @@ from jaxtyping import Float
 from PIL import Image
 
 from ..errors import bad_input
-from ..io import read_image, require_file
+from ..io import read_image, require_file, require_folder
 from ..types import KeypointPair
-from .pairs import require_files, require_folder
+from .pairs import require_files
 
 MAGIC = 202021.25
 UNKNOWN = 1e9

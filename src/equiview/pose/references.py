@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from ..errors import bad_input
 from ..geometry import unproject
-from ..io import read_image
+from ..io import pixels_of
 from ..sampling import descriptors, token_centers
 from ..types import Camera, FeatureMap, PosedImage, View
 from .rolls import rolled_camera, rolled_image
@@ -50,7 +50,7 @@ def picture_of(reference: Reference | np.ndarray | Any, roll: int = 0) -> Any:
     if isinstance(reference, View):
         return reference if roll % 4 == 0 else _rolled_view(reference, roll)
     image = reference.image if isinstance(reference, PosedImage) else reference
-    rgb = image if isinstance(image, np.ndarray) else read_image(image)
+    rgb = pixels_of(image)
     if isinstance(reference, PosedImage) and rgb.shape[:2] != tuple(reference.camera.hw):
         expected, found = ("x".join(map(str, hw)) for hw in (reference.camera.hw, rgb.shape[:2]))
         fix = "Scale the intrinsics with the picture."

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from ..errors import bad_input
-from ..io import read_image
+from ..io import pixels_of
 from ..pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
 from ..square import Square, on_square, square_of
 from ..transfer import Localise, better, check_points, mirrored, outside, transfer_maps
@@ -167,7 +167,7 @@ class PictureFeatures:
         if key in self._maps:
             self._maps.move_to_end(key)
             return self._maps[key]
-        rgb = image if isinstance(image, np.ndarray) else read_image(image)
+        rgb = pixels_of(image)
         self._sizes[key[0]] = rgb.shape[:2]
         rgb = mirrored(rgb) if mirror else rgb
         if self.config.square_px is not None:
