@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -161,6 +161,14 @@ class Extractor(nn.Module):
             "head": head_spec(self.head),
             "dtype": str(next(self.backbone.parameters()).dtype).removeprefix("torch."),
         }
+
+
+class MapSource(Protocol):
+    """Anything that turns pictures into feature maps, one each, in order: an `Extractor`, the oracle, noise."""
+
+    def maps(self, views: Iterable[Any], *, batch_size: int = 4) -> Iterator[FeatureMap]: ...
+
+    def describe(self) -> dict[str, Any]: ...
 
 
 def resize(images: Float[torch.Tensor, "b c h w"], hw: tuple[int, int]) -> Float[torch.Tensor, "b c h2 w2"]:

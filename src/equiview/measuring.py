@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .adapters.folder import versions
-from .features import Extractor
+from .features import Extractor, MapSource
 from .runs import (
     Progress,
     ambiguous_shares,
@@ -19,7 +19,7 @@ from .runs import (
     summarize_run,
     write_rows,
 )
-from .tasks.equivariance import FeatureSource, MeasureConfig, plan_object, protocol_of, score_object, summarize
+from .tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object, summarize
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ class MeasureRun:
     measure: MeasureConfig = MeasureConfig()
 
 
-def measure_objects(
-    source: FeatureSource, run: MeasureRun, out: Path, progress: Progress | None = None
-) -> dict[str, Any]:
+def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Measure and write summary.json, summary_in_mask.json, summary_unambiguous.json, rows.jsonl.
 
     Args:

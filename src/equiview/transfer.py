@@ -1,8 +1,7 @@
 """Semantic transfer: where do key points of one picture lie in another picture of the same kind of thing?"""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,18 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 
 from .errors import bad_input
+from .features import MapSource
 from .matching import CHUNK_SIMILARITIES, match, similarity_chunks, window_mean
 from .sampling import descriptors, pixel_from_token
 from .types import FeatureMap, Matches
 
 Localisation = Literal["argmax", "window", "paper"]
 LOCALISATIONS = ("argmax", "window", "paper")
-
-
-class PictureSource(Protocol):
-    """Anything that turns pictures into feature maps: an `Extractor`, noise."""
-
-    def maps(self, views: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterable[FeatureMap]: ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +142,7 @@ def better(plain: Matches, flipped: Matches) -> bool:
 
 @torch.no_grad()
 def transfer(
-    model: PictureSource,
+    model: MapSource,
     image0: UInt8[np.ndarray, "h w 3"],
     xy0: Float[np.ndarray, "n 2"],
     image1: UInt8[np.ndarray, "h w 3"],

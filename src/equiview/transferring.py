@@ -12,13 +12,12 @@ from jaxtyping import Float
 from .adapters.folder import versions
 from .captures.keypoints import open_pairs
 from .errors import bad_input
-from .features import Extractor
+from .features import Extractor, MapSource
 from .io import read_image, read_jsonl, write_image, write_json
 from .pair_picture import pair_picture
 from .pck import SCORINGS, Scoring
 from .runs import Progress, claim_folder, device_name, rows_path, write_rows
 from .tasks.transfer import (
-    FeatureSource,
     PictureFeatures,
     TransferConfig,
     paper_config,
@@ -49,9 +48,7 @@ class TransferRun:
     scoring: Scoring | None = None
 
 
-def score_transfer(
-    source: FeatureSource, run: TransferRun, out: Path, progress: Progress | None = None
-) -> dict[str, Any]:
+def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Score a data set and write summary.json and rows.jsonl.
 
     Args:
@@ -84,7 +81,7 @@ def score_transfer(
 
 
 def _rows(
-    source: FeatureSource, pairs: Sequence[KeypointPair], config: TransferConfig, out: Path, progress: Progress | None
+    source: MapSource, pairs: Sequence[KeypointPair], config: TransferConfig, out: Path, progress: Progress | None
 ) -> list[dict[str, Any]]:
     features, rows = PictureFeatures(source, config), []
     for start in range(0, len(pairs), BLOCK_PAIRS):
@@ -126,7 +123,7 @@ def protocol_for(source: Extractor, localise: Localise, flips: bool) -> tuple[Ex
 
 
 def transfer_points(
-    source: FeatureSource,
+    source: MapSource,
     images: tuple[Path, Path],
     xy0: Float[np.ndarray, "n 2"],
     config: TransferConfig,

@@ -1,8 +1,8 @@
 """What a reference picture tells about 3D: known points at its tokens, from a render, from depth, or handed over."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +18,6 @@ from .rolls import rolled_camera, rolled_image
 Reference = View | PosedImage
 # Pixels of a reference and the world points they show, from structure from motion.
 Observations = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 3"]]
-
-
-class MapSource(Protocol):
-    """Anything that turns pictures into feature maps: an `Extractor`, the oracle, noise."""
-
-    def maps(self, views: Iterable[Any]) -> Iterable[FeatureMap]: ...
-
-    def describe(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)

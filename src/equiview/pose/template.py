@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 
 from ..errors import bad_input
+from ..features import MapSource
 from ..types import FeatureMap
 from .locating import Attempt, LocateConfig, attempt_pose
 from .references import (
     MapCache,
-    MapSource,
     Observations,
     Reference,
     ViewPoints,

@@ -6,7 +6,7 @@ scored against it, one row for each ordered pair of views.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from ..ambiguity import AmbiguityMap
 from ..correspond import correspond, sample_surface
 from ..errors import bad_input
+from ..features import MapSource
 from ..matching import match_regions, token_mask
 from ..metrics import METRIC_NAMES, all_metrics, error_px
 from ..sampling import descriptors
@@ -22,14 +23,6 @@ from ..stats import mean_with_ci
 from ..types import Correspondences, FeatureMap, View
 
 ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
-
-
-class FeatureSource(Protocol):
-    """Anything that turns views into feature maps: an `Extractor`, the oracle, noise."""
-
-    def maps(self, views: Iterable[View]) -> Iterable[FeatureMap]: ...
-
-    def describe(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -163,7 +156,7 @@ def _score_pair(
 
 
 def measure(
-    source: FeatureSource,
+    source: MapSource,
     objects: Mapping[str, Sequence[View]],
     config: MeasureConfig | None = None,
     *,
@@ -193,7 +186,7 @@ def measure(
     return rows
 
 
-def protocol_of(source: FeatureSource, config: MeasureConfig, **more: Any) -> dict[str, Any]:
+def protocol_of(source: MapSource, config: MeasureConfig, **more: Any) -> dict[str, Any]:
     """Return what must be known to repeat a measurement."""
     localisation = "token + parabola in 3x3" if config.subtoken else "token centre"
     return {

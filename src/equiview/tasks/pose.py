@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import EquiviewError, bad_input
+from ..features import MapSource
 from ..pose import Attempt, LocateConfig, Observations, Template, TemplateConfig
 from ..pose.paper import grid_points, paper_descriptors, paper_pose
-from ..pose.references import MapSource, picture_of, unit_map
+from ..pose.references import picture_of, unit_map
 from ..pose_metrics import (
     RECALLS_CM_DEG,
     RECALLS_DEG,

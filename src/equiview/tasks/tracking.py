@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ..errors import bad_input
+from ..features import MapSource
 from ..stats import DRAWS, MIN_UNITS, mean_with_ci
 from ..tapvid_metrics import (
     RASTER,
@@ -19,7 +20,6 @@ from ..tapvid_metrics import (
     to_raster,
 )
 from ..tracking import LazyMaps, Queries, TrackConfig, Tracks, track, track_paper
-from ..tracking.data import FeatureSource
 from ..types import Clip
 
 CLIP_METRICS = ("average_jaccard", "delta_avg", "occlusion_accuracy")
@@ -66,7 +66,7 @@ def counted_frames(
 
 
 def run(
-    source: FeatureSource, clips: Iterable[Clip], config: TrackingConfig, progress: Progress | None = None
+    source: MapSource, clips: Iterable[Clip], config: TrackingConfig, progress: Progress | None = None
 ) -> list[dict[str, Any]]:
     """Track every clip and return its rows: one for the clip, one for every query point.
 
@@ -92,7 +92,7 @@ def run(
 
 
 def follow(
-    source: FeatureSource,
+    source: MapSource,
     clip: Clip,
     queries: Queries,
     config: TrackingConfig,

@@ -5,13 +5,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
 from ..errors import bad_input
+from ..features import MapSource
 from ..io import pixels_of
 from ..pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
 from ..square import Square, on_square, square_of
@@ -24,14 +25,6 @@ Rgb = UInt8[np.ndarray, "h w 3"]
 ANNOTATION_PX = 1.0
 # Tokens a side of the published protocol: 840 px at patch 14.
 PAPER_TOKENS = 60
-
-
-class FeatureSource(Protocol):
-    """Anything that turns pictures into feature maps: an `Extractor`, noise."""
-
-    def maps(self, views: Iterable[Rgb]) -> Iterable[FeatureMap]: ...
-
-    def describe(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ def paper_config(patch: int) -> TransferConfig:
 
 
 def run(
-    source: FeatureSource,
+    source: MapSource,
     pairs: Sequence[KeypointPair],
     config: TransferConfig | None = None,
     progress: Progress | None = None,
@@ -154,7 +147,7 @@ class PictureFeatures:
         config: The square, and the room.
     """
 
-    def __init__(self, source: FeatureSource, config: TransferConfig) -> None:
+    def __init__(self, source: MapSource, config: TransferConfig) -> None:
         self.source = source
         self.config = config
         self._maps: OrderedDict[tuple[str, bool], FeatureMap] = OrderedDict()
@@ -221,7 +214,7 @@ def _bytes(fmap: FeatureMap) -> int:
     return fmap.tokens.numel() * fmap.tokens.element_size()
 
 
-def protocol_of(source: FeatureSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
+def protocol_of(source: MapSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
     """Return what must be known to repeat a measurement."""
     # Window and temperature say something about the window alone; the size of the cache changes no number.
     localise = asdict(config.localise) if config.localise.method == "window" else {"method": config.localise.method}

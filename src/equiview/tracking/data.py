@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import bad_input
-from ..features import Picture
+from ..features import MapSource, Picture
 from ..types import FeatureMap
 
 
@@ -89,12 +89,6 @@ class Tracks:
     cycle_px: Float[np.ndarray, "n t"]
 
 
-class FeatureSource(Protocol):
-    """Anything that turns pictures into feature maps: an `Extractor`, the oracle, noise."""
-
-    def maps(self, views: Iterator[Picture], *, batch_size: int = 4) -> Iterator[FeatureMap]: ...
-
-
 class LazyMaps(Sequence[FeatureMap]):
     """The feature maps of a clip, made when asked for and never kept.
 
@@ -104,7 +98,7 @@ class LazyMaps(Sequence[FeatureMap]):
         batch_size: Pictures at once while going through all of them.
     """
 
-    def __init__(self, source: FeatureSource, frames: Sequence[Picture], batch_size: int = 4) -> None:
+    def __init__(self, source: MapSource, frames: Sequence[Picture], batch_size: int = 4) -> None:
         self.source, self.frames, self.batch_size = source, frames, batch_size
 
     def __len__(self) -> int:
