@@ -243,7 +243,8 @@ def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: st
 def is_bench(folder: Path) -> bool:
     """Say whether a folder holds a finished bench."""
     path = Path(folder) / "summary.json"
-    return path.is_file() and isinstance(read_json(path), dict) and "tasks" in read_json(path)
+    summary = read_json(path) if path.is_file() else None
+    return isinstance(summary, dict) and isinstance(summary.get("tasks"), dict)
 
 
 def compare_benches(before: Path, after: Path, *, unit: str | None = None, anyway: bool = False) -> dict[str, Any]:
@@ -252,7 +253,8 @@ def compare_benches(before: Path, after: Path, *, unit: str | None = None, anywa
     Raises:
         EquiviewError: They share none, or one is broken or measured in another way.
     """
-    sets = [_bench_sets(Path(folder)) for folder in (before, after)]
+    summaries = [read_json(Path(folder) / "summary.json") for folder in (before, after)]
+    sets = [[(task, name) for task, own in one["tasks"].items() for name in own] for one in summaries]
     shared = [name for name in sets[0] if name in sets[1]]
     if not shared:
         found = " and ".join(", ".join("/".join(name) for name in own) or "none" for own in sets)
@@ -260,22 +262,16 @@ def compare_benches(before: Path, after: Path, *, unit: str | None = None, anywa
         raise bad_input(f"{before} and {after}", "a data set that both have", found, fix)
     tasks: dict[str, dict[str, Any]] = {}
     for name in shared:
-        pair = (_bench_run(Path(before), *name), _bench_run(Path(after), *name))
-        tasks.setdefault(name[0], {})[name[1]] = _with_finer(*pair, unit, anyway)
+        first, second = (_bench_run(Path(f), one, *name) for f, one in zip((before, after), summaries, strict=True))
+        tasks.setdefault(name[0], {})[name[1]] = _with_finer(first, second, unit, anyway)
     lonely = [["/".join(name) for name in own if name not in shared] for own in sets]
     runs = next(iter(next(iter(tasks.values())).values()))["runs"]
     named = [one | {"folder": str(folder)} for one, folder in zip(runs, (before, after), strict=True)]
     return {"runs": named, "kind": "bench", "only_in": lonely, "tasks": tasks}
 
 
-def _bench_sets(folder: Path) -> list[tuple[str, str]]:
-    tasks = read_json(folder / "summary.json")["tasks"]
-    return [(task, name) for task, datasets in tasks.items() for name in datasets]
-
-
-def _bench_run(folder: Path, task: str, name: str) -> FinishedRun:
+def _bench_run(folder: Path, summary: Mapping[str, Any], task: str, name: str) -> FinishedRun:
     """Read one data set of a bench as a run of its own; names of queries and points become unique in it."""
-    summary = read_json(folder / "summary.json")
     path = folder / "rows" / task / f"{name}.jsonl"
     rows = read_jsonl(require_file(path, "the rows of a data set"))
     for row in rows:

@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .errors import bad_input
+from .pck import ALPHAS, pck
+from .pose_metrics import RECALLS_CM_DEG, RECALLS_DEG
 
 Row = Mapping[str, Any]
 
@@ -16,9 +20,6 @@ IDENTITY = (
 UNITS = ("object", "scene", "clip", "image0", "pair", "name", "query", "point")
 # Numbers that describe a sample and not how well it went.
 CONTEXT = {"angle_deg", "overlap", "ambiguous_share", "queries", "image_px", "extent_px", "box_px", "score", "index"}
-RECALLS = ((1, 1), (3, 3), (5, 5))
-RECALLS_DEG = (5, 10)
-PCK_ALPHAS = (0.05, 0.10, 0.15)
 
 
 def identity(row: Row) -> tuple[str, ...]:
@@ -78,8 +79,7 @@ def _pck(row: Row, scoring: Mapping[str, Any] | None) -> dict[str, float]:
     if not errors or length is None:
         return {}
     inclusive = bool(scoring and scoring.get("inclusive"))
-    right = {a: [e <= a * length if inclusive else e < a * length for e in errors] for a in PCK_ALPHAS}
-    return {f"pck@{a:.2f}": 100 * sum(hits) / len(hits) for a, hits in right.items()}
+    return {f"pck@{alpha:.2f}": pck(np.asarray(errors), length, alpha, inclusive=inclusive) for alpha in ALPHAS}
 
 
 def _hits(row: Row) -> dict[str, float]:
@@ -94,8 +94,8 @@ def _recalls(row: Row) -> dict[str, float]:
     if turned is None and not ("query" in row and row.get("failed")):
         return {}
     turned = float("inf") if turned is None else turned
-    found = {f"pose_recall@{deg}deg": 100.0 * (turned < deg) for deg in RECALLS_DEG}
+    found = {f"pose_recall@{deg:g}deg": 100.0 * (turned < deg) for deg in RECALLS_DEG}
     if shifted is not None or row.get("failed"):
         shifted = float("inf") if shifted is None else shifted
-        found |= {f"pose_recall@{cm}cm{deg}deg": 100.0 * (turned < deg and shifted < cm) for cm, deg in RECALLS}
+        found |= {f"pose_recall@{cm:g}cm{cm:g}deg": 100.0 * (turned < cm and shifted < cm) for cm in RECALLS_CM_DEG}
     return found

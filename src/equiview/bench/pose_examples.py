@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ..errors import EquiviewError
-from ..geometry import project
+from ..geometry import angle_between_deg, project
 from ..pose.references import picture_of
 from ..types import Camera, PosedImage, PoseScene
 from .canvas import RIGHT, TRUE, WRONG, Canvas, Colour
@@ -26,7 +26,9 @@ def pose_order(row: Row) -> float:
 
 def pose_example(scene: PoseScene, query: PosedImage, box: Box | None, row: Row) -> tuple[np.ndarray, str]:
     """Draw one query and say how far off it is."""
-    angles = [apart_deg(reference.camera, query.camera) for reference in scene.references]
+    # The viewing axes are compared, since an object need not lie at the origin.
+    axes = np.stack([reference.camera.cam_from_world[2, :3] for reference in scene.references])
+    angles = angle_between_deg(axes, query.camera.cam_from_world[2, :3])
     nearest = int(np.argmin(angles))
     canvas = Canvas(picture_of(scene.references[nearest]), _picture(query))
     _draw(canvas, query.camera, scene, box, TRUE)
@@ -46,15 +48,6 @@ def _picture(query: PosedImage) -> UInt8[np.ndarray, "h w 3"]:
         return picture_of(query)
     except EquiviewError:
         return np.full((*query.camera.hw, 3), 128, np.uint8)
-
-
-def apart_deg(a: Camera, b: Camera) -> float:
-    """Return the angle between the directions two cameras see the object (the world's origin or their focus) from.
-
-    The viewing axes are compared, since an object need not lie at the origin.
-    """
-    cosine = float(a.cam_from_world[2, :3] @ b.cam_from_world[2, :3])
-    return float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _draw(canvas: Canvas, camera: Camera, scene: PoseScene, box: Box | None, colour: Colour) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ..adapters.folder import versions
 from ..features import Extractor
 from ..io import read_json, write_json
-from ..runs import Progress, claim_folder, device_name, write_rows
+from ..runs import Progress, as_json, claim_folder, device_name, write_rows
 from .examples import save_examples
 from .real import missing_set, real_sets, try_open
 from .scoring import score, source_for
@@ -95,5 +95,6 @@ def _summarize(
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
     protocol = {"bench": asdict(config), "features": source.describe(), "versions": versions(), "device": device}
     summary = {"tasks": tasks, "failed": failed, "protocol": protocol | {"datasets": protocols}, "missing": missing}
+    summary = as_json(summary)
     write_json(out / "summary.json", summary)
-    return read_json(out / "summary.json")
+    return summary

@@ -1,13 +1,11 @@
 """Paint for members of a family: every material of every member has its own colours and pattern."""
 
-import colorsys
-
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from .family_members import DARK, Member
 from .grid_mesh import Rect
-from .procedural_paint import Noise, at_texels
+from .procedural_paint import Noise, at_texels, color_of
 
 SIZE = 384
 
@@ -47,8 +45,8 @@ def paint_member(rng: np.random.Generator, member: Member, size: float) -> UInt8
 def _colors(rng: np.random.Generator, points: Float[np.ndarray, "n 3"], material: str) -> UInt8[np.ndarray, "n 3"]:
     noise = Noise(points)
     hue = rng.random()
-    base = _color(hue, rng.uniform(0.15, 0.75), rng.uniform(0.4, 0.95))
-    other = _color(hue + rng.choice([0.04, 0.5, 0.33]), rng.uniform(0.1, 0.8), rng.uniform(0.15, 0.95))
+    base = color_of(hue, rng.uniform(0.15, 0.75), rng.uniform(0.4, 0.95))
+    other = color_of(hue + rng.choice([0.04, 0.5, 0.33]), rng.uniform(0.1, 0.8), rng.uniform(0.15, 0.95))
     if material == DARK:
         base, other = np.full(3, 0.07), np.full(3, 0.2)
     kind = int(rng.integers(4))
@@ -68,7 +66,3 @@ def _colors(rng: np.random.Generator, points: Float[np.ndarray, "n 3"], material
 def _step(value: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """Go from 0 to 1 where the value changes sign, within a little."""
     return np.clip(0.5 + 2 * value, 0, 1)
-
-
-def _color(hue: float, saturation: float, value: float) -> Float[np.ndarray, "3"]:
-    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value))

@@ -178,7 +178,7 @@ class Noise:
         return map_coordinates(lattice, where, order=1, mode="nearest") * 1.3
 
 
-def _color(hue: float, saturation: float, value: float) -> np.ndarray:
+def color_of(hue: float, saturation: float, value: float) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value))
 
 
@@ -188,14 +188,14 @@ def _palette(rng: np.random.Generator) -> np.ndarray:
     near = hue + rng.uniform(-0.12, 0.12)
     return np.array(
         [
-            _color(hue, rng.uniform(0.35, 0.75), rng.uniform(0.55, 0.9)),
-            _color(near, rng.uniform(0.15, 0.5), rng.uniform(0.75, 0.98)),
-            _color(hue, rng.uniform(0.4, 0.8), rng.uniform(0.2, 0.45)),
-            _color(accent, rng.uniform(0.5, 0.85), rng.uniform(0.6, 0.95)),
-            _color(near, rng.uniform(0.1, 0.3), rng.uniform(0.4, 0.7)),
-            _color(rng.random(), rng.uniform(0.0, 0.12), rng.uniform(0.82, 0.97)),
-            _color(rng.random(), rng.uniform(0.0, 0.3), rng.uniform(0.08, 0.25)),
-            _color(accent + 0.5, rng.uniform(0.3, 0.6), rng.uniform(0.5, 0.9)),
+            color_of(hue, rng.uniform(0.35, 0.75), rng.uniform(0.55, 0.9)),
+            color_of(near, rng.uniform(0.15, 0.5), rng.uniform(0.75, 0.98)),
+            color_of(hue, rng.uniform(0.4, 0.8), rng.uniform(0.2, 0.45)),
+            color_of(accent, rng.uniform(0.5, 0.85), rng.uniform(0.6, 0.95)),
+            color_of(near, rng.uniform(0.1, 0.3), rng.uniform(0.4, 0.7)),
+            color_of(rng.random(), rng.uniform(0.0, 0.12), rng.uniform(0.82, 0.97)),
+            color_of(rng.random(), rng.uniform(0.0, 0.3), rng.uniform(0.08, 0.25)),
+            color_of(accent + 0.5, rng.uniform(0.3, 0.6), rng.uniform(0.5, 0.9)),
         ]
     )
 
@@ -252,7 +252,7 @@ def _marks(rng: np.random.Generator, canvas: _Canvas, count: int) -> None:
         side = 0.035 * 4 ** rng.random()
         inside, xy = _projected(rng, canvas, int(rng.integers(len(canvas.points))), side, side)
         light_ground = bool(len(inside)) and canvas.colors[inside].mean() > 0.5
-        ink = _color(
+        ink = color_of(
             rng.random(), rng.uniform(0.2, 0.8), rng.uniform(0.0, 0.4) if light_ground else rng.uniform(0.75, 1)
         )
         canvas.colors[inside[_sign(rng, xy, rng.uniform(0.1, 0.2))]] = ink

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import __version__
+from ..compare import is_bench
 from ..errors import bad_input
 from ..io import atomic_path, read_json
 from . import numbers
@@ -39,15 +40,6 @@ HEADLINES = {
     "transfer": ("pck@0.05", "pck@0.10", "pck@0.15"),
 }
 Entries = Iterator[tuple[str, str, str, Mapping[str, Any]]]
-
-
-def is_bench(folder: str | Path) -> bool:
-    """Say whether a folder holds a finished bench."""
-    path = Path(folder) / "summary.json"
-    if not path.is_file():
-        return False
-    summary = read_json(path)
-    return isinstance(summary, dict) and isinstance(summary.get("tasks"), dict)
 
 
 def read_bench(folder: str | Path) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from ..errors import bad_input
 from ..features import MapSource
-from ..stats import DRAWS, MIN_UNITS, mean_with_ci
+from ..stats import MIN_UNITS, cluster_ci95, mean_with_ci
 from ..tapvid_metrics import (
     RASTER,
     Mode,
@@ -174,13 +174,13 @@ def share_with_ci(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str,
     hits, total = (np.array([row[key] for row in rows], np.float64) for key in ("n_hits", "n"))
     if total.sum() == 0:
         return {"value": None, "ci95": None, "n": 0}
-    interval = None
-    if len(rows) >= MIN_UNITS:
-        draws = np.random.default_rng(seed).integers(len(rows), size=(DRAWS, len(rows)))
-        wholes = total[draws].sum(1)
-        shares = hits[draws].sum(1)[wholes > 0] / wholes[wholes > 0]
-        interval = [float(value) for value in np.percentile(shares, [2.5, 97.5])]
+    interval = cluster_ci95(np.stack([hits, total], 1), _shares, seed)
     return {"value": float(hits.sum() / total.sum()), "ci95": interval, "n": int(total.sum())}
+
+
+def _shares(sums: Float[np.ndarray, "d 2"]) -> Float[np.ndarray, "e"]:
+    """Return hits over positions, of the draws that have any."""
+    return np.divide(*sums[sums[:, 1] > 0].T)
 
 
 def protocol_of(source: Any, config: TrackingConfig, **more: Any) -> dict[str, Any]:
