@@ -240,7 +240,7 @@ def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: st
     return means | difference(before, after, metric)
 
 
-def is_bench(folder: Path) -> bool:
+def is_bench(folder: str | Path) -> bool:
     """Say whether a folder holds a finished bench."""
     path = Path(folder) / "summary.json"
     summary = read_json(path) if path.is_file() else None

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -50,8 +51,8 @@ def examine(folder: Path = Path()) -> list[Finding]:
         folder: Where results would be written.
     """
     checks: list[Callable[[], Finding]] = [_python, _packages, _tiny, _renderer, _gpu]
-    checks += [lambda name=name: _extra(name) for name in EXTRAS]
-    checks += [_gl, _cache, _hub, lambda: _disk(folder), _processor]
+    checks += [partial(_extra, name) for name in EXTRAS]
+    checks += [_gl, _cache, _hub, partial(_disk, folder), _processor]
     return [check() for check in checks]
 
 

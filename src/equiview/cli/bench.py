@@ -41,7 +41,7 @@ class Size(StrEnum):
 def bench(
     backbone: options.Backbone,
     out: options.Out,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter folder, or the run folder of improve.")] = None,
+    adapter: options.Adapter = None,
     blocks: options.Blocks = None,
     average: Annotated[bool, typer.Option("--average", help="Mean of 3x3 tokens, where there is no adapter.")] = False,
     tasks: Annotated[str, typer.Option(help="Some of pose,track,transfer.")] = "pose,track,transfer",
@@ -53,10 +53,8 @@ def bench(
     long_side: Annotated[
         int | None, typer.Option(min=16, help="Pictures are resized to this; 640 (real videos 854) if left out.")
     ] = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")
-    ] = False,
-    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    random_weights: options.RandomWeights = False,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -74,9 +72,8 @@ def bench(
         raise bad_input(str(root), "the folder that holds the data sets", "nothing there", "Check --root.")
     if average and adapter is not None:
         raise bad_input("--average", "no --adapter beside it", str(adapter), "An adapter brings its own head.")
-    chosen = parse_blocks(blocks)
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks)}
     quiet_transformers()
-    features: dict[str, Any] = {} if chosen is None else {"blocks": chosen}
     given = {"device": resolve_device(device), "dtype": dtype.value}
     source = open_features(backbone, adapter, features, seed if random_weights else None, **given)
     if average:

@@ -31,7 +31,7 @@ def finetune(
     views: options.Views = 12,
     budget: Annotated[float | None, typer.Option(min=0, help="Seconds of training, in place of the recipe's.")] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of ordinary photos for closed forms.")] = None,
-    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,

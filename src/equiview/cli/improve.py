@@ -52,7 +52,7 @@ def improve(
     photos: Annotated[
         Path | None, typer.Option(help="Folder of ordinary photos for closed forms; pictures are drawn if left out.")
     ] = None,
-    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,

@@ -27,26 +27,23 @@ def measure(
     backbone: options.Backbone,
     objects: Annotated[list[str], typer.Option("--objects", metavar="X...", help=options.OBJECT_HELP)],
     out: options.Out,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter folder, or the run folder of improve.")] = None,
+    adapter: options.Adapter = None,
     views: options.Views = 12,
     points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 1000,
     blocks: options.Blocks = None,
     norm: Annotated[bool | None, typer.Option("--norm/--no-norm", help="The final LayerNorm on every block.")] = None,
-    long_side: Annotated[int | None, typer.Option(min=16, help="Images are resized to this; 640 if left out.")] = None,
+    long_side: options.LongSide = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
     position: Annotated[options.Position | None, typer.Option(help="How positions are resized.")] = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")
-    ] = False,
-    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    random_weights: options.RandomWeights = False,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Measure how well features agree between views, on any objects."""
-    given: dict[str, Any] = {"blocks": parse_blocks(blocks), "norm": norm, "long_side": long_side, "stride": stride}
-    given |= {"position": None if position is None else position.value}
-    features = {name: value for name, value in given.items() if value is not None}
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "norm": norm, "long_side": long_side, "stride": stride}
+    features |= {"position": None if position is None else position.value}
     from ..measuring import MeasureRun, measure_objects
     from ..report import read_run, summarize_run, summary_tables, write_report
     from ..tasks.equivariance import MeasureConfig
@@ -68,6 +65,14 @@ def open_features(
 ) -> "Extractor":
     """Load what is measured.
 
+    Args:
+        backbone: Its name.
+        adapter: Its folder, if there is one.
+        features: Settings of `FeatureConfig`; those that are None were not given.
+        random_seed: Of random weights; None for the backbone's own.
+        device: Where it runs.
+        dtype: Of the weights.
+
     Raises:
         EquiviewError: It cannot be loaded, or an adapter is asked for on random weights.
     """
@@ -79,6 +84,7 @@ def open_features(
     from ..loading import load
 
     kind = getattr(torch, dtype)
+    features = {name: value for name, value in features.items() if value is not None}
     if random_seed is None:
         return load(backbone, adapter=adapter, device=device, dtype=kind, **features)
     if adapter is not None:

@@ -43,3 +43,9 @@ Set = Annotated[
 Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
 ]
+Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
+LongSide = Annotated[
+    int | None, typer.Option("--long-side", min=16, help="Images are resized to this; 640 if left out.")
+]
+RandomWeights = Annotated[bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")]
+WeightsDtype = Annotated[Dtype, typer.Option("--dtype", help="Type of the weights.")]

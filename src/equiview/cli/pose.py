@@ -51,10 +51,10 @@ def pose(
         Path | None, typer.Option("--out", "-o", help="Folder for rows and summary of the folder's own queries.")
     ] = None,
     object_id: Annotated[int, typer.Option("--object", min=0, help="BOP's number of the object.")] = 1,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter folder, or the run folder of improve.")] = None,
+    adapter: options.Adapter = None,
     blocks: options.Blocks = None,
     average: Annotated[bool, typer.Option(help="Without an adapter: mean of 3x3 tokens.")] = True,
-    long_side: Annotated[int | None, typer.Option(min=16, help="Images are resized to this; 640 if left out.")] = None,
+    long_side: options.LongSide = None,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -65,8 +65,7 @@ def pose(
         raise bad_input("pose", "either --query or --out", "both" if query else "neither", "Give one of the two.")
     scenes, box = read_scenes(references, layout, object_id, split=not query)
     quiet_transformers()
-    given: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
-    features = {name: value for name, value in given.items() if value is not None}
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
     source = open_features(backbone, adapter, features, None, device=resolve_device(device), dtype="float32")
     if adapter is None and average:
         from ..heads import AverageHead

@@ -52,7 +52,7 @@ def track(
     benchmark: Annotated[
         str | None, typer.Option(help="badja:FOLDER or tapvid:FILE (or folder of shards), to score instead.")
     ] = None,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter folder, or the run folder of improve.")] = None,
+    adapter: options.Adapter = None,
     blocks: options.Blocks = None,
     long_side: Annotated[int, typer.Option(min=16, help="Frames are resized to this.")] = 854,
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
@@ -62,7 +62,7 @@ def track(
     queries: Annotated[QueryMode, typer.Option(help="Of tapvid.")] = QueryMode.FIRST,
     search_px: Annotated[float | None, typer.Option(min=0, help="Search only this near the last position.")] = None,
     smoothing: Annotated[int, typer.Option(min=1, help="Frames of a running median, odd.")] = 1,
-    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
@@ -87,9 +87,7 @@ def track(
     clips = list(open_clips(source, benchmark))
     given = parse_points(points or [], clips[0]) if source is not None else None
     quiet_transformers()
-    features: dict[str, Any] = {"long_side": long_side}
-    features |= {"stride": stride} if stride else {}
-    features |= {"blocks": parse_blocks(blocks)} if blocks else {}
+    features: dict[str, Any] = {"long_side": long_side, "stride": stride, "blocks": parse_blocks(blocks or None)}
     model = open_features(backbone, adapter, features, None, device=resolve_device(device), dtype=dtype.value)
     if given is None:
         score_benchmark(model, clips, config, out, json)

@@ -62,13 +62,11 @@ def transfer(
     threshold: Annotated[
         Threshold | None, typer.Option(help="Length that PCK is a share of; the data set's own if left out.")
     ] = None,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter folder, or the run folder of improve.")] = None,
+    adapter: options.Adapter = None,
     blocks: options.Blocks = None,
-    long_side: Annotated[int | None, typer.Option(min=16, help="Images are resized to this; 640 if left out.")] = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")
-    ] = False,
-    dtype: Annotated[options.Dtype, typer.Option(help="Type of the weights.")] = options.Dtype.FLOAT32,
+    long_side: options.LongSide = None,
+    random_weights: options.RandomWeights = False,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -77,7 +75,6 @@ def transfer(
     given = parse_points(points)
     _check_mode(images or [], given, pairs)
     features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
-    features = {name: value for name, value in features.items() if value is not None}
     from ..transfer import Localise
     from ..transferring import protocol_for
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..errors import bad_input
+from ..features import MapSource
 from ..geometry import unproject
 from ..io import pixels_of
 from ..sampling import descriptors, token_centers

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from ..errors import bad_input
 from ..features import MapSource
-from ..types import FeatureMap
+from ..types import FeatureMap, ImageSource
 from .locating import Attempt, LocateConfig, attempt_pose
 from .references import (
     MapCache,
@@ -107,7 +107,7 @@ class Template:
 
     def locate(
         self,
-        image: Reference | np.ndarray,
+        image: Reference | ImageSource,
         intrinsics: Float[np.ndarray, "3 3"],
         *,
         config: LocateConfig | None = None,
@@ -129,7 +129,7 @@ class Template:
 
     def attempt(
         self,
-        image: Reference | np.ndarray,
+        image: Reference | ImageSource,
         intrinsics: Float[np.ndarray, "3 3"],
         *,
         config: LocateConfig | None = None,
