@@ -31,13 +31,10 @@ def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["equiview", *map(str, arguments)])
-        code: object = 0
-        try:
+        with pytest.raises(SystemExit) as stopped:
             main()
-        except SystemExit as stopped:
-            code = stopped.code
         captured = capsys.readouterr()
-        return int(str(code or 0)), captured.out, captured.err
+        return int(stopped.value.code or 0), captured.out, captured.err
 
     return call
 

@@ -39,6 +39,14 @@ def deit_tiny(shared: Path) -> Path:
     return shared / "data" / "weights" / "deit-tiny-patch16-224"
 
 
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command line in this process: exit code, stdout, stderr."""
+    from .bad_inputs import caller
+
+    return caller(monkeypatch, capsys)
+
+
 @pytest.fixture(autouse=True)
 def package_logger_as_imported():
     """Undo what a command of the same process did to the package's logger, so that caplog sees every message."""

@@ -21,7 +21,6 @@ from .backbones.tiny import COMMON, make_model, save
 from .bad_inputs import (
     Run,
     ball_ply,
-    caller,
     check_message,
     cut,
     environment,
@@ -38,11 +37,6 @@ from .render.makers import QUAD
 FAST = ("--device", "cpu", "--quiet")
 SMALL = ("--set", "features.long_side=64", "pairs.points=40", "lora.last_blocks=2", "steps=4")
 CLI = [sys.executable, "-c", "from equiview.cli import main; main()"]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from equiview.captures.synthetic import set_seeds
 from equiview.captures.synthetic_clips import ClipWorld, rendered_clip
 from equiview.captures.synthetic_families import FamilyWorld, family_views
 from equiview.captures.synthetic_pose import PoseWorld, posed_view
-from equiview.cli import main
 from equiview.compare import compare_runs
 from equiview.errors import EquiviewError
 from equiview.oracle import NoiseExtractor, PictureOracle
@@ -308,29 +306,19 @@ def test_items_are_read_again():
     assert list(items) == list(items) == [1, 2] and len(calls) == 2
 
 
-def run_cli(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["equiview", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    captured = capsys.readouterr()
-    return int(stopped.value.code or 0), captured.out, captured.err
-
-
-def test_the_command(monkeypatch, capsys, tmp_path, noise):
+def test_the_command(run, monkeypatch, tmp_path, noise):
     from .backbones.tiny import make_model, save
 
     monkeypatch.setitem(SIZES, "small", TINY)
     model = save(make_model("vit"), tmp_path / "vit")
     common = ("bench", "-b", model, "--out", tmp_path / "run", "--tasks", "track,transfer", "--long-side", 64)
-    code, out, _ = run_cli(monkeypatch, capsys, *common, "--average", "--device", "cpu")
+    code, out, _ = run(*common, "--average", "--device", "cpu")
     assert code == 0 and "share_under_8px" in out and "pck@0.10" in out and "report.html" in out
-    code, out, _ = run_cli(monkeypatch, capsys, "compare", noise[0], tmp_path / "run", "--anyway")
+    code, out, _ = run("compare", noise[0], tmp_path / "run", "--anyway")
     assert code == 0 and "transfer" in out and "Left out, in the first run only: pose/synthetic-plain" in out
-    code, out, _ = run_cli(monkeypatch, capsys, "report", tmp_path / "run", "--json")
+    code, out, _ = run("report", tmp_path / "run", "--json")
     assert code == 0 and json.loads(out)["summary"]["tasks"]["track"]
-    code, _, err = run_cli(monkeypatch, capsys, "bench", "-b", model, "--out", tmp_path / "x", "--tasks", "pose,depth")
+    code, _, err = run("bench", "-b", model, "--out", tmp_path / "x", "--tasks", "pose,depth")
     assert code == 2 and "'depth'" in err
-    code, _, err = run_cli(
-        monkeypatch, capsys, "bench", "-b", model, "--out", tmp_path / "x", "--suite", "real", "--root", tmp_path / "no"
-    )
+    code, _, err = run("bench", "-b", model, "--out", tmp_path / "x", "--suite", "real", "--root", tmp_path / "no")
     assert code == 2 and "nothing there" in err

@@ -1,29 +1,15 @@
 """`equiview pose`: a tiny backbone on a made-up Middlebury folder, and what it says about bad input."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from backbones.tiny import make_model
-from equiview.cli import main
 from equiview.cli.pose import parse_intrinsics
 from equiview.errors import EquiviewError
 from worlds import camera_at, ring_eyes, sphere_view
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["equiview", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

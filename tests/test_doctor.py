@@ -2,12 +2,10 @@
 
 import errno
 import json
-import sys
 
 import pytest
 
 from equiview import doctor
-from equiview.cli import main
 from equiview.errors import EquiviewError
 
 
@@ -64,16 +62,11 @@ def test_a_folder_that_is_not_there_yet_is_looked_at_from_above(tmp_path):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_the_command(broken, monkeypatch, capsys):
+def test_the_command(broken, monkeypatch, run):
     second = doctor.Finding("GPU", "broken" if broken else "missing", "none", "Buy one.")
     monkeypatch.setattr(doctor, "examine", lambda folder: [doctor.Finding("equiview", "ok", "0.1"), second])
-    told = []
-    for arguments in (["doctor"], ["doctor", "--json"]):
-        monkeypatch.setattr(sys, "argv", ["equiview", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert (stop.value.code or 0) == (2 if broken else 0)
-        told.append(capsys.readouterr().out)
-    assert ("Broken: GPU." if broken else "Everything that equiview needs is here.") in told[0]
-    assert "Buy one." in told[0]
-    assert json.loads(told[1])["broken"] == (["GPU"] if broken else [])
+    (code, text, _), (json_code, told, _) = run("doctor"), run("doctor", "--json")
+    assert code == json_code == (2 if broken else 0)
+    assert ("Broken: GPU." if broken else "Everything that equiview needs is here.") in text
+    assert "Buy one." in text
+    assert json.loads(told)["broken"] == (["GPU"] if broken else [])

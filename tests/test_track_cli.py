@@ -7,26 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from equiview.cli import main
 from equiview.io import read_json, write_image
 from equiview.oracle import NoiseExtractor
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the command with noise in place of a backbone: exit code, stdout, stderr."""
+def track(run, monkeypatch):
+    """Run `equiview track` with noise in place of a backbone: exit code, stdout, stderr."""
     import equiview.cli.measure
 
     monkeypatch.setattr(equiview.cli.measure, "open_features", lambda *_, **__: NoiseExtractor())
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["equiview", "track", "--backbone", "none", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return call
+    return lambda *arguments: run("track", "--backbone", "none", *arguments)
 
 
 @pytest.fixture
@@ -38,13 +29,13 @@ def frames(tmp_path):
 
 
 @pytest.mark.parametrize("has_av", [True, False])
-def test_tracks_and_an_overlay(run, frames, tmp_path, monkeypatch, has_av):
+def test_tracks_and_an_overlay(track, frames, tmp_path, monkeypatch, has_av):
     if has_av:
         pytest.importorskip("av")
     else:
         monkeypatch.setitem(sys.modules, "av", None)
     out = tmp_path / "out"
-    code, stdout, stderr = run(frames, "--points", "10,20", "--points", "30.5,8,2", "--out", out, "--json")
+    code, stdout, stderr = track(frames, "--points", "10,20", "--points", "30.5,8,2", "--out", out, "--json")
     assert code == 0, stderr
     result = json.loads(stdout)
     overlay = out / ("overlay.mp4" if has_av else "overlay.gif")
@@ -66,28 +57,28 @@ def test_tracks_and_an_overlay(run, frames, tmp_path, monkeypatch, has_av):
         ([], "at least one"),
     ],
 )
-def test_points_that_are_not_there(run, frames, tmp_path, points, message):
+def test_points_that_are_not_there(track, frames, tmp_path, points, message):
     arguments = [item for point in points for item in ("--points", point)]
-    code, _, stderr = run(frames, *arguments, "--out", tmp_path / "out")
+    code, _, stderr = track(frames, *arguments, "--out", tmp_path / "out")
     assert code == 2 and message in " ".join(stderr.split()) and not (tmp_path / "out").exists()
 
 
-def test_a_benchmark_is_scored_and_resumed(run, tmp_path):
+def test_a_benchmark_is_scored_and_resumed(track, tmp_path):
     rng = np.random.default_rng(0)
     example = {"video": rng.integers(0, 256, (5, 48, 64, 3), dtype=np.uint8), "points": rng.random((3, 5, 2))}
     path = tmp_path / "davis.pkl"
     path.write_bytes(pickle.dumps({"goat": example | {"occluded": np.zeros((3, 5), bool)}}))
     arguments = ("--benchmark", f"tapvid:{path}", "--queries", "strided", "--out", tmp_path / "out")
-    code, stdout, stderr = run(*arguments)
+    code, stdout, stderr = track(*arguments)
     assert code == 0, stderr
     assert "average_jaccard" in stdout
     summary = read_json(tmp_path / "out" / "summary.json")
     assert summary["metrics"]["average_jaccard"]["n"] == 1 and summary["protocol"]["tracking"]["queries"] == "strided"
     rows = (tmp_path / "out" / "rows.jsonl").read_text()
-    assert run(*arguments)[0] == 0 and (tmp_path / "out" / "rows.jsonl").read_text() == rows
+    assert track(*arguments)[0] == 0 and (tmp_path / "out" / "rows.jsonl").read_text() == rows
 
 
-def test_what_cannot_be_meant(run, frames, tmp_path):
+def test_what_cannot_be_meant(track, frames, tmp_path):
     for arguments, message in (
         ((), "a video or --benchmark"),
         ((frames, "--benchmark", "badja:x"), "Give one of the two"),
@@ -96,5 +87,5 @@ def test_what_cannot_be_meant(run, frames, tmp_path):
         ((tmp_path / "missing.mp4", "--points", "1,2"), "nothing there"),
         ((frames, "--points", "1,2", "--smoothing", "2"), "an odd number of frames"),
     ):
-        code, _, stderr = run(*arguments, "--out", tmp_path / "out")
+        code, _, stderr = track(*arguments, "--out", tmp_path / "out")
         assert code == 2 and message in " ".join(stderr.split()), stderr

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equiview.cli import app
 from equiview.cli import transfer as command
 from equiview.errors import EquiviewError
 from equiview.features import Extractor, FeatureConfig
@@ -118,20 +117,10 @@ def test_paper_brings_its_own_size(backbone):
         protocol_for(Extractor(source.backbone, FeatureConfig(stride=1)), Localise("paper"), flips=False)
 
 
-def run_command(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
-    code: object = 0
-    try:
-        app([*map(str, arguments)], prog_name="equiview")
-    except SystemExit as stopped:
-        code = stopped.code
-    captured = capsys.readouterr()
-    return int(str(code or 0)), captured.out, captured.err
-
-
-def test_the_command_scores_a_set(monkeypatch, capsys, pairs, backbone, tmp_path):
+def test_the_command_scores_a_set(run, pairs, backbone, tmp_path):
     out = tmp_path / "out"
     arguments = ("transfer", "--pairs", f"json:{pairs}", "--backbone", backbone, "--long-side", 64, "--out", out)
-    code, stdout, stderr = run_command(monkeypatch, capsys, *arguments, "--flips", "--threshold", "extent")
+    code, stdout, stderr = run(*arguments, "--flips", "--threshold", "extent")
     assert code == 0, stderr
     assert "pck@0.10" in stdout
     assert "without pairs of a picture with itself" in stdout
@@ -140,12 +129,10 @@ def test_the_command_scores_a_set(monkeypatch, capsys, pairs, backbone, tmp_path
     assert summary["protocol"]["transfer"]["flips"]
 
 
-def test_the_command_finds_points(monkeypatch, capsys, pairs, backbone, tmp_path):
+def test_the_command_finds_points(run, pairs, backbone, tmp_path):
     images = (tmp_path / "a.png", tmp_path / "b.png")
     arguments = ("--points", "10,20 30,40", "--points", "80,50", "--backbone", backbone, "--long-side", 64)
-    code, stdout, stderr = run_command(
-        monkeypatch,
-        capsys,
+    code, stdout, stderr = run(
         "transfer",
         *images,
         *arguments,
@@ -173,18 +160,18 @@ def test_the_command_finds_points(monkeypatch, capsys, pairs, backbone, tmp_path
         (("--pairs", "nothing:x"), "pf-willow"),
     ],
 )
-def test_wrong_use_is_one_message(monkeypatch, capsys, pairs, backbone, tmp_path, arguments, said):
+def test_wrong_use_is_one_message(run, monkeypatch, pairs, backbone, tmp_path, arguments, said):
     monkeypatch.chdir(tmp_path)
     out = ("--backbone", backbone, "--long-side", 64, "--out", tmp_path / "out")
-    code, stdout, stderr = run_command(monkeypatch, capsys, "transfer", *arguments, *out)
+    code, stdout, stderr = run("transfer", *arguments, *out)
     assert code == 2
     assert stdout == ""
     assert said in stderr.replace("\n", " ")
     assert "Traceback" not in stderr
 
 
-def test_help_has_examples(monkeypatch, capsys):
-    code, stdout, _ = run_command(monkeypatch, capsys, "transfer", "--help")
+def test_help_has_examples(run):
+    code, stdout, _ = run("transfer", "--help")
     assert code == 0
     assert "equiview transfer --pairs pf-willow:PF-dataset-WILLOW" in stdout
     assert command.PAIRS_HELP.split(",")[0] in " ".join(stdout.split())
