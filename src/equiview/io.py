@@ -186,8 +186,10 @@ def require_folder(folder: Path, kind: str, fix: str = "Check the path.") -> Pat
 
 
 def pixels_of(image: ImageSource) -> UInt8[np.ndarray, "h w 3"]:
-    """Return a picture: as it is, or read from its file."""
-    return image if isinstance(image, np.ndarray) else read_image(image)
+    """Return a picture: as it is, read from its file, or made."""
+    if isinstance(image, np.ndarray):
+        return image
+    return read_image(image) if isinstance(image, str | os.PathLike) else image.read()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Pixels are `xy`, origin at the image corner, first pixel centre at (0.5, 0.5). C
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -156,8 +157,14 @@ class Matches:
     score: Float[torch.Tensor, "n"]
 
 
-# A picture in memory, or the file to read when it is needed.
-ImageSource = Path | UInt8[np.ndarray, "h w 3"]
+class LazyImage(Protocol):
+    """A picture that is made when it is asked for, such as a photograph whose lens distortion is undone on reading."""
+
+    def read(self) -> UInt8[np.ndarray, "h w 3"]: ...
+
+
+# A picture in memory, the file to read when it is needed, or what makes it.
+ImageSource = Path | UInt8[np.ndarray, "h w 3"] | LazyImage
 
 
 @dataclass(frozen=True)
@@ -242,3 +249,40 @@ class PoseScene:
     queries: Sequence[PosedImage]
     model_points: Float[np.ndarray, "m 3"] | None = None
     world_unit_cm: float | None = None
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Sparse truth of a capture: 3D points, and the pixels at which they were seen.
+
+    Attributes:
+        points_in_world: The points.
+        image: Which image of the capture each observation is in (0-based).
+        point: Which point it shows.
+        xy: Where, in pixels of that image (corner origin, without lens distortion).
+    """
+
+    points_in_world: Float[np.ndarray, "m 3"]
+    image: Int[np.ndarray, "k"]
+    point: Int[np.ndarray, "k"]
+    xy: Float[np.ndarray, "k 2"]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Photographs of one real scene or object with known pinhole cameras.
+
+    Attributes:
+        name: For rows and messages.
+        images: Pictures with cameras, in the order of the capture; lens distortion is undone when one is read. They may
+            differ in size, may have masks, and have depth where the sensor gave it.
+        tracks: Sparse points with the images that saw them; None where there are none.
+        box: Lowest and highest corner of the object in world; None where unknown.
+        notes: What a user should know, such as images that are listed and missing.
+    """
+
+    name: str
+    images: Sequence[PosedImage]
+    tracks: Tracks | None = None
+    box: Float[np.ndarray, "2 3"] | None = None
+    notes: tuple[str, ...] = ()

@@ -207,7 +207,8 @@ def image_name(image: ImageSource) -> str:
 def _key(image: ImageSource) -> str:
     if isinstance(image, Path):
         return str(image)
-    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() + str(image.shape)
+    rgb = np.ascontiguousarray(pixels_of(image))
+    return hashlib.sha256(rgb.data).hexdigest() + str(rgb.shape)
 
 
 def _bytes(fmap: FeatureMap) -> int:
