@@ -1,11 +1,19 @@
-"""Exact visible correspondences between two views of one object, from the 3D points behind their pixels."""
+"""Visible correspondences between two views of one object.
+
+Exact ones from the 3D points behind the pixels, where views hold them (renders, depth); from the tracks of a capture
+that has sparse points only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from .captures.capture_views import CaptureViews
 from .errors import bad_input
 from .geometry import project, view_angle_deg
-from .types import Correspondences, View
+from .types import Camera, Correspondences, Tracks, View
 
 # A projected point is compared with the surface at the four pixel centres around it. In units of one pixel's
 # footprint on the surface: how far it may lie off that surface's tangent plane, and how far away along it.
@@ -119,3 +127,79 @@ def correspond(
         overlap=float(visible.mean()) if len(visible) else 0.0,
         angle_deg=view_angle_deg(view_0.camera, view_1.camera, center),
     )
+
+
+@dataclass(frozen=True)
+class PointSample:
+    """Points of one view whose places in other views can be known.
+
+    Attributes:
+        xy: Pixels.
+        points_in_world: What they show.
+        track: The track each belongs to; None where the surface itself is known.
+    """
+
+    xy: Float[np.ndarray, "n 2"]
+    points_in_world: Float[np.ndarray, "n 3"]
+    track: Int[np.ndarray, "n"] | None = None
+
+
+def tracks_of(views: Sequence[View]) -> Tracks | None:
+    """Return the sparse truth of views that have no surface of their own, else None."""
+    return views.tracks if isinstance(views, CaptureViews) else None
+
+
+def sample_points(views: Sequence[View], index: int, n: int, seed: int) -> PointSample:
+    """Draw points of view `index`: pixel centres on the surface, or observed tracks.
+
+    Args:
+        views: All views of the object.
+        index: Which of them.
+        n: How many to draw, at most.
+        seed: Same seed, same points.
+
+    Raises:
+        EquiviewError: The view shows nothing of the object.
+    """
+    tracks = tracks_of(views)
+    if tracks is None:
+        view = views[index]
+        xy = sample_surface(view, n, seed)
+        return PointSample(xy, view.points_in_world[pixel_index(xy)].astype(np.float64))
+    own = np.nonzero(tracks.image == index)[0]
+    own = np.sort(np.random.default_rng(seed).permutation(own)[:n])
+    return PointSample(tracks.xy[own], tracks.points_in_world[tracks.point[own]], tracks.point[own])
+
+
+def correspond_in(views: Sequence[View], pair: tuple[int, int], sample: PointSample) -> Correspondences:
+    """Return where the sampled points of the first view lie in the second, the visible ones.
+
+    Args:
+        views: All views of the object.
+        pair: Numbers of the two views.
+        sample: From `sample_points` for the first.
+    """
+    tracks = tracks_of(views)
+    if tracks is None or sample.track is None:
+        return correspond(views[pair[0]], views[pair[1]], sample.xy)
+    there = np.nonzero(tracks.image == pair[1])[0]
+    # A point is visible where its track says that it was seen, and nowhere else.
+    place = np.full(len(tracks.points_in_world), -1)
+    place[tracks.point[there]] = there
+    found = place[sample.track]
+    seen = np.nonzero(found >= 0)[0]
+    return Correspondences(
+        xy0=sample.xy[seen],
+        xy1=tracks.xy[found[seen]],
+        points_in_world=sample.points_in_world[seen],
+        index=seen,
+        overlap=len(seen) / len(found) if len(found) else 0.0,
+        angle_deg=view_angle_deg(*_cameras(views, pair), np.zeros(3)),
+    )
+
+
+def _cameras(views: Sequence[View], pair: tuple[int, int]) -> tuple[Camera, Camera]:
+    """Return the cameras without reading the pictures, where that can be had."""
+    if isinstance(views, CaptureViews):
+        return views.cameras[pair[0]], views.cameras[pair[1]]
+    return views[pair[0]].camera, views[pair[1]].camera

@@ -144,8 +144,11 @@ def summarize_run(
     return read_json(out / "summary.json")
 
 
-def ambiguous_shares(out: Path, names: Sequence[str]) -> dict[str, float]:
-    """Return each finished object's share (0-1) of surface points that nothing tells apart, see `ambiguity`."""
+def ambiguous_shares(out: Path, names: Sequence[str]) -> dict[str, float | None]:
+    """Return each finished object's share (0-1) of surface points that nothing tells apart, see `ambiguity`.
+
+    None for a capture with sparse points only: its surface is not known.
+    """
     return {name: read_rows(rows_path(out, name))[0]["ambiguous_share"] for name in names}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..correspond import correspond, sample_surface
+from ..correspond import correspond_in, sample_points
 from ..errors import bad_input
 from ..heads import LinearHead
 from ..sampling import sample
@@ -99,10 +99,11 @@ def view_statistics(
     """
     total, outer, n = 0.0, 0.0, 0
     for views, maps in objects:
-        for i, source in enumerate(views):
-            xy0 = sample_surface(source, config.points, int(np.random.SeedSequence([seed, i]).generate_state(1)[0]))
-            for j, target in enumerate(views):
-                truth = correspond(source, target, xy0) if i != j else None
+        for i in range(len(views)):
+            point_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
+            points = sample_points(views, i, config.points, point_seed)
+            for j in range(len(views)):
+                truth = correspond_in(views, (i, j), points) if i != j else None
                 if truth is None or truth.overlap < config.min_overlap or truth.angle_deg > config.max_angle_deg:
                     continue
                 a = sample(maps[i], torch.from_numpy(truth.xy0).float()).cpu().double().numpy()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from ..correspond import correspond, pixel_index, sample_surface
+from ..correspond import correspond_in, sample_points
 from ..errors import bad_input
 from ..types import Camera, View
 from .losses import count_positives
@@ -112,7 +112,7 @@ def sample_overlapping_pair(objects: Objects, config: PairConfig, *, seed: int, 
         point_seed = int(rng.integers(2**31))
         if not (view0.mask.any() and view1.mask.any()):
             continue
-        truth = correspond(view0, view1, sample_surface(view0, config.points, point_seed))
+        truth = correspond_in(objects[name], views, sample_points(objects[name], views[0], config.points, point_seed))
         if len(truth) and truth.overlap >= config.min_overlap and truth.angle_deg <= config.max_angle_deg:
             sides = (truth.xy0, truth.xy1), (truth.points_in_world,) * 2
             return _pair_sample((view0, view1), *sides, name, views, index, aligned=True)
@@ -141,9 +141,9 @@ def sample_published_pair(objects: Objects, config: PairConfig, *, seed: int, in
             continue
         if not (view0.mask.any() and view1.mask.any()):
             return Skipped(index, "empty view")
-        xy = [sample_surface(v, config.points, int(s)) for v, s in zip((view0, view1), seeds, strict=True)]
-        points = [v.points_in_world[pixel_index(at)] for v, at in zip((view0, view1), xy, strict=True)]
-        sample = _pair_sample((view0, view1), xy, points, name, views, index, aligned=False)
+        drawn = [sample_points(objects[name], v, config.points, int(s)) for v, s in zip(views, seeds, strict=True)]
+        sides = [one.xy for one in drawn], [one.points_in_world for one in drawn]
+        sample = _pair_sample((view0, view1), *sides, name, views, index, aligned=False)
         return sample if sample.positives else Skipped(index, "no common points")
     return Skipped(index, "no views within the rotation limit found")
 

@@ -62,6 +62,6 @@ def other_protocol(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, 
 
 def ambiguous_share(rows: list[dict[str, Any]]) -> float | None:
     """Return the share (percent) of scored points that are ambiguous; None when it was not recorded."""
-    if not rows or any("n_ambiguous" not in row for row in rows):
+    if not rows or any(row.get("n_ambiguous") is None for row in rows):
         return None
     return 100 * sum(row["n_ambiguous"] for row in rows) / max(sum(row["n"] for row in rows), 1)

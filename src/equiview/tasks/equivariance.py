@@ -4,6 +4,7 @@ A plan (which points, where they truly are) is made once for an object; any numb
 scored against it, one row for each ordered pair of views.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..ambiguity import AmbiguityMap
-from ..correspond import correspond, sample_surface
+from ..correspond import correspond_in, sample_points, tracks_of
 from ..errors import bad_input
 from ..features import MapSource
 from ..matching import match_regions, token_mask
@@ -51,16 +52,17 @@ class ObjectPlan:
         views: Its views.
         xy: Sampled pixels, one array a view.
         pairs: Correspondences by (source view, target view).
-        ambiguous: True for sampled points that cannot be told apart, one array a view.
-        ambiguous_share: Share (0-1) of the surface that is ambiguous.
+        ambiguous: True for sampled points that cannot be told apart, one array a view; None where the surface is not
+            known well enough to say (sparse tracks).
+        ambiguous_share: Share (0-1) of the surface that is ambiguous, or None.
     """
 
     name: str
     views: Sequence[View]
     xy: list[Float[np.ndarray, "n 2"]]
     pairs: dict[tuple[int, int], Correspondences]
-    ambiguous: list[Bool[np.ndarray, "n"]]
-    ambiguous_share: float
+    ambiguous: list[Bool[np.ndarray, "n"]] | None
+    ambiguous_share: float | None
 
 
 def plan_object(name: str, views: Sequence[View], config: MeasureConfig) -> ObjectPlan:
@@ -71,16 +73,15 @@ def plan_object(name: str, views: Sequence[View], config: MeasureConfig) -> Obje
     """
     if len(views) < 2:
         raise bad_input(f"object {name!r}", "two views or more", str(len(views)), "Ask for more views.")
-    views = list(views)
-    xy = [sample_surface(v, config.points, _point_seed(config.seed, i)) for i, v in enumerate(views)]
+    sparse = tracks_of(views) is not None
+    # Rendered views are all looked at for every pair: they are held. Tracks need no picture.
+    views = views if sparse else list(views)
+    samples = [sample_points(views, i, config.points, _point_seed(config.seed, i)) for i in range(len(views))]
     pairs = {}
-    for i, source in enumerate(views):
-        for j, target in enumerate(views):
-            if i == j:
-                continue
-            truth = correspond(source, target, xy[i])
-            if truth.overlap >= config.min_overlap and len(truth):
-                pairs[i, j] = truth
+    for i, j in itertools.permutations(range(len(views)), 2):
+        truth = correspond_in(views, (i, j), samples[i])
+        if truth.overlap >= config.min_overlap and len(truth):
+            pairs[i, j] = truth
     if not pairs:
         raise bad_input(
             f"object {name!r}",
@@ -88,18 +89,16 @@ def plan_object(name: str, views: Sequence[View], config: MeasureConfig) -> Obje
             f"none among {len(views)} views",
             "Use views that lie closer together.",
         )
+    xy = [sample.xy for sample in samples]
+    if sparse:
+        return ObjectPlan(name, views, xy, pairs, None, None)
     ambiguity = AmbiguityMap(views, config.seed)
-    flags = [ambiguity.is_ambiguous(_points_at(view, at)) for view, at in zip(views, xy, strict=True)]
+    flags = [ambiguity.is_ambiguous(sample.points_in_world) for sample in samples]
     return ObjectPlan(name, views, xy, pairs, flags, ambiguity.share)
 
 
 def _point_seed(seed: int, view: int) -> int:
     return int(np.random.SeedSequence([seed, view]).generate_state(1)[0])
-
-
-def _points_at(view: View, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
-    cols, rows = xy.astype(int).T
-    return view.points_in_world[rows, cols].astype(np.float64)
 
 
 def score_object(
@@ -148,11 +147,20 @@ def _score_pair(
     found = match_regions(visible, target, regions, subtoken=config.subtoken)
     errors = [error_px(one.xy1.cpu().double().numpy(), truth.xy1) for one in found]
     row |= all_metrics(errors[0], image_hw)
-    ambiguous = plan.ambiguous[pair[0]][truth.index]
-    row["n_ambiguous"] = int(ambiguous.sum())
-    row["unambiguous"] = None if ambiguous.all() else all_metrics(errors[0][~ambiguous], image_hw)
+    row |= _unambiguous(plan, pair, errors[0], image_hw)
     row["in_mask"] = all_metrics(errors[1], image_hw) if len(errors) > 1 else None
     return row if len(errors) > 1 else row | {"status": "no token in mask"}
+
+
+def _unambiguous(
+    plan: ObjectPlan, pair: tuple[int, int], errors: Float[np.ndarray, "n"], image_hw: tuple[int, int]
+) -> dict[str, Any]:
+    """Score the points that can be told apart, where it is known which these are."""
+    if plan.ambiguous is None:
+        return {"n_ambiguous": None, "unambiguous": None}
+    ambiguous = plan.ambiguous[pair[0]][plan.pairs[pair].index]
+    scores = None if ambiguous.all() else all_metrics(errors[~ambiguous], image_hw)
+    return {"n_ambiguous": int(ambiguous.sum()), "unambiguous": scores}
 
 
 def measure(
