@@ -118,7 +118,8 @@ def _beside(folder: Path, frame: dict[str, Any], keys: tuple[str, ...], where: s
     if key is None:
         return None
     path = folder / _text(frame, key, where)
-    return path if path.is_file() else path.with_name(path.name + ".png")
+    longer = path.with_name(path.name + ".png")
+    return longer if longer.is_file() and not path.is_file() else path
 
 
 def _text(frame: dict[str, Any], key: str, where: str) -> str:

@@ -60,7 +60,7 @@ def split_selection(path: str | Path) -> tuple[Path, slice]:
     """
     text = str(path)
     base, at, chosen = text.rpartition("@")
-    if not at or Path(path).exists():
+    if not at or "/" in chosen or Path(path).exists():
         return Path(path), slice(None)
     found = _SELECTION.fullmatch(chosen)
     numbers = [int(part) if part and part != "-" else None for part in found.groups()] if found else []
