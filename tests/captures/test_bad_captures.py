@@ -171,6 +171,22 @@ def words_as_intrinsics(folder):
     frame_with(write_transforms(folder, World()), fl_x="long")
 
 
+def words_as_depth_unit(folder):
+    frame_with(write_transforms(folder, World()), integer_depth_scale="mm")
+
+
+def size_of_0(folder):
+    frame_with(write_transforms(folder, World()), w=0)
+
+
+def no_picture_in_a_scene(folder):
+    (write_transforms(folder, World()) / "images" / "003.png").write_text("not a picture")
+
+
+def poses_as_a_list(folder):
+    write_json(write_bop(folder, World()) / "scene_gt.json", [])
+
+
 def unknown_lens(folder):
     frame_with(write_transforms(folder, World()), camera_model="EQUIRECTANGULAR")
 
@@ -307,7 +323,11 @@ BAD = {
     a_list_as_scene: ("transforms.json", "a list `frames`"),
     no_frames: ("transforms.json", "a list `frames`"),
     no_intrinsics: ("frame 0", "fl_x or camera_angle_x"),
-    words_as_intrinsics: ("frame 2", "numbers for the intrinsics", "long"),
+    words_as_intrinsics: ("frame 2", "numbers for intrinsics", "long"),
+    words_as_depth_unit: ("frame 2", "numbers for intrinsics and depth", "mm"),
+    size_of_0: ("at least 1x1 pixel", "found 0x60"),
+    no_picture_in_a_scene: ("003.png", "an image that opens"),
+    poses_as_a_list: ("scene_gt.json", "poses by image number"),
     unknown_lens: ("frame 2", "OPENCV_FISHEYE", "EQUIRECTANGULAR"),
     no_pose: ("frame 2", "a pose of 4x4"),
     pose_of_words: ("frame 2", "transform_matrix with 4x4 numbers"),

@@ -176,6 +176,8 @@ def bop_capture(folder: str | Path, *, object_id: int | None = None, long_side: 
     """
     folder = Path(folder)
     poses = read_json(folder / "scene_gt.json")
+    if not isinstance(poses, dict):
+        raise bad_input(str(folder / "scene_gt.json"), "poses by image number", "something else", "Fetch it again.")
     objects = sorted({pose.get("obj_id") for image in poses.values() for pose in image})
     if object_id is None and len(objects) != 1:
         found = f"objects {', '.join(map(str, objects))}" if objects else "none"

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from ..errors import bad_input
-from ..io import require_file
+from ..io import image_hw, require_file
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -51,6 +51,11 @@ def read_matrix(path: Path, shapes: Sequence[tuple[int, int]]) -> Float[np.ndarr
 
 
 def has_alpha(path: Path) -> bool:
-    """Return True where a picture has an alpha channel (by its header)."""
+    """Return True where a picture has an alpha channel (by its header).
+
+    Raises:
+        EquiviewError: It is missing, or no image.
+    """
+    image_hw(path)
     with Image.open(path) as image:
         return image.mode in ("RGBA", "LA")

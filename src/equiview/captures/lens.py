@@ -13,8 +13,8 @@ division            k                       COLMAP SIMPLE_DIVISION, DIVISION
 thin_prism_fisheye  k1 k2 p1 p2 k3 k4 s1 s2 COLMAP THIN_PRISM_FISHEYE
 =================== ======================= ==========================================================
 
-Missing coefficients are 0, so the short models are the beginning of the long ones. The tests compare every kind with
-pycolmap and the first and third with OpenCV.
+Missing coefficients are 0, so the short models are the beginning of the long ones. The tests compare every kind
+that COLMAP has with pycolmap, and the first and third with OpenCV.
 """
 
 from collections.abc import Callable
@@ -101,7 +101,8 @@ class Lens:
         coefficients: In the order of the table above; those left out at the end are 0.
 
     Raises:
-        EquiviewError: An unknown kind, too many coefficients, a value that is not finite, or a focal length of 0.
+        EquiviewError: An unknown kind, too many coefficients, a value that is not finite, or a focal length or a size
+            of 0.
     """
 
     intrinsics: Float[np.ndarray, "3 3"]
@@ -112,6 +113,8 @@ class Lens:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise bad_input("lens", f"one of {', '.join(KINDS)}", repr(self.kind), "Undistort the pictures first.")
+        if min(self.hw) < 1:
+            raise bad_input("lens", "pictures of at least 1x1 pixel", f"{self.hw[1]}x{self.hw[0]}", "Check the camera.")
         count = KINDS[self.kind][0]
         values = tuple(float(value) for value in self.coefficients)
         numbers = np.array([*self.intrinsics.ravel(), *values])

@@ -94,7 +94,7 @@ def _photograph(folder: Path, picture: Path, frame: dict[str, Any], undo: Undist
     if mask is None and has_alpha(picture):
         mask = picture
     depth = _beside(folder, frame, ("depth_file_path", "depth_path"), where)
-    unit = frame.get("depth_unit_scale_factor", frame.get("integer_depth_scale", _DEPTH_UNIT))
+    unit = frame.get("depth_unit_scale_factor") or frame.get("integer_depth_scale") or _DEPTH_UNIT
     return Photograph(picture, undo, cam_from_world, picture.name, mask, depth, float(unit))
 
 
@@ -134,7 +134,7 @@ def _lens(frame: dict[str, Any], picture: Path, where: str) -> Lens:
     try:
         values = {key: float(frame[key]) for key in _NUMBERS if frame.get(key) is not None}
     except (TypeError, ValueError) as error:
-        raise bad_input(where, "numbers for the intrinsics", str(error), "Export the scene again.") from error
+        raise bad_input(where, "numbers for intrinsics and depth", str(error), "Export the scene again.") from error
     h, w = image_hw(picture) if not {"w", "h"} <= values.keys() else (round(values["h"]), round(values["w"]))
     angles = [_focal_px(values, "camera_angle_x", w), _focal_px(values, "camera_angle_y", h)]
     # One focal length in pixels means square pixels, whatever the angles say.
@@ -148,7 +148,8 @@ def _lens(frame: dict[str, Any], picture: Path, where: str) -> Lens:
 
 
 _SIZES = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y")
-_NUMBERS = (*_SIZES, "k1", "k2", "k3", "k4", "p1", "p2")
+_DEPTH_UNITS = ("depth_unit_scale_factor", "integer_depth_scale")
+_NUMBERS = (*_SIZES, *_DEPTH_UNITS, "k1", "k2", "k3", "k4", "p1", "p2")
 
 
 def _focal_px(values: dict[str, float], key: str, size_px: int) -> float | None:
