@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equiview.captures.bop import bop_model, bop_scene
+from capture_worlds import World, write_bop
+from equiview.captures.bop import bop_capture, bop_model, bop_scene
+from equiview.captures.undistortion import source_xy
 from equiview.errors import EquiviewError
+from equiview.geometry import pixel_centers, project, unproject
 
 
 def write(root, depth=True):
@@ -79,3 +82,38 @@ def test_bad_input(tmp_path):
     cameras.write_text((root / "test" / "000048" / "scene_camera.json").read_text())
     with pytest.raises(EquiviewError):
         bop_scene(root, 5)
+
+
+@pytest.mark.parametrize("long_side", [None, 40])
+def test_capture(tmp_path, long_side):
+    """World is the object: points reproject, and depth lies on the plane it was made from."""
+    world = World()
+    folder = write_bop(tmp_path / "set" / "test" / "000048", world)
+    capture = bop_capture(folder, long_side=long_side)
+    assert capture.name == "000048_obj000005" and capture.notes == () and capture.box is None
+    for i, photograph in enumerate(capture.images.photographs):
+        image = capture.images[i]
+        xy, _ = project(image.camera, world.points)
+        np.testing.assert_allclose(source_xy(photograph.undistortion, xy), world.pixels(i), atol=1e-3)
+        points = unproject(image.camera, pixel_centers(image.camera.hw), image.depth)
+        assert np.abs(points[..., 2]).max() < (0.001 if long_side is None else 0.03)
+        assert image.mask.mean() == 0.5 and image.mask[:, 0].all()
+
+
+def test_capture_of_one_object_of_several(tmp_path):
+    folder = write_bop(tmp_path / "set" / "test" / "000048", World(), objects=(5, 8, 8))
+    models = tmp_path / "set" / "models"
+    models.mkdir()
+    entry = {"diameter": 50.0, "min_x": -1, "min_y": -2, "min_z": -3, "size_x": 2, "size_y": 4, "size_z": 6}
+    (models / "models_info.json").write_text(json.dumps({"8": entry}))
+    poses = json.loads((folder / "scene_gt.json").read_text())
+    poses["2"] = poses["2"][:1]
+    (folder / "scene_gt.json").write_text(json.dumps(poses))
+    capture = bop_capture(folder, object_id=8)
+    assert capture.name == "000048_obj000008" and capture.notes == ("5 images, 1 without object 8",)
+    assert [image.name for image in capture.images] == [f"000048/{i:06d}" for i in (0, 1, 3, 4)]
+    np.testing.assert_array_equal(capture.box, [[-1, -2, -3], [1, 2, 3]])
+    with pytest.raises(EquiviewError, match="one object, found objects 5, 8"):
+        bop_capture(folder)
+    with pytest.raises(EquiviewError, match="object 9, found objects 5, 8"):
+        bop_capture(folder, object_id=9)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equiview.captures.middlebury import middlebury_scenes, open_middlebury
+from capture_worlds import World, write_middlebury
+from equiview.captures.middlebury import middlebury_capture, middlebury_scenes, open_middlebury
+from equiview.captures.undistortion import source_xy
 from equiview.errors import EquiviewError
 from equiview.geometry import project
-from equiview.io import read_image
+from equiview.io import pixels_of
 
 BOX = "The (tight) bounding box for the dino model is\n(-0.1 -0.2 -0.3)\n(0.1 0.2 0.3)\n"
 HEAD = "imgname.png k11 k12 k13 k21 k22 k23 k31 k32 k33 r11 r12 r13 r21 r22 r23 r31 r32 r33 t1 t2 t3"
@@ -59,18 +61,34 @@ def test_bad_input(tmp_path):
         open_middlebury(folder)
 
 
+@pytest.mark.parametrize("long_side", [None, 40])
+def test_capture(tmp_path, long_side):
+    world = World()
+    folder = write_middlebury(tmp_path / "made", world)
+    with (folder / "made_par.txt").open("a") as file:
+        file.write(f"gone.png {NUMBERS}\n")
+    capture = middlebury_capture(folder, long_side=long_side)
+    assert capture.name == "made" and capture.notes == ("6 images listed, 1 missing: gone.png",)
+    np.testing.assert_array_equal(capture.box, [[-0.3] * 3, [0.3] * 3])
+    for i, photograph in enumerate(capture.images.photographs):
+        xy, _ = project(capture.images[i].camera, world.points)
+        np.testing.assert_allclose(source_xy(photograph.undistortion, xy), world.pixels(i), atol=1e-3)
+
+
 @pytest.mark.shared
+@pytest.mark.parametrize("long_side", [None, 400])
 @pytest.mark.parametrize(("name", "count"), [("dinoSparseRing", 16), ("dino_hemisphere61", 61)])
-def test_the_box_projects_around_the_object(shared, name, count):
+def test_the_box_projects_around_the_object(shared, name, count, long_side):
     """The object is bright on black: in every picture the projected box must hold it, tightly and nothing else."""
-    found = open_middlebury(shared / "data" / "captures" / "middlebury" / name)
-    assert len(found.images) == count
-    corners = np.stack(np.meshgrid(*found.box.T, indexing="ij"), -1).reshape(-1, 3)
-    for image in found.images:
+    capture = middlebury_capture(shared / "data" / "captures" / "middlebury" / name, long_side=long_side)
+    assert len(capture.images) == count
+    assert len(capture.notes) == (1 if name == "dino_hemisphere61" else 0)
+    corners = np.stack(np.meshgrid(*capture.box.T, indexing="ij"), -1).reshape(-1, 3)
+    for image in capture.images:
         xy, depth = project(image.camera, corners)
         assert (depth > 0).all()
         low, high = xy.min(0) - 4, xy.max(0) + 4
-        rows, cols = np.nonzero(read_image(image.image).max(2) > 80)
+        rows, cols = np.nonzero(pixels_of(image.image).max(2) > 80)
         inside = (cols >= low[0]) & (cols <= high[0]) & (rows >= low[1]) & (rows <= high[1])
         assert inside.mean() > 0.99, image.name
         middle = np.array([np.median(cols), np.median(rows)])
