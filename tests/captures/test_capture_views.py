@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 import captured_worlds
-from equiview.captures.capture_views import CaptureViews, consistent, object_frame, select, spread
+from equiview.captures.capture_checks import select
+from equiview.captures.capture_views import CaptureViews, consistent, object_frame, spread
 from equiview.errors import EquiviewError
 from equiview.types import Capture, Tracks
-
-
-def observations(tracks):
-    return tracks.image, tracks.point, tracks.xy
 
 
 def test_the_box_is_the_frame_where_there_is_one():
@@ -86,8 +83,8 @@ def test_selecting_renumbers_tracks_and_drops_points_seen_once():
     assert [image.name for image in chosen.images] == ["ring4", "ring1"]
     assert set(chosen.tracks.image) <= {0, 1}
     assert (np.bincount(chosen.tracks.point)[np.unique(chosen.tracks.point)] == 2).all()
-    own = {(p, *xy) for i, p, xy in zip(*observations(capture.tracks), strict=True) if i == 4}
-    assert {(p, *xy) for i, p, xy in zip(*observations(chosen.tracks), strict=True) if i == 0} <= own
+    own = {tuple(xy) for image, xy in zip(capture.tracks.image, capture.tracks.xy, strict=True) if image == 4}
+    assert {tuple(xy) for image, xy in zip(chosen.tracks.image, chosen.tracks.xy, strict=True) if image == 0} <= own
 
 
 def test_spread_takes_both_ends_and_no_more_than_there_are():
@@ -105,7 +102,7 @@ def test_spread_takes_both_ends_and_no_more_than_there_are():
             lambda c: replace(c, tracks=Tracks(np.zeros((0, 3)), *(np.zeros(0, int),) * 2, np.zeros((0, 2)))),
             "3D points",
         ),
-        (lambda c: select(c, [0, 7]), "pictures 0 to 5"),
+        (lambda c: select(c, [0, 7]), "images 0 to 5"),
     ],
 )
 def test_bad_captures_are_told(change, message):

@@ -1,6 +1,7 @@
 """What every capture is checked for, and how a part of one is chosen."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +99,25 @@ def choose(capture: Capture, chosen: slice, text: str) -> Capture:
     if len(kept) < 2:
         fix = "Choose more: START:STOP:STEP counts images from 0."
         raise bad_input(what, f"at least 2 of {len(capture.images)} images", f"{len(kept)}", fix)
-    tracks = None if capture.tracks is None else restrict_tracks(capture.tracks, kept)
-    if tracks is not None and not len(tracks.points_in_world):
+    part = select(capture, kept)
+    if part.tracks is not None and not len(part.tracks.points_in_world):
         raise bad_input(what, "points that two chosen images see", "none", "Choose images that lie closer together.")
-    name = what.replace(":", "_")
-    return Capture(name, capture.images[chosen], tracks, capture.box, capture.notes)
+    return replace(part, name=what.replace(":", "_"))
+
+
+def select(capture: Capture, kept: Sequence[int]) -> Capture:
+    """Return the capture of some of its images, in the order given, and the points that at least two of them see.
+
+    Raises:
+        EquiviewError: A number is not one of an image.
+    """
+    count = len(capture.images)
+    if any(not 0 <= one < count for one in kept):
+        raise bad_input(f"capture {capture.name!r}", f"images 0 to {count - 1}", f"{list(kept)}", "Choose among them.")
+    images = capture.images
+    chosen = images.only(kept) if isinstance(images, Photographs) else [images[one] for one in kept]
+    tracks = None if capture.tracks is None else restrict_tracks(capture.tracks, list(kept))
+    return replace(capture, images=chosen, tracks=tracks)
 
 
 def missing_note(kind: str, listed: int, missing: Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from ..geometry import angle_between_deg, pixel_centers, project, transform, unp
 from ..io import pixels_of
 from ..render.view_cache import SHARED_CACHE, ViewCache
 from ..types import Camera, Capture, PosedImage, Tracks, View
+from .capture_checks import select
 
 # An observation farther from its point's projection than this share of the picture's longer side is no truth: 3 px of
 # 1024, a tenth of what PCDP@0.05 allows a prediction.
@@ -206,24 +207,4 @@ def spread(capture: Capture, n: int) -> Capture:
     """Return a capture of `n` of its pictures, evenly spaced in their order (all, if there are no more)."""
     if n >= len(capture.images):
         return capture
-    return select(capture, np.unique(np.linspace(0, len(capture.images) - 1, n).round().astype(int)))
-
-
-def select(capture: Capture, chosen: Sequence[int] | np.ndarray) -> Capture:
-    """Return a capture of the chosen pictures, tracks restricted to them.
-
-    Raises:
-        EquiviewError: A number is not one of a picture.
-    """
-    chosen = [int(one) for one in chosen]
-    count = len(capture.images)
-    if any(not 0 <= one < count for one in chosen):
-        raise bad_input(f"capture {capture.name!r}", f"pictures 0 to {count - 1}", str(chosen), "Choose among them.")
-    images, tracks = [capture.images[one] for one in chosen], capture.tracks
-    if tracks is not None:
-        new = np.full(count, -1)
-        new[chosen] = np.arange(len(chosen))
-        keep = new[tracks.image] >= 0
-        keep &= np.bincount(tracks.point[keep], minlength=len(tracks.points_in_world))[tracks.point] >= 2
-        tracks = Tracks(tracks.points_in_world, new[tracks.image[keep]], tracks.point[keep], tracks.xy[keep])
-    return replace(capture, images=images, tracks=tracks)
+    return select(capture, np.unique(np.linspace(0, len(capture.images) - 1, n).round().astype(int)).tolist())

@@ -67,6 +67,10 @@ class Photographs(Sequence[PosedImage]):
     def __len__(self) -> int:
         return len(self.photographs)
 
+    def only(self, kept: Iterable[int]) -> "Photographs":
+        """Return some of them, in the order given."""
+        return Photographs(self.photographs[one] for one in kept)
+
     @overload
     def __getitem__(self, index: int) -> PosedImage: ...
     @overload
