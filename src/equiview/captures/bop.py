@@ -1,19 +1,23 @@
 """Data sets in the BOP layout (YCB-V, LM-O and others), read for model-free onboarding: references show one object."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
 
 from ..errors import bad_input
 from ..io import image_hw, read_json
 from ..render import load_mesh
-from ..types import Camera, PosedImage, PoseScene
+from ..types import Capture, PosedImage, PoseScene
+from .capture_checks import finish, require_rigid
+from .lens import pinhole
+from .photographs import Photograph
+from .undistortion import pinhole_for
 
+LAYOUT = "BOP: scene_camera.json and scene_gt.json with rgb/ (or gray/), depth/ and mask_visib/"
 WORLD_UNIT_CM = 0.1  # millimetres
 
 
@@ -102,19 +106,36 @@ def _shown(split: Path, object_id: int) -> Iterator[_Shown]:
     if not folders:
         raise bad_input(str(split), "scene folders with scene_gt.json", "none", "Check the split's name.")
     for folder in folders:
-        cameras, poses = read_json(folder / "scene_camera.json"), read_json(folder / "scene_gt.json")
-        for image in sorted(poses, key=int):
-            for number, pose in enumerate(poses[image]):
-                if pose.get("obj_id") == object_id:
-                    if image not in cameras:
-                        where = str(folder / "scene_camera.json")
-                        raise bad_input(where, f"a camera for image {image}", "none", "Fetch it again.")
-                    yield folder, int(image), number, cameras[image], pose
+        yield from _shown_in(folder, object_id)
+
+
+def _shown_in(folder: Path, object_id: int) -> Iterator[_Shown]:
+    cameras, poses = read_json(folder / "scene_camera.json"), read_json(folder / "scene_gt.json")
+    for image in sorted(poses, key=int):
+        for number, pose in enumerate(poses[image]):
+            if pose.get("obj_id") == object_id:
+                if image not in cameras:
+                    where = str(folder / "scene_camera.json")
+                    raise bad_input(where, f"a camera for image {image}", "none", "Fetch it again.")
+                yield folder, int(image), number, cameras[image], pose
 
 
 def _posed(
     folder: Path, image: int, number: int, camera: dict[str, Any], pose: dict[str, Any], *, depth: bool, mask: bool
 ) -> PosedImage:
+    one = _photograph(folder, image, number, camera, pose)
+    return replace(one, mask=one.mask if mask else None, depth=one.depth if depth else None).posed()
+
+
+def _photograph(
+    folder: Path,
+    image: int,
+    number: int,
+    camera: dict[str, Any],
+    pose: dict[str, Any],
+    *,
+    long_side: int | None = None,
+) -> Photograph:
     picture = _picture(folder, image)
     try:
         intrinsics = np.array(camera["cam_K"], float).reshape(3, 3)
@@ -127,13 +148,55 @@ def _posed(
     intrinsics[:2, 2] += 0.5
     mask_file = folder / "mask_visib" / f"{image:06d}_{number:06d}.png"
     depth_file = folder / "depth" / f"{image:06d}.png"
-    return PosedImage(
+    return Photograph(
         picture,
-        Camera(intrinsics, cam_from_world, image_hw(picture)),
+        pinhole_for(pinhole(intrinsics, image_hw(picture)), long_side),
+        cam_from_world,
         f"{folder.name}/{image:06d}",
-        _raster(mask_file) > 0 if mask and mask_file.is_file() else None,
-        _raster(depth_file) * float(camera.get("depth_scale", 1.0)) if depth and depth_file.is_file() else None,
+        mask_file if mask_file.is_file() else None,
+        depth_file if depth_file.is_file() else None,
+        float(camera.get("depth_scale", 1.0)),
     )
+
+
+def bop_capture(folder: str | Path, *, object_id: int | None = None, long_side: int | None = None) -> Capture:
+    """Read a scene folder as a capture of one object: world is the object, millimetres, with its depth and masks.
+
+    The conventions are those of `bop_scene`. Images that do not show the object are left out; of several instances in
+    an image the first is taken. The box comes from the data set's models_info.json where that is there.
+
+    Args:
+        folder: Such as DATASET/test/000048, with scene_camera.json and scene_gt.json.
+        object_id: Which object; may be None where the scene has one only.
+        long_side: Pictures are reduced to this many pixels at most.
+
+    Raises:
+        EquiviewError: A file is missing or broken, the scene has several objects and none was chosen, or fewer than two
+            images show it.
+    """
+    folder = Path(folder)
+    poses = read_json(folder / "scene_gt.json")
+    objects = sorted({pose.get("obj_id") for image in poses.values() for pose in image})
+    if object_id is None and len(objects) != 1:
+        found = f"objects {', '.join(map(str, objects))}" if objects else "none"
+        raise bad_input(str(folder / "scene_gt.json"), "one object", found, "Say which one (object_id).")
+    chosen = objects[0] if object_id is None else object_id
+    if chosen not in objects:
+        found = f"objects {', '.join(map(str, objects))}"
+        raise bad_input(str(folder / "scene_gt.json"), f"object {chosen}", found, "Check the object's number.")
+    photographs: dict[int, Photograph] = {}
+    for shown in _shown_in(folder, chosen):
+        if shown[1] not in photographs:
+            one = _photograph(*shown, long_side=long_side)
+            require_rigid(one.cam_from_world, f"{folder} image {shown[1]}")
+            photographs[shown[1]] = one
+    without = len(poses) - len(photographs)
+    notes = [f"{len(poses)} images, {without} without object {chosen}"] if without else []
+    root = folder.resolve().parent.parent
+    known = any((root / name / "models_info.json").is_file() for name in ("models_eval", "models"))
+    box = bop_model(root, chosen).box if known else None
+    name = f"{folder.resolve().name}_obj{chosen:06d}"
+    return finish(name, list(photographs.values()), box=box, notes=notes)
 
 
 def _picture(folder: Path, image: int) -> Path:
@@ -142,15 +205,6 @@ def _picture(folder: Path, image: int) -> Path:
     if found is None:
         raise bad_input(str(names[0]), "the picture", "nothing there", "Unpack the split again.")
     return found
-
-
-def _raster(path: Path) -> Float[np.ndarray, "h w"]:
-    """Return a mask or a 16-bit depth image as numbers."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image).astype(np.float64)
-    except (UnidentifiedImageError, OSError) as error:
-        raise bad_input(str(path), "an image that opens", str(error), "Fetch it again.") from error
 
 
 def _targets(root: Path, split: str, object_id: int) -> set[tuple[Path, int]] | None:

@@ -9,8 +9,13 @@ from jaxtyping import Float
 
 from ..errors import bad_input
 from ..io import image_hw, require_file
-from ..types import Camera, PosedImage, PoseScene
+from ..types import Camera, Capture, PosedImage, PoseScene
+from .capture_checks import finish, missing_note, require_rigid
+from .lens import pinhole
+from .photographs import Photograph
+from .undistortion import pinhole_for
 
+LAYOUT = "Middlebury multi-view: one NAME_par.txt, README.txt with the box, and the pictures"
 _NUMBERS = 21  # K, R and t
 _BOX = re.compile(r"bounding box[^(]*\(([^)]*)\)\s*\(([^)]*)\)")
 # World units are metres: Seitz et al., CVPR 2006, call the dinosaur 87.1 mm tall, and its box has a side of 0.0871.
@@ -74,7 +79,7 @@ def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         intrinsics, cam_from_world = values[:9].reshape(3, 3), np.eye(4)
         intrinsics[:2, 2] += 0.5
         cam_from_world[:3, :3], cam_from_world[:3, 3] = values[9:18].reshape(3, 3), values[18:]
-        cameras[words[0]] = (intrinsics, cam_from_world)
+        cameras[words[0]] = (intrinsics, require_rigid(cam_from_world, f"{path}:{number}"))
     return cameras
 
 
@@ -99,3 +104,23 @@ def middlebury_scenes(folder: str | Path) -> list[PoseScene]:
     found = open_middlebury(folder)
     name, halves = Path(folder).name, (found.images[0::2], found.images[1::2])
     return [PoseScene(name, halves[i], halves[1 - i], world_unit_cm=WORLD_UNIT_CM) for i in range(2) if halves[1 - i]]
+
+
+def middlebury_capture(folder: str | Path, *, long_side: int | None = None) -> Capture:
+    """Return the set as a capture with the README's box, in metres; pictures that are listed and missing are noted.
+
+    Args:
+        folder: As for `open_middlebury`.
+        long_side: Pictures are reduced to this many pixels at most.
+
+    Raises:
+        EquiviewError: As `open_middlebury`; or a pose is no rotation, or a picture has another size than the first.
+    """
+    found = open_middlebury(folder)
+    photographs = []
+    for image in found.images:
+        camera, path = image.camera, Path(folder) / image.name
+        undo = pinhole_for(pinhole(camera.intrinsics, camera.hw), long_side)
+        photographs.append(Photograph(path, undo, camera.cam_from_world, image.name))
+    notes = missing_note("images", len(found.images) + len(found.missing), found.missing)
+    return finish(Path(folder).resolve().name, photographs, box=found.box, notes=notes)
