@@ -1,7 +1,7 @@
 """Which frames of a video to use: evenly spread over the camera's movement, each sharper than its neighbours.
 
-A video has many more frames than structure from motion needs, most of them nearly the same and some blurred by a shaking
-hand. Every frame is looked at once, small; two numbers of it are kept.
+A video has many more frames than structure from motion needs, most of them nearly the same and some blurred by a
+shaking hand. Every frame is looked at once, small; two numbers of it are kept.
 """
 
 from collections.abc import Sequence

@@ -68,9 +68,7 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
     chosen = read_json(kept)
     sizes = write_photos(photos, chosen, out / IMAGES, config.long_side, progress)
     place = Workplace(out / WORK, out / IMAGES)
-    recovered = reconstruct(
-        place, sizes, config.colmap, progress, camera=config.camera, in_order=photos.in_order
-    )
+    recovered = reconstruct(place, sizes, config.colmap, progress, camera=config.camera, in_order=photos.in_order)
     found = None if recovered.model is None else model_arrays(recovered.model, list(sizes))
     about = {"frames_of_source": len(photos.frames), "registered_by_model": list(recovered.registered)}
     return _finished(out, recovered.model, found, _claim(source, config, "recovered") | about, len(sizes))
@@ -155,9 +153,7 @@ def compare_with_given(out: Path, given: Capture) -> dict[str, Any]:
     return compare_cameras(*_in_common(found.names, found.cam_from_world, poses)).as_json()
 
 
-def _in_common(
-    names: Sequence[str], found: np.ndarray, poses: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _in_common(names: Sequence[str], found: np.ndarray, poses: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     both = [(number, Path(name).stem) for number, name in enumerate(names) if Path(name).stem in poses]
     if not both:
         raise bad_input("cameras to compare", "pictures of the same names", "none in common", "Give the same folder.")

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from ..captures.frames import frame_paths
+from ..captures.frames import SUFFIXES, frame_paths
 from ..captures.video import VideoFrames
 from ..errors import bad_input
 from ..io import atomic_path, require_file
@@ -73,7 +73,7 @@ class Photos:
 
 
 def open_photos(source: Path) -> Photos:
-    """Open a folder of photos or a video file.
+    """Open a folder of photos (itself, or its images/ when it has none itself) or a video file.
 
     Raises:
         EquiviewError: Nothing there, no pictures in it, a video that does not decode.
@@ -82,26 +82,38 @@ def open_photos(source: Path) -> Photos:
     if not source.is_dir():
         frames = VideoFrames(require_file(source, "a folder of photos, or a video file"))
         return Photos(frames, tuple(f"frame{number:06d}.jpg" for number in range(len(frames))), True)
-    paths = frame_paths(source)
+    inside = source / "images"
+    paths = frame_paths(inside if inside.is_dir() and not _has_pictures(source) else source)
     if len(paths) < 2:
         fix = "Walk around the object and take 30 or more; a single photo has no depth."
         raise bad_input(str(source), "two photos or more", "one photo only", fix)
     return Photos(PhotoFiles(paths), file_names([path.stem for path in paths]), False)
 
 
-def file_names(stems: Sequence[str], suffix: str = ".jpg") -> tuple[str, ...]:
-    """Return a file name for each stem: without spaces and folders, numbered where two would be the same."""
-    clean = ["".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "image" for stem in stems]
+def _has_pictures(folder: Path) -> bool:
+    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+
+
+def file_names(stems: Sequence[str]) -> tuple[str, ...]:
+    """Return a name NAME.jpg for each stem, see `unique_name`."""
     taken: set[str] = set()
-    names = []
-    for stem in clean:
-        name, number = stem, 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{stem}_{number}"
-        taken.add(name.lower())
-        names.append(name + suffix)
-    return tuple(names)
+    return tuple(unique_name(stem, taken) for stem in stems)
+
+
+def unique_name(stem: str, taken: set[str]) -> str:
+    """Return STEM.jpg without spaces and folders (COLMAP's lists of pairs have none), numbered when it is taken.
+
+    Args:
+        stem: What the picture is called.
+        taken: Names that are used, in lower case; the new one is added.
+    """
+    clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "image"
+    name, number = clean, 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{clean}_{number}"
+    taken.add(name.lower())
+    return f"{name}.jpg"
 
 
 def chosen_frames(photos: Photos, max_frames: int, progress: Progress) -> list[int]:

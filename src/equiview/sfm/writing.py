@@ -13,7 +13,7 @@ from ..errors import bad_input
 from ..io import atomic_folder, atomic_path, pixels_of, read_json, write_json
 from ..types import Camera, PosedImage
 from .matches import Progress
-from .photos import JPEG_QUALITY, file_names
+from .photos import JPEG_QUALITY, unique_name
 
 IMAGES, MASKS, SPARSE, WORK, ABOUT = "images", "masks", "sparse", "work", "capture.json"
 _CLAIM = "source.json"
@@ -36,7 +36,9 @@ def claim_capture(out: Path, what: Mapping[str, Any]) -> dict[str, Any] | None:
         there = sorted(path.name for path in out.iterdir()) if out.exists() else []
         if there and there != [WORK]:
             found = f"{', '.join(there[:3])}{' ...' if len(there) > 3 else ''}"
-            raise bad_input(str(out), "a new folder, or this very capture to go on with", found, "Choose another --out.")
+            raise bad_input(
+                str(out), "a new folder, or this very capture to go on with", found, "Choose another --out."
+            )
         write_json(claim, wanted)
         return None
     found = read_json(claim)
@@ -71,25 +73,33 @@ def write_posed(
     Raises:
         EquiviewError: A picture does not open, or is not as large as its camera says.
     """
-    cameras = {}
-    stems = [Path(image.name or f"image{number:04d}").stem for number, image in enumerate(images)]
-    for number, (name, image) in enumerate(zip(file_names(stems), images, strict=True), 1):
+    cameras: dict[str, Camera] = {}
+    taken: set[str] = set()
+    masked = False
+    for number in range(len(images)):
+        image = images[number]  # Its mask is read now, and only once.
+        name = unique_name(Path(image.name or f"image{number:04d}").stem, taken)
         height, width = image.camera.hw
         scale = min(1.0, long_side / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         cameras[name] = _scaled(image.camera, size)
-        path = out / IMAGES / name
-        if image.mask is not None:
-            _save(out / MASKS / f"{name}.png", Image.fromarray(image.mask.astype(np.uint8) * 255), size)
+        path, mask = out / IMAGES / name, out / MASKS / f"{name}.png"
+        masked |= image.mask is not None
+        if image.mask is not None and not mask.exists():
+            _save(mask, Image.fromarray(image.mask.astype(np.uint8) * 255), size)
         if not path.exists():
-            rgb = pixels_of(image.image)
-            if rgb.shape[:2] != (height, width):
-                found = f"{rgb.shape[1]}x{rgb.shape[0]}"
-                fix = "Check that the pictures belong to these cameras."
-                raise bad_input(image.name or name, f"{width}x{height} pixels as its camera says", found, fix)
-            _save(path, Image.fromarray(rgb), size)
-        progress("pictures", number, len(images))
-    return cameras, any(image.mask is not None for image in images)
+            _save(path, Image.fromarray(_checked_pixels(image, name)), size)
+        progress("pictures", number + 1, len(images))
+    return cameras, masked
+
+
+def _checked_pixels(image: PosedImage, name: str) -> np.ndarray:
+    rgb, (height, width) = pixels_of(image.image), image.camera.hw
+    if rgb.shape[:2] != (height, width):
+        found = f"{rgb.shape[1]}x{rgb.shape[0]}"
+        fix = "Check that the pictures belong to these cameras."
+        raise bad_input(image.name or name, f"{width}x{height} pixels as its camera says", found, fix)
+    return rgb
 
 
 def _save(path: Path, picture: Image.Image, size: tuple[int, int]) -> None:
@@ -98,7 +108,7 @@ def _save(path: Path, picture: Image.Image, size: tuple[int, int]) -> None:
         how = Image.Resampling.NEAREST if picture.mode == "L" else Image.Resampling.LANCZOS
         picture = picture.resize(size, how)
     with atomic_path(path) as temporary:
-        picture.save(temporary, **({"quality": JPEG_QUALITY} if path.suffix == ".jpg" else {}))
+        picture.save(temporary, quality=JPEG_QUALITY)  # PNG has no use for it.
 
 
 def _scaled(camera: Camera, size: tuple[int, int]) -> Camera:
