@@ -10,7 +10,20 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run `equiview` with the arguments of this process."""
     # Each registers its commands.
-    from . import bench, capture, compare, doctor, export, finetune, improve, measure  # noqa: F401
-    from . import pose, render, report, track, transfer  # noqa: F401
+    from . import (  # noqa: F401
+        bench,
+        capture,
+        compare,
+        doctor,
+        export,
+        finetune,
+        improve,
+        measure,
+        pose,
+        render,
+        report,
+        track,
+        transfer,
+    )
 
     app(spread_lists(to_front(sys.argv[1:])), prog_name="equiview")
