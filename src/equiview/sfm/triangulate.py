@@ -1,4 +1,4 @@
-"""Points for pictures whose cameras are known: matches that fit their epipolar lines, triangulated, poses kept fixed."""
+"""Points for pictures whose cameras are known: matches near their epipolar lines, triangulated, poses kept fixed."""
 
 from collections.abc import Mapping
 from itertools import combinations
