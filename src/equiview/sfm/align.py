@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from ..errors import bad_input
 
 _ROUNDS, _KEEP_WITHIN = 10, 5.0
+_TRIALS, _SPREAD = 300, 0.05
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,21 @@ def robust_umeyama(
 ) -> tuple[Similarity, Bool[np.ndarray, "n"]]:
     """Return the similarity of the cameras that agree, and which these are.
 
-    Points further off than five times the median distance are left out of the next fit, until nothing changes. With
-    cameras that agree all over, it is `umeyama` of all of them.
+    It begins with the best of `umeyama` of all and of many of four (least median of squares), so that up to half may be
+    wrong. Those further off than five times the median distance are left out of the next fit, until nothing changes.
+    With cameras that agree all over, it is `umeyama` of all of them.
     """
-    kept = np.ones(len(x_in_a), bool)
     found = umeyama(x_in_a, x_in_b)
+    rng = np.random.default_rng(0)
+    for _ in range(_TRIALS if len(x_in_a) > 4 else 0):
+        four = rng.choice(len(x_in_a), 4, replace=False)
+        if np.linalg.svd(x_in_a[four] - x_in_a[four].mean(0), compute_uv=False)[1] > _SPREAD * np.ptp(x_in_a):
+            tried = umeyama(x_in_a[four], x_in_b[four])
+            if np.median(_distance(tried, x_in_a, x_in_b)) < np.median(_distance(found, x_in_a, x_in_b)):
+                found = tried
+    kept = np.zeros(len(x_in_a), bool)
     for _ in range(_ROUNDS):
-        distance = np.linalg.norm(found(x_in_a) - x_in_b, axis=1)
+        distance = _distance(found, x_in_a, x_in_b)
         # Below rounding errors every distance is as good as none.
         limit = max(_KEEP_WITHIN * float(np.median(distance)), 1e-9 * float(np.ptp(x_in_b, axis=0).max()))
         now = distance <= limit
@@ -70,6 +79,12 @@ def robust_umeyama(
             break
         kept, found = now, umeyama(x_in_a[now], x_in_b[now])
     return found, kept
+
+
+def _distance(
+    b_from_a: Similarity, x_in_a: Float[np.ndarray, "n 3"], x_in_b: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "n"]:
+    return np.linalg.norm(b_from_a(x_in_a) - x_in_b, axis=1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,7 @@ def compare_cameras(
     """
     given, found = _centers(cam_from_given), _centers(cam_from_found)
     given_from_found, kept = robust_umeyama(found, given)
-    distance = np.linalg.norm(given_from_found(found) - given, axis=1)
+    distance = _distance(given_from_found, found, given)
     size = float(np.linalg.norm(np.ptp(given, axis=0)))
     # cam_from_given should be cam_from_found @ found_from_given.
     expected = cam_from_found[:, :3, :3] @ given_from_found.rotation.T

@@ -13,8 +13,9 @@ from .colmap import our_pose
 
 # A direction around the object counts as seen when a camera stands within this angle of it.
 SEEN_WITHIN_DEG = 20.0
+_NEAR_CIRCLE_DEG = 40.0
 _CIRCLE_DEG = np.arange(0.0, 360.0, 5.0)
-_DOWN_WEIGHTED_POINTS = 4000
+_POINTS_LOOKED_AT = 4000
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class CaptureStatistics:
         median_error_px: Median distance of an observation from its point's projection; None without points.
         mean_error_px: Its mean.
         median_angle_deg: Median over the points of the largest angle between two of their viewing rays.
-        circle_seen: Share (0 to 1) of the circle around the object with a camera within 20 degrees.
+        circle_seen: Share (0 to 1) of the circle around the object with a camera within 20 degrees, see `circle_seen`.
         largest_view_angle_deg: Largest angle between two viewing directions of the middle of the points.
         baseline: Diagonal of the cameras' bounding box divided by their median distance to the points.
     """
@@ -144,7 +145,7 @@ def track_angles_deg(found: ModelArrays) -> Float[np.ndarray, "m"]:
     tracks = found.tracks
     order = np.argsort(tracks.point, kind="stable")
     starts = np.searchsorted(tracks.point[order], np.arange(len(tracks.points_in_world) + 1))
-    step = max(1, len(tracks.points_in_world) // _DOWN_WEIGHTED_POINTS)
+    step = max(1, len(tracks.points_in_world) // _POINTS_LOOKED_AT)
     angles = []
     for row in range(0, len(tracks.points_in_world), step):
         seen_by = tracks.image[order[starts[row] : starts[row + 1]]]
@@ -153,19 +154,23 @@ def track_angles_deg(found: ModelArrays) -> Float[np.ndarray, "m"]:
 
 
 def circle_seen(centers: Float[np.ndarray, "n 3"], middle: Float[np.ndarray, "3"]) -> float:
-    """Return the share (0 to 1) of the circle around an object that has a camera within 20 degrees.
+    """Return the share (0 to 1) of a circle around an object that has a camera within 20 degrees.
 
-    The circle lies in the plane that the viewing directions fill most; for cameras all over a sphere it is any.
+    Three circles are tried, across the main axes of the viewing directions, and the best counts. Cameras more than 40
+    degrees above or below a circle say nothing about it: all around a face at 45 degrees is still one side of a head.
     """
     directions = centers - middle
     directions = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-    axis = np.linalg.svd(centers - centers.mean(0))[2][2]
-    flat = directions - np.outer(directions @ axis, axis)
-    first = np.linalg.svd(flat)[2][0]
-    second = np.cross(axis, first)
-    azimuth = np.degrees(np.arctan2(flat @ second, flat @ first))
-    away = np.abs((_CIRCLE_DEG[:, None] - azimuth + 180) % 360 - 180)
-    return float((away.min(axis=1) <= SEEN_WITHIN_DEG).mean())
+    axes = np.linalg.svd(directions)[2]
+    shares = []
+    for number in range(3):
+        axis, first, second = np.roll(axes, -number, axis=0)
+        flat = directions[np.abs(directions @ axis) <= np.sin(np.deg2rad(_NEAR_CIRCLE_DEG))]
+        if len(flat):
+            azimuth = np.degrees(np.arctan2(flat @ second, flat @ first))
+            away = np.abs((_CIRCLE_DEG[:, None] - azimuth + 180) % 360 - 180)
+            shares.append(float((away.min(axis=1) <= SEEN_WITHIN_DEG).mean()))
+    return max(shares)
 
 
 def _largest_angle_deg(rays: Float[np.ndarray, "n 3"]) -> float:
