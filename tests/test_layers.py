@@ -16,6 +16,7 @@ LAYERS = (
     ("types",),
     ("geometry", "sampling", "io", "square"),
     ("render", "captures"),
+    ("sfm",),
     ("correspond", "ambiguity"),
     ("backbones",),
     ("heads",),

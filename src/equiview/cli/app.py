@@ -12,7 +12,7 @@ GLOBAL_FLAGS = ("--quiet", "-q", "--verbose", "-v", "--debug")
 LIST_OPTIONS = ("--objects", "--train-objects", "--train-object", "--test-objects", "--remeasure", "--set", "--points")
 
 ORDER = (
-    *("demo", "doctor", "render", "measure", "finetune", "improve", "export"),
+    *("demo", "doctor", "capture", "render", "measure", "finetune", "improve", "export"),
     *("transfer", "track", "pose", "bench", "compare", "report"),
 )
 

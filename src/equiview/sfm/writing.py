@@ -1,0 +1,125 @@
+"""The folder of a capture: claimed by one capture, an ordinary COLMAP folder when it is finished."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import bad_input
+from ..io import atomic_folder, atomic_path, pixels_of, read_json, write_json
+from ..types import Camera, PosedImage
+from .matches import Progress
+from .photos import JPEG_QUALITY, unique_name
+
+IMAGES, MASKS, SPARSE, WORK, ABOUT = "images", "masks", "sparse", "work", "capture.json"
+_CLAIM = "source.json"
+
+
+def claim_capture(out: Path, what: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Write what this capture is made of, or check that the folder holds the very same (to go on with it).
+
+    Returns:
+        The content of capture.json when the same capture is finished there, else None.
+
+    Raises:
+        EquiviewError: The folder holds something else, or is a file.
+    """
+    wanted = json.loads(json.dumps(what, default=str))
+    claim = out / WORK / _CLAIM
+    if out.exists() and not out.is_dir():
+        raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+    if not claim.exists():
+        there = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        if there and there != [WORK]:
+            found = f"{', '.join(there[:3])}{' ...' if len(there) > 3 else ''}"
+            raise bad_input(
+                str(out), "a new folder, or this very capture to go on with", found, "Choose another --out."
+            )
+        write_json(claim, wanted)
+        return None
+    found = read_json(claim)
+    changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+    if changed:
+        differs = f"another capture (it differs in: {', '.join(changed)})"
+        raise bad_input(str(out), "a new folder, or this very capture to go on with", differs, "Choose another --out.")
+    return read_json(out / ABOUT) if (out / ABOUT).exists() else None
+
+
+def fingerprint(source: Path) -> str:
+    """Return a hash of a file's name and size, or of those of every file of a folder (not of what is in them)."""
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    listed = [f"{path.relative_to(source.parent).as_posix()}:{path.stat().st_size}" for path in files]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
+
+
+def write_posed(
+    out: Path, images: Sequence[PosedImage], long_side: int, progress: Progress
+) -> tuple[dict[str, Camera], bool]:
+    """Write the pictures of a capture as its cameras see them (lens distortion undone), and their masks.
+
+    Args:
+        out: The capture's folder.
+        images: With cameras.
+        long_side: Larger pictures are shrunk to this, pixels.
+        progress: Called with ("pictures", done, total).
+
+    Returns:
+        The camera of each picture by file name, scaled with it; and whether there are masks.
+
+    Raises:
+        EquiviewError: A picture does not open, or is not as large as its camera says.
+    """
+    cameras: dict[str, Camera] = {}
+    taken: set[str] = set()
+    masked = False
+    for number in range(len(images)):
+        image = images[number]  # Its mask is read now, and only once.
+        name = unique_name(Path(image.name or f"image{number:04d}").stem, taken)
+        height, width = image.camera.hw
+        scale = min(1.0, long_side / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        cameras[name] = _scaled(image.camera, size)
+        path, mask = out / IMAGES / name, out / MASKS / f"{name}.png"
+        masked |= image.mask is not None
+        if image.mask is not None and not mask.exists():
+            _save(mask, Image.fromarray(image.mask.astype(np.uint8) * 255), size)
+        if not path.exists():
+            _save(path, Image.fromarray(_checked_pixels(image, name)), size)
+        progress("pictures", number + 1, len(images))
+    return cameras, masked
+
+
+def _checked_pixels(image: PosedImage, name: str) -> np.ndarray:
+    rgb, (height, width) = pixels_of(image.image), image.camera.hw
+    if rgb.shape[:2] != (height, width):
+        found = f"{rgb.shape[1]}x{rgb.shape[0]}"
+        fix = "Check that the pictures belong to these cameras."
+        raise bad_input(image.name or name, f"{width}x{height} pixels as its camera says", found, fix)
+    return rgb
+
+
+def _save(path: Path, picture: Image.Image, size: tuple[int, int]) -> None:
+    if picture.size != size:
+        # A mask stays black and white; a picture is smoothed.
+        how = Image.Resampling.NEAREST if picture.mode == "L" else Image.Resampling.LANCZOS
+        picture = picture.resize(size, how)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, quality=JPEG_QUALITY)  # PNG has no use for it.
+
+
+def _scaled(camera: Camera, size: tuple[int, int]) -> Camera:
+    """Return the camera of a resized picture: with the corner as origin a resize is one multiplication."""
+    scale = np.diag([size[0] / camera.hw[1], size[1] / camera.hw[0], 1.0])
+    return Camera(scale @ camera.intrinsics, camera.cam_from_world, (size[1], size[0]))
+
+
+def write_model(out: Path, model: Any) -> Path:
+    """Write sparse/0 as a whole: cameras.bin, images.bin and points3D.bin, with the colours of the points."""
+    model.extract_colors_for_all_images(out / IMAGES)
+    with atomic_folder(out / SPARSE / "0") as folder:
+        model.write_binary(folder)
+    return out / SPARSE / "0"
