@@ -17,6 +17,7 @@ LAYERS = (
     ("geometry", "sampling", "io", "square"),
     ("render", "captures"),
     ("sfm",),
+    ("sources",),
     ("correspond", "ambiguity"),
     ("backbones",),
     ("heads",),

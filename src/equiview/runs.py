@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from .captures import check_made, is_made, open_mesh, open_object
 from .errors import bad_input
 from .io import atomic_path, read_json, read_jsonl, require_file, write_json
 from .metrics import METRIC_NAMES
-from .render import open_views
+from .sources import check_source, open_source
+from .sources import source_name as object_name
 from .types import View
 
 Progress = Callable[[str, int, int], None]
@@ -19,11 +19,6 @@ SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_un
 
 # What a run folder holds before there is any result.
 PREPARED = ("run.json", "views", "companions.json")
-
-
-def object_name(source: str) -> str:
-    """Return the name an object has in rows and pictures: the file's stem, builtin-NAME or procedural-SEED."""
-    return source.replace(":", "-") if is_made(source) else Path(source).stem
 
 
 def check_names(sources: Sequence[str], what: str) -> None:
@@ -38,18 +33,13 @@ def check_names(sources: Sequence[str], what: str) -> None:
 
 
 def check_sources(sources: Sequence[str]) -> None:
-    """Open every mesh and every folder of views, so that a bad one is found before the long work begins.
+    """Open every source as far as is cheap, so that a bad one is found before the long work begins.
 
     Raises:
         EquiviewError: One is missing, broken or empty.
     """
     for source in sources:
-        if is_made(source):
-            check_made(source)
-        elif Path(source).is_dir():
-            open_views(source)
-        else:
-            open_mesh(source)
+        check_source(source)
 
 
 def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
@@ -97,7 +87,7 @@ def open_objects(
     objects: dict[str, Sequence[View]] = {}
     for number, source in enumerate(sources):
         progress("render", number, len(sources))
-        objects[object_name(source)] = open_object(source, n_views=n_views, seed=seed, cache_dir=cache)
+        objects[object_name(source)] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache)
     progress("render", len(sources), len(sources))
     return objects
 
