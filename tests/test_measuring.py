@@ -14,7 +14,7 @@ from worlds import sphere_ring
 @pytest.fixture(autouse=True)
 def spheres(monkeypatch):
     """Every object is a sphere; nothing is drawn."""
-    monkeypatch.setattr("equiview.runs.open_object", lambda source, *, n_views, **_: sphere_ring(n_views))
+    monkeypatch.setattr("equiview.runs.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
 
 
 RUN = MeasureRun(("procedural:1", "procedural:2"), views=6, measure=MeasureConfig(points=60))

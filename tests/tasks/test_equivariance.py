@@ -99,16 +99,16 @@ def test_summary_has_the_documented_form(oracle_rows, views):
     assert set(summary) == {"metrics", "protocol"}
     assert set(summary["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2"}
     for metric in summary["metrics"].values():
-        assert set(metric) == {"value", "ci95", "n", "by_angle"}
+        assert set(metric) == {"value", "ci95", "ci95_views", "n", "by_angle"}  # one object
         assert set(metric["by_angle"]) == {"0-45", "45-90", "90-180"}
         assert metric["ci95"] is None and metric["n"] == 1
     json.dumps(summary, allow_nan=False)
 
 
-def _row(name, angle, value, variant="pretrained"):
+def _row(name, angle, value, variant="pretrained", pair=(0, 1)):
     scores = {"ape": 50 - value, "pcdp@0.05": value, "pcdp@0.1": value, "pcdp@0.2": value}
     extra = {"in_mask": scores, "unambiguous": scores}
-    return {"object": name, "angle_deg": angle, "variant": variant, **scores, **extra}
+    return {"object": name, "pair": list(pair), "angle_deg": angle, "variant": variant, **scores, **extra}
 
 
 def test_averages_are_pairs_then_objects_and_empty_bins_are_null():
@@ -145,6 +145,18 @@ def test_improvement_summary_has_the_documented_form():
     assert set(summary) == {"before", "after", "controls", "difference", "protocol"}
     assert set(summary["controls"]) == {"pretrained", "random_head"}
     assert summary["difference"]["pcdp@0.05"]["value"] == pytest.approx(2.0)
+
+
+def test_a_single_object_has_an_interval_over_its_views():
+    before = [_row("a", 10, v, pair=(v, 9)) for v in range(6)]
+    after = [_row("a", 10, v + 2, pair=(v, 9)) for v in range(6)]
+    metric = summarize(before, {})["metrics"]["pcdp@0.05"]
+    assert metric["ci95"] is None
+    assert 0 <= metric["ci95_views"][0] < metric["value"] < metric["ci95_views"][1] <= 5
+    change = compare(before, after, {"average": before})["pcdp@0.05"]
+    assert change["ci95_views"] == pytest.approx([2.0, 2.0])
+    two = summarize([*before, _row("b", 10, 3.0)], {})["metrics"]["pcdp@0.05"]
+    assert "ci95_views" not in two
 
 
 def test_one_view_is_not_enough(views):

@@ -51,7 +51,9 @@ def summarize_run(run: Run) -> Summary:
     if ci95 is not None and ci95[0] <= 0 <= ci95[1]:
         sentences.append("The interval reaches zero: this run does not show a change.")
     if ci95 is None:
-        sentences.append(f"With {after['n']} objects (fewer than 5) no interval is given: take it as an indication.")
+        noun = "object" if after["n"] == 1 else "objects"
+        sentences.append(f"With {after['n']} {noun} (fewer than 5) no interval is given: take it as an indication.")
+    sentences += _over_views(change.get("ci95_views"), digits, "of the change ")
     sentences += [control_words] if control_words else []
     sentences += _improved_objects(run) + _by_angle(run) + _ape(run)
     verdict, label = _verdict(value, ci95, control_verdict)
@@ -169,7 +171,15 @@ def _measured(run: Run) -> list[str]:
     first += f"; 95 % interval {interval(claim['ci95'], 1)})." if claim["ci95"] else ")."
     second = f"The mean error (APE, lower is better) is {number(ape['value'], 1)} % of the image edge."
     few = [] if claim["ci95"] else [f"With {claim['n']} {noun} (fewer than 5) no interval is given."]
-    return [first, second, *few]
+    return [first, second, *few, *_over_views(claim.get("ci95_views"), 1)]
+
+
+def _over_views(ci95: list[float] | None, digits: int, what: str = "") -> list[str]:
+    """Say the interval within a single object, and what it is not."""
+    if not ci95:
+        return []
+    words = interval(ci95, digits, sign=bool(what))
+    return [f"Over the views of this one object the interval {what}is {words}; it says nothing about other objects."]
 
 
 def object_table(run: Run, metric: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..metrics import METRIC_NAMES
 from ..stats import bootstrap_ci95
-from .equivariance import ANGLE_BINS_DEG, object_values, summarize
+from .equivariance import ANGLE_BINS_DEG, object_values, summarize, view_values
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -47,9 +47,13 @@ def difference(before: Mapping[str, float], after: Mapping[str, float], metric: 
 def paired_difference(
     before: Rows, after: Rows, metric: str, search: str | None = None, angles_deg: tuple[float, float] | None = None
 ) -> dict[str, Any]:
-    """Return the `difference` after minus before, paired by object."""
+    """Return the `difference` after minus before, paired by object; of one object, its interval over views too."""
     a, b = (object_values(rows, metric, search, angles_deg) for rows in (before, after))
-    return difference(a, b, metric)
+    result = difference(a, b, metric)
+    if len({row["object"] for row in (*before, *after)}) == 1:
+        a, b = (view_values(rows, metric, search, angles_deg) for rows in (before, after))
+        result["ci95_views"] = difference(a, b, metric)["ci95"]
+    return result
 
 
 def best_control(controls: Mapping[str, Rows], metric: str, search: str | None = None) -> str:

@@ -20,7 +20,7 @@ from ..features import MapSource
 from ..matching import match_regions, token_mask
 from ..metrics import METRIC_NAMES, all_metrics, error_px
 from ..sampling import descriptors
-from ..stats import mean_with_ci
+from ..stats import bootstrap_ci95, mean_with_ci
 from ..types import Correspondences, FeatureMap, View
 
 ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
@@ -203,6 +203,7 @@ def protocol_of(source: MapSource, config: MeasureConfig, **more: Any) -> dict[s
         "units": "percent; ape = mean pixel error / shortest image edge; pcdp@t = share with error < t x that edge",
         "averages": "pair = mean over visible points, object = mean over pairs, value = mean over objects",
         "ci95": "percentile bootstrap over objects, 10,000 draws; null under 5 objects",
+        "ci95_views": "of a single object: the same over its source views",
     } | more
 
 
@@ -225,11 +226,19 @@ def summarize(
 
 
 def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str | None) -> dict[str, Any]:
-    by_angle = {
-        f"{low}-{high}": mean_with_ci(list(object_values(rows, name, search, (low, high)).values()))
-        for low, high in ANGLE_BINS_DEG
-    }
-    return mean_with_ci(list(object_values(rows, name, search).values())) | {"by_angle": by_angle}
+    by_angle = {f"{bin_[0]}-{bin_[1]}": _averaged(rows, name, search, bin_) for bin_ in ANGLE_BINS_DEG}
+    return _averaged(rows, name, search) | {"by_angle": by_angle}
+
+
+def _averaged(
+    rows: Sequence[Mapping[str, Any]], name: str, search: str | None, angles_deg: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """Return the mean over objects with its interval; of a single object, the interval over its source views too."""
+    values = object_values(rows, name, search, angles_deg)
+    result = mean_with_ci(list(values.values()))
+    if len({row["object"] for row in rows}) == 1:
+        result["ci95_views"] = bootstrap_ci95(list(view_values(rows, name, search, angles_deg).values()))
+    return result
 
 
 def object_values(
@@ -239,12 +248,35 @@ def object_values(
     angles_deg: tuple[float, float] | None = None,
 ) -> dict[str, float]:
     """Return each object's score, the mean over its pairs (in an angle bin, low <= angle < high)."""
+    return _unit_values(rows, lambda row: row["object"], metric, search, angles_deg)
+
+
+def view_values(
+    rows: Iterable[Mapping[str, Any]],
+    metric: str,
+    search: str | None = None,
+    angles_deg: tuple[float, float] | None = None,
+) -> dict[str, float]:
+    """Return the score of each source view, by "object/view": the units of an interval within one object or capture.
+
+    It says how far the value would move with other views of the same thing, and nothing about other things.
+    """
+    return _unit_values(rows, lambda row: f"{row['object']}/{row['pair'][0]}", metric, search, angles_deg)
+
+
+def _unit_values(
+    rows: Iterable[Mapping[str, Any]],
+    unit: Callable[[Mapping[str, Any]], str],
+    metric: str,
+    search: str | None,
+    angles_deg: tuple[float, float] | None,
+) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for row in rows:
         scores = row if search is None else row[search]
         if scores is None or (angles_deg and not _in_bin(row["angle_deg"], *angles_deg)):
             continue
-        values.setdefault(row["object"], []).append(scores[metric])
+        values.setdefault(unit(row), []).append(scores[metric])
     return {name: float(np.mean(v)) for name, v in values.items()}
 
 
