@@ -45,6 +45,7 @@ def test_good_says_nothing():
         ({"median_angle_deg": 2.0, "baseline": 0.03}, "weak", "2.0 degrees apart", "turn on the spot"),
         ({"circle_seen": 0.3}, "usable", "30 % of the circle", "Walk around"),
         ({"models": 3}, "usable", "fell apart into 3 groups", "more overlap"),
+        ({"matches_fitting": 0.05}, "weak", "Only 5 % of the matches fit the given poses", "axes"),
         ({"images_without_points": 2}, "usable", "2 pictures with a camera see no point", "texture"),
     ],
 )
@@ -63,7 +64,7 @@ def test_nothing_usable_is_a_failure(change):
 
 def test_with_given_poses_no_points_accuses_the_poses():
     found = judge(replace(GOOD, points=0, observations=0), poses_given=True)
-    assert found.grade == "failed" and "poses belong" in found.advice[0]
+    assert found.grade == "failed" and "poses and lens belong" in found.advice[0]
 
 
 def test_the_same_advice_is_given_once():

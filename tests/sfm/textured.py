@@ -7,7 +7,7 @@ import numpy as np
 from equiview.captures.dead_leaves import dead_leaves
 from equiview.render import Mesh, RenderConfig, render_view, ring
 from equiview.render.mesh import Material, Part, merge_parts
-from equiview.types import Camera, Capture, PosedImage, View
+from equiview.types import Capture, PosedImage, View
 
 HW = (240, 320)
 SIDE, FLOOR = 0.45, 1.3
@@ -35,7 +35,6 @@ def box_on_floor() -> Mesh:
 @lru_cache(maxsize=4)
 def views(n: int = 10, turn_deg: float = 220.0) -> tuple[View, ...]:
     """See the world from part of a circle."""
-    cameras = ring(n, 32.0, hw=HW, radius=2.4)
     full = ring(360, 32.0, hw=HW, radius=2.4)
     cameras = [full[round(i * turn_deg / n) % 360] for i in range(n)]
     config = RenderConfig(light="world", ambient=0.6)
@@ -45,7 +44,7 @@ def views(n: int = 10, turn_deg: float = 220.0) -> tuple[View, ...]:
 def capture(n: int = 10, *, masks: bool = False) -> Capture:
     images = [
         PosedImage(view.rgb, view.camera, f"view{i:02d}", view.mask if masks else None)
-        for i, view in enumerate(views(n))
+        for i, view in enumerate(views(n, 160.0))
     ]
     return Capture("box", images)
 
@@ -57,7 +56,3 @@ def distance_to_surface(points: np.ndarray) -> np.ndarray:
     box = np.where(np.abs(points).max(1) > SIDE, outside, inside)
     floor = np.hypot(points[:, 2] + SIDE, np.maximum(np.abs(points[:, :2]).max(1) - FLOOR, 0))
     return np.minimum(box, floor)
-
-
-def centers(cameras: list[Camera]) -> np.ndarray:
-    return np.stack([camera.center_in_world for camera in cameras])

@@ -121,6 +121,8 @@ def _table(about: dict[str, Any]) -> "Table":
         rows.append(("median reprojection error", f"{found['median_error_px']:.3f} px"))
         rows.append(("median ray angle of a point", f"{found['median_angle_deg']:.1f} degrees"))
         rows.append(("circle around it seen", f"{100 * found['circle_seen']:.0f} %"))
+    if found["matches_fitting"] is not None:
+        rows.append(("matches that fit the poses", f"{100 * found['matches_fitting']:.0f} %"))
     compared = about.get("compared_with_given")
     if compared:
         rotation = (compared["rotation_error_deg_median"], compared["rotation_error_deg_max"])

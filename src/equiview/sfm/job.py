@@ -15,7 +15,7 @@ from .colmap import import_pycolmap
 from .matches import ColmapConfig, Progress, Workplace
 from .photos import chosen_frames, open_photos, write_photos
 from .reconstruct import reconstruct
-from .statistics import ModelArrays, describe, model_arrays
+from .statistics import CaptureStatistics, describe, model_arrays
 from .triangulate import triangulate_known
 from .verdict import judge
 from .writing import ABOUT, IMAGES, MASKS, SPARSE, WORK, claim_capture, fingerprint, write_model, write_posed
@@ -71,7 +71,8 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
     recovered = reconstruct(place, sizes, config.colmap, progress, camera=config.camera, in_order=photos.in_order)
     found = None if recovered.model is None else model_arrays(recovered.model, list(sizes))
     about = {"frames_of_source": len(photos.frames), "registered_by_model": list(recovered.registered)}
-    return _finished(out, recovered.model, found, _claim(source, config, "recovered") | about, len(sizes))
+    statistics = describe(found, len(sizes), len(recovered.registered))
+    return _finished(out, recovered.model, statistics, _claim(source, config, "recovered") | about)
 
 
 def capture_with_poses(
@@ -101,10 +102,11 @@ def capture_with_poses(
         raise bad_input(str(source), "two pictures or more", str(len(capture.images)), fix)
     cameras, masked = write_posed(out, capture.images, config.long_side, progress)
     place = Workplace(out / WORK, out / IMAGES, out / MASKS if masked else None)
-    model = triangulate_known(place, cameras, config.colmap, progress)
+    model, fitting = triangulate_known(place, cameras, config.colmap, progress)
     found = None if model is None else model_arrays(model, list(cameras))
     about = {"notes": list(capture.notes), "masks": masked}
-    return _finished(out, model, found, _claim(source, config, "given") | about, len(cameras))
+    statistics = describe(found, len(cameras), 1, fitting)
+    return _finished(out, model, statistics, _claim(source, config, "given") | about)
 
 
 def _claim(source: Path, config: CaptureConfig, poses: str) -> dict[str, Any]:
@@ -114,9 +116,7 @@ def _claim(source: Path, config: CaptureConfig, poses: str) -> dict[str, Any]:
     return {"source": str(source), "source_files": fingerprint(source), "poses": poses, "settings": settings}
 
 
-def _finished(out: Path, model: Any, found: ModelArrays | None, about: dict[str, Any], given: int) -> dict[str, Any]:
-    models = len(about.get("registered_by_model", [1]))
-    statistics = describe(found, given, models)
+def _finished(out: Path, model: Any, statistics: CaptureStatistics, about: dict[str, Any]) -> dict[str, Any]:
     verdict = judge(statistics, poses_given=about["poses"] == "given")
     content = about | {"statistics": asdict(statistics), "verdict": asdict(verdict), "versions": _versions()}
     if model is not None and verdict.grade != "failed":

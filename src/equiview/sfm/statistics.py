@@ -36,6 +36,8 @@ class CaptureStatistics:
         circle_seen: Share (0 to 1) of the circle around the object with a camera within 20 degrees, see `circle_seen`.
         largest_view_angle_deg: Largest angle between two viewing directions of the middle of the points.
         baseline: Diagonal of the cameras' bounding box divided by their median distance to the points.
+        matches_fitting: Share (0 to 1) of the feature matches within the allowed distance of the epipolar lines of the
+            given poses; None when poses were recovered.
     """
 
     images_given: int
@@ -51,6 +53,7 @@ class CaptureStatistics:
     circle_seen: float | None
     largest_view_angle_deg: float | None
     baseline: float | None
+    matches_fitting: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,18 +110,21 @@ def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
     return np.concatenate(parts).astype(kind) if parts else np.zeros(0, kind)
 
 
-def describe(found: ModelArrays | None, images_given: int, models: int = 1) -> CaptureStatistics:
+def describe(
+    found: ModelArrays | None, images_given: int, models: int = 1, matches_fitting: float | None = None
+) -> CaptureStatistics:
     """Return the numbers of a model; without one everything is nothing.
 
     Args:
         found: The model.
         images_given: Pictures that went in.
         models: How many models there were.
+        matches_fitting: See `CaptureStatistics`.
     """
     if found is None or not len(found.tracks.points_in_world):
         registered = 0 if found is None else len(found.names)
-        nothing = (None,) * 7
-        return CaptureStatistics(images_given, registered, registered, 0 if found is None else models, 0, 0, *nothing)
+        counts = (images_given, registered, registered, 0 if found is None else models, 0, 0)
+        return CaptureStatistics(*counts, *(None,) * 7, matches_fitting)
     tracks = found.tracks
     middle = np.median(tracks.points_in_world, axis=0)
     size = float(np.linalg.norm(np.ptp(found.centers_in_world, axis=0)))
@@ -137,6 +143,7 @@ def describe(found: ModelArrays | None, images_given: int, models: int = 1) -> C
         circle_seen=circle_seen(found.centers_in_world, middle),
         largest_view_angle_deg=_largest_angle_deg(found.centers_in_world - middle),
         baseline=size / max(distance, 1e-12),
+        matches_fitting=matches_fitting,
     )
 
 

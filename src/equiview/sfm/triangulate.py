@@ -18,7 +18,7 @@ NEIGHBOURS = 30
 
 def triangulate_known(
     place: Workplace, cameras: Mapping[str, Camera], config: ColmapConfig, progress: Progress
-) -> Any | None:
+) -> tuple[Any | None, float]:
     """Find points; cameras and poses are exactly the given ones afterwards.
 
     Args:
@@ -28,16 +28,17 @@ def triangulate_known(
         progress: Called with (stage, done, total); stages are features, matches, epipolar check and points.
 
     Returns:
-        A `pycolmap.Reconstruction` in which every picture has its given pose; None when no match fits the poses.
+        A `pycolmap.Reconstruction` in which every picture has its given pose, None when no match fits the poses; and
+        the share (0 to 1) of the matches that fit them.
     """
     names = list(cameras)
     extract(place, [[name] for name in names], config, "PINHOLE", progress)
     match(place, chosen_pairs(cameras, config.max_exhaustive), config, progress, verify=False)
     known = _known_model(place, cameras)
-    kept = verify_by_poses(place, cameras, config.max_error_px, progress)
+    kept, matches = verify_by_poses(place, cameras, config.max_error_px, progress)
     if kept == 0:
-        return None
-    return drop_bad_points(_triangulated(place, known, config, progress), config)
+        return None, 0.0
+    return drop_bad_points(_triangulated(place, known, config, progress), config), kept / matches
 
 
 def chosen_pairs(cameras: Mapping[str, Camera], max_exhaustive: int) -> list[tuple[str, str]]:
@@ -72,7 +73,9 @@ def _known_model(place: Workplace, cameras: Mapping[str, Camera]) -> Any:
     return model
 
 
-def verify_by_poses(place: Workplace, cameras: Mapping[str, Camera], max_error_px: float, progress: Progress) -> int:
+def verify_by_poses(
+    place: Workplace, cameras: Mapping[str, Camera], max_error_px: float, progress: Progress
+) -> tuple[int, int]:
     """Keep the matches that lie near each other's epipolar lines under the given poses, in place of COLMAP's estimate.
 
     Args:
@@ -82,9 +85,9 @@ def verify_by_poses(place: Workplace, cameras: Mapping[str, Camera], max_error_p
         progress: Called with ("epipolar check", done, total) in pairs.
 
     Returns:
-        How many matches are kept.
+        How many matches are kept, and how many there were.
     """
-    pycolmap, kept = import_pycolmap(), 0
+    pycolmap, kept, total = import_pycolmap(), 0, 0
     with pycolmap.Database.open(place.database) as database:
         by_id = {database.read_image_with_name(name).image_id: (name, camera) for name, camera in cameras.items()}
         keypoints = {number: database.read_keypoints(number)[:, :2].astype(np.float64) for number in by_id}
@@ -97,9 +100,9 @@ def verify_by_poses(place: Workplace, cameras: Mapping[str, Camera], max_error_p
             fits = epipolar_distance_px(camera_0, camera_1, xy0, xy1) <= max_error_px
             if fits.any():
                 database.write_two_view_geometry(first, second, _geometry(camera_0, camera_1, matches[fits]))
-            kept += int(fits.sum())
+            kept, total = kept + int(fits.sum()), total + len(fits)
             progress("epipolar check", done, len(pairs))
-    return kept
+    return kept, total
 
 
 def _geometry(camera_0: Camera, camera_1: Camera, matches: np.ndarray) -> Any:
@@ -121,6 +124,8 @@ def epipolar_distance_px(
     """
     relative = camera_1.cam_from_world @ inverse(camera_0.cam_from_world)
     x, y, z = relative[:3, 3]
+    if np.linalg.norm(relative[:3, 3]) <= 1e-9 * (1 + np.linalg.norm(camera_0.center_in_world)):
+        return np.full(len(xy0), np.inf)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     back_0, back_1 = np.linalg.inv(camera_0.intrinsics), np.linalg.inv(camera_1.intrinsics)
     fundamental = back_1.T @ cross @ relative[:3, :3] @ back_0

@@ -10,6 +10,7 @@ Grade = Literal["good", "usable", "weak", "failed"]
 # Below the first number a capture is weak, below the second only usable.
 _REGISTERED, _POINTS_PER_IMAGE, _TRACK_LENGTH = (0.6, 0.9), (40.0, 150.0), (2.3, 3.0)
 _ANGLE_DEG, _CIRCLE = (3.0, 8.0), (0.15, 0.5)
+_FITTING = (0.15, 0.35)
 _ERROR_PX = (1.5, 1.0)  # Above, not below.
 _MIN_IMAGES, _MIN_POINTS = 3, 30
 # Cameras this close together, measured against their distance to the points, have turned rather than walked.
@@ -36,6 +37,7 @@ _TEXTURE = "Give it more texture: put it on a printed page or a patterned cloth,
 _SHARP = "Take sharper pictures: more light, a steady hand, no zooming in between, focus on the object."
 _AROUND = "Walk around the object, all the way if you can, at two heights."
 _WALK = "Do not turn on the spot: walk sideways between pictures, so that near things move against far ones."
+_POSES = "Check that the given poses and lens belong to these pictures, and the axes they were written in."
 _STILL = "Keep the object still against its surroundings; move the camera, not the object."
 
 
@@ -67,7 +69,7 @@ def judge(found: CaptureStatistics, *, poses_given: bool = False) -> Verdict:
             -found.median_error_px,
             (-_ERROR_PX[0], -_ERROR_PX[1]),
             f"points reproject {found.median_error_px:.2f} px off",
-            "Check that the given poses and lens belong to these pictures." if poses_given else _SHARP,
+            _POSES if poses_given else _SHARP,
         ),
         _mark(
             found.median_angle_deg,
@@ -87,6 +89,9 @@ def judge(found: CaptureStatistics, *, poses_given: bool = False) -> Verdict:
     if found.images_without_points:
         blind = found.images_without_points
         marks.append(("usable", f"{blind} pictures with a camera see no point.", _TEXTURE))
+    if found.matches_fitting is not None:
+        fit = f"{100 * found.matches_fitting:.0f} % of the matches fit the given poses"
+        marks.append(_mark(found.matches_fitting, _FITTING, fit, _POSES))
     bad = [mark for mark in marks if mark is not None]
     grade: Grade = "weak" if any(level == "weak" for level, _, _ in bad) else "usable" if bad else "good"
     return Verdict(grade, tuple(reason for _, reason, _ in bad), tuple(dict.fromkeys(advice for _, _, advice in bad)))
@@ -106,7 +111,7 @@ def _failure(found: CaptureStatistics, poses_given: bool) -> Verdict | None:
         return None
     if poses_given:
         reason = f"Only {found.points} points fit the given poses."
-        return Verdict("failed", (reason,), ("Check that the poses belong to these pictures and their axes.", _TEXTURE))
+        return Verdict("failed", (reason,), (_POSES, _TEXTURE))
     if found.images_registered < _MIN_IMAGES:
         reason = f"Only {found.images_registered} of {found.images_given} pictures could be put together."
     else:
