@@ -55,7 +55,8 @@ def epipolar_shares(
     to whom is lost. Matches that know nothing score this, wherever the object is and however the lines run.
 
     Returns:
-        `epipolar_inliers@{k}px`, `epipolar_chance@{k}px` and their difference `epipolar_above_chance@{k}px`, for each k.
+        For each k `epipolar_inliers@{k}px`, `epipolar_chance@{k}px`, and their difference
+        `epipolar_above_chance@{k}px`.
 
     Raises:
         EquiviewError: Fewer than two matches.

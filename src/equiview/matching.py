@@ -281,13 +281,18 @@ def mutual_matches(
 
     Memory: `CHUNK_SIMILARITIES` floats and a copy of the tokens, whatever the sizes.
     """
-    sets, numbers = [], []
-    for fmap, allowed in ((map_0, allowed_0), (map_1, allowed_1)):
-        tokens = F.normalize(fmap.tokens.float().flatten(1).T, dim=1, eps=1e-12)
-        number = torch.arange(len(tokens), device=tokens.device)
-        number = number if allowed is None else number[allowed.to(tokens.device)]
-        sets.append(tokens[number])
-        numbers.append(number)
-    index_0, index_1, score = mutual_nearest(*sets)
-    xy1 = subtoken_xy(map_1, sets[0][index_0], numbers[1][index_1])
-    return MutualMatches(token_centers(map_0)[numbers[0][index_0]], xy1, score)
+    tokens_0, number_0 = _taking_part(map_0, allowed_0)
+    tokens_1, number_1 = _taking_part(map_1, allowed_1)
+    index_0, index_1, score = mutual_nearest(tokens_0, tokens_1)
+    xy1 = subtoken_xy(map_1, tokens_0[index_0], number_1[index_1])
+    return MutualMatches(token_centers(map_0)[number_0[index_0]], xy1, score)
+
+
+def _taking_part(
+    fmap: FeatureMap, allowed: Bool[torch.Tensor, "hw"] | None
+) -> tuple[Float[torch.Tensor, "n c"], Int[torch.Tensor, "n"]]:
+    """Return the tokens that are allowed, of unit length, and their numbers."""
+    tokens = F.normalize(fmap.tokens.float().flatten(1).T, dim=1, eps=1e-12)
+    number = torch.arange(len(tokens), device=tokens.device)
+    number = number if allowed is None else number[allowed.to(tokens.device)]
+    return tokens[number], number

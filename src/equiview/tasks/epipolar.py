@@ -49,7 +49,9 @@ class EpipolarConfig:
 
     def __post_init__(self) -> None:
         if not self.thresholds_px or min(self.thresholds_px) <= 0:
-            raise bad_input("thresholds_px", "positive numbers", str(self.thresholds_px), "4, 8 and 16 are the default.")
+            raise bad_input(
+                "thresholds_px", "positive numbers", str(self.thresholds_px), "4, 8 and 16 are the default."
+            )
         for name, least in (("max_pairs", 1), ("min_matches", 2), ("long_side_px", 1)):
             if getattr(self, name) < least:
                 raise bad_input(name, f"{least} or more", str(getattr(self, name)), "Leave it out for the default.")
@@ -96,7 +98,11 @@ def run(
     rows = []
     for number, (i, j, angle_deg) in enumerate(pairs):
         images = capture.images[i], capture.images[j]
-        row = {"dataset": capture.name, "pair": [_name(capture, i), _name(capture, j)], "angle_deg": round(angle_deg, 4)}
+        row = {
+            "dataset": capture.name,
+            "pair": [_name(capture, i), _name(capture, j)],
+            "angle_deg": round(angle_deg, 4),
+        }
         rows.append(row | _score_pair(images, (maps(i), maps(j)), config))
         if progress is not None:
             progress("epipolar", number + 1, len(pairs))
@@ -184,7 +190,9 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) ->
         if "failed" in row:
             failed[row["failed"]] = failed.get(row["failed"], 0) + 1
     scored = [row for row in rows if "failed" not in row]
-    names = [f"epipolar_{kind}@{k:g}px" for k in _thresholds(protocol) for kind in ("inliers", "chance", "above_chance")]
+    names = [
+        f"epipolar_{kind}@{k:g}px" for k in _thresholds(protocol) for kind in ("inliers", "chance", "above_chance")
+    ]
     return {"metrics": {name: _metric(scored, name) for name in names}, "failed": failed, "protocol": dict(protocol)}
 
 
