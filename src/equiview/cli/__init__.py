@@ -9,6 +9,22 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run `equiview` with the arguments of this process."""
-    from . import bench, compare, doctor, export, finetune, improve, measure, pose, render, report, track, transfer  # noqa: F401  (each registers its commands)  # noqa: F401
+    # Each registers its commands.
+    from . import (  # noqa: F401  # noqa: F401
+        bench,
+        compare,
+        doctor,
+        export,
+        features,
+        finetune,
+        improve,
+        match,
+        measure,
+        pose,
+        render,
+        report,
+        track,
+        transfer,
+    )
 
     app(spread_lists(to_front(sys.argv[1:])), prog_name="equiview")
