@@ -90,6 +90,45 @@ def view_angle_deg(camera_0: Camera, camera_1: Camera, center_in_world: Float[np
     )
 
 
+def essential_matrix(camera_0: Camera, camera_1: Camera) -> Float[np.ndarray, "3 3"]:
+    """Return E with ray_1 . E ray_0 = 0 for the camera-frame rays of one point: [t]x R of cam1_from_cam0.
+
+    Source: Hartley and Zisserman, Multiple View Geometry, 9.6. It is zero where both cameras stand in one place.
+    """
+    cam1_from_cam0 = camera_1.cam_from_world @ inverse(camera_0.cam_from_world)
+    return np.cross(cam1_from_cam0[:3, 3], cam1_from_cam0[:3, :3].T).T
+
+
+def fundamental_matrix(camera_0: Camera, camera_1: Camera) -> Float[np.ndarray, "3 3"]:
+    """Return F of two posed pictures: (xy1, 1) . F (xy0, 1) = 0 for the pixels of one point, and |F| = 1.
+
+    F (xy0, 1) is the line (a, b, c) in picture 1 on which the point lies; with the cameras swapped F is transposed.
+
+    Raises:
+        EquiviewError: The cameras stand in one place, as far as double precision can tell: there are no such lines.
+    """
+    centers = camera_0.center_in_world, camera_1.center_in_world
+    baseline = float(np.linalg.norm(centers[1] - centers[0]))
+    if baseline <= 1e-9 * max(float(np.abs(one).max()) for one in centers) or baseline == 0:
+        fix = "Take two pictures from different places; a turn alone shows no depth."
+        raise bad_input("epipolar geometry", "two cameras apart from each other", f"a baseline of {baseline:g}", fix)
+    # In units of the baseline: its size changes nothing but the precision.
+    essential = essential_matrix(camera_0, camera_1) / baseline
+    fundamental = np.linalg.inv(camera_1.intrinsics).T @ essential @ np.linalg.inv(camera_0.intrinsics)
+    return fundamental / np.linalg.norm(fundamental)
+
+
+def epipolar_lines(camera_0: Camera, camera_1: Camera, xy0: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
+    """Return the line (a, b, c) in picture 1 on which each pixel's point lies; a^2 + b^2 = 1, zero without baseline."""
+    rays = rays_through(camera_0, xy0)
+    return unit_lines(rays @ essential_matrix(camera_0, camera_1).T @ np.linalg.inv(camera_1.intrinsics))
+
+
+def unit_lines(lines: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Scale lines so that a x + b y + c is a distance in pixels; a line that is zero or at infinity stays finite."""
+    return lines / np.maximum(np.linalg.norm(lines[..., :2], axis=-1, keepdims=True), 1e-12)
+
+
 @dataclass(frozen=True)
 class Triangulation:
     """Points found from several views, and what speaks for them.

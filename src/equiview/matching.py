@@ -1,6 +1,7 @@
 """Nearest tokens with a sub-token fit: fast, and bounded in memory whatever the image size."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -238,3 +239,60 @@ def subtoken_xy(
         offsets.append(_parabola(line, torch.ones_like(index), 1, place, 3))
     token_xy = torch.stack([index % cols, index // cols], -1).to(here) + torch.stack(offsets, -1)
     return pixel_from_token(target, token_xy)
+
+
+@dataclass(frozen=True)
+class MutualMatches:
+    """Places of two pictures that found each other.
+
+    Attributes:
+        xy0: Token centres of picture 0, its pixels.
+        xy1: Where their descriptors lie in picture 1, sub-token, its pixels.
+        score: Cosine of the two tokens (-1 to 1).
+    """
+
+    xy0: Float[torch.Tensor, "n 2"]
+    xy1: Float[torch.Tensor, "n 2"]
+    score: Float[torch.Tensor, "n"]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+def mutual_matches(
+    map_0: FeatureMap,
+    map_1: FeatureMap,
+    allowed_0: Bool[torch.Tensor, "hw0"] | None = None,
+    allowed_1: Bool[torch.Tensor, "hw1"] | None = None,
+) -> MutualMatches:
+    """Match the tokens of two pictures of any sizes: mutual nearest neighbours, then a sub-token fit in picture 1.
+
+    Only the place in picture 1 is fitted: it is the place of the descriptor at the token centre of picture 0. Fitting
+    both would answer two questions with one match and be off by both corrections.
+
+    Args:
+        map_0: Tokens of picture 0; all tokens are L2-normalised here.
+        map_1: Tokens of picture 1.
+        allowed_0: Tokens that take part (see `token_mask`); all when None.
+        allowed_1: The same for picture 1. The fit may look at neighbours that do not take part.
+
+    Returns:
+        Matches in the order of picture 0's tokens. None where nothing is allowed.
+
+    Memory: `CHUNK_SIMILARITIES` floats and a copy of the tokens, whatever the sizes.
+    """
+    tokens_0, number_0 = _taking_part(map_0, allowed_0)
+    tokens_1, number_1 = _taking_part(map_1, allowed_1)
+    index_0, index_1, score = mutual_nearest(tokens_0, tokens_1)
+    xy1 = subtoken_xy(map_1, tokens_0[index_0], number_1[index_1])
+    return MutualMatches(token_centers(map_0)[number_0[index_0]], xy1, score)
+
+
+def _taking_part(
+    fmap: FeatureMap, allowed: Bool[torch.Tensor, "hw"] | None
+) -> tuple[Float[torch.Tensor, "n c"], Int[torch.Tensor, "n"]]:
+    """Return the tokens that are allowed, of unit length, and their numbers."""
+    tokens = F.normalize(fmap.tokens.float().flatten(1).T, dim=1, eps=1e-12)
+    number = torch.arange(len(tokens), device=tokens.device)
+    number = number if allowed is None else number[allowed.to(tokens.device)]
+    return tokens[number], number

@@ -9,6 +9,18 @@ from PIL import Image, ImageDraw, ImageFont
 GAP_PX = 8
 
 
+def beside(
+    rgb0: UInt8[np.ndarray, "h0 w0 3"], rgb1: UInt8[np.ndarray, "h1 w1 3"]
+) -> tuple[UInt8[np.ndarray, "h w 3"], int]:
+    """Put two pictures side by side on white; return the whole and the x at which the second one begins."""
+    h = max(rgb0.shape[0], rgb1.shape[0])
+    canvas = np.full((h, rgb0.shape[1] + GAP_PX + rgb1.shape[1], 3), 255, np.uint8)
+    canvas[: rgb0.shape[0], : rgb0.shape[1]] = rgb0
+    left = rgb0.shape[1] + GAP_PX
+    canvas[: rgb1.shape[0], left:] = rgb1
+    return canvas, left
+
+
 def pair_picture(
     rgb0: UInt8[np.ndarray, "h0 w0 3"],
     xy0: Float[np.ndarray, "n 2"],
@@ -23,11 +35,8 @@ def pair_picture(
         rgb1: The target, right.
         xy1: Where they went, pixels.
     """
-    h = max(rgb0.shape[0], rgb1.shape[0])
-    canvas = np.full((h, rgb0.shape[1] + GAP_PX + rgb1.shape[1], 3), 255, np.uint8)
-    canvas[: rgb0.shape[0], : rgb0.shape[1]] = rgb0
-    left = rgb0.shape[1] + GAP_PX
-    canvas[: rgb1.shape[0], left:] = rgb1
+    canvas, left = beside(rgb0, rgb1)
+    h = len(canvas)
     image = Image.fromarray(canvas)
     draw = ImageDraw.Draw(image)
     radius = max(3.0, h / 100)

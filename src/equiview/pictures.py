@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from .io import atomic_path
 from .matching import match
+from .pca import fit_pca, unit_tokens
 from .sampling import descriptors, token_centers
 from .tasks.equivariance import ObjectPlan
 from .types import FeatureMap
@@ -73,21 +74,14 @@ def similarity_maps(queries: Float[torch.Tensor, "q c"], target: FeatureMap) -> 
 
 def pca_colors(maps: Sequence[FeatureMap], masks: Sequence[np.ndarray]) -> list[Float[np.ndarray, "h w 3"]]:
     """Return three principal components as colours (0-1), one basis for all maps, fitted on the object's tokens."""
-    tokens = [F.normalize(m.tokens.float(), dim=0).flatten(1).T.cpu().double().numpy() for m in maps]
+    tokens = [unit_tokens(fmap) for fmap in maps]
     inside = [_on_object(m, mask) for m, mask in zip(maps, masks, strict=True)]
-    fitted = np.concatenate([t[i] for t, i in zip(tokens, inside, strict=True)])
-    mean = fitted.mean(0)
-    basis = np.linalg.svd(fitted - mean, full_matrices=False)[2][:3]
-    # A sign of each axis is arbitrary; fixing it keeps colours the same from run to run.
-    basis *= np.sign(basis[np.arange(len(basis)), np.abs(basis).argmax(1)])[:, None]
-    low, high = np.percentile((fitted - mean) @ basis.T, [2, 98], axis=0)
+    fitted = fit_pca(np.concatenate([t[i] for t, i in zip(tokens, inside, strict=True)]))
     colors = []
     for fmap, own, on in zip(maps, tokens, inside, strict=True):
-        color = np.clip(((own - mean) @ basis.T - low) / (high - low + 1e-12), 0, 1)
+        color = fitted(own)
         color[~on] = 0
-        picture = np.zeros((len(color), 3))
-        picture[:, : color.shape[1]] = color
-        colors.append(picture.reshape(*fmap.hw, 3).astype(np.float16))
+        colors.append(color.reshape(*fmap.hw, 3).astype(np.float16))
     return colors
 
 

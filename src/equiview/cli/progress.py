@@ -8,15 +8,32 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from .common import SETTINGS, stderr
 
 logger = logging.getLogger("equiview")
+
+
+class RateColumn(ProgressColumn):
+    """Parts a second, or seconds a part where that is easier to read; nothing for the bar over all stages."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of a bar."""
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed or task.fields.get("overall") else rate(speed), style="progress.data.speed")
+
+
+def rate(per_second: float) -> str:
+    """Return a speed in words: 3.2/s, or 4.0 s each."""
+    return f"{per_second:.3g}/s" if per_second >= 1 else f"{1 / per_second:.3g} s each"
 
 
 class StageProgress:
@@ -35,11 +52,11 @@ class StageProgress:
         self.shares: dict[str, float] = {}
         console = stderr()
         self.drawn = console.is_terminal and not SETTINGS.quiet
-        counts = (MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        counts = (MofNCompleteColumn(), RateColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         columns = (TextColumn("{task.description:<22}"), BarColumn(bar_width=28), *counts)
         self.bars = Progress(*columns, console=console, disable=not self.drawn, speed_estimate_period=300)
         self.tasks: dict[str, TaskID] = {}
-        self.overall = self.bars.add_task("[bold]all[/bold]", total=100) if self.weights else None
+        self.overall = self.bars.add_task("[bold]all[/bold]", total=100, overall=True) if self.weights else None
 
     def __enter__(self) -> "StageProgress":
         self.bars.start()

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..errors import bad_input
-from ..geometry import inverse, project, rays_through, triangulate, view_angle_deg
+from ..geometry import epipolar_lines, project, triangulate, view_angle_deg
 from ..matching import mutual_nearest, subtoken_xy
 from ..sampling import token_centers
 from ..types import Camera, FeatureMap
@@ -121,14 +121,6 @@ def _matched(
     xy = np.full((len(tokens), 2), np.nan)
     xy[index.cpu().numpy()] = subtoken_xy(other_map, tokens[index], other_index).double().cpu().numpy()
     return xy
-
-
-def epipolar_lines(camera: Camera, other: Camera, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
-    """Return the line (a, b, c) in the other picture on which each pixel's point lies; a^2 + b^2 = 1."""
-    other_from_camera = other.cam_from_world @ inverse(camera.cam_from_world)
-    essential = np.cross(other_from_camera[:3, 3], other_from_camera[:3, :3].T).T
-    lines = rays_through(camera, xy) @ essential.T @ np.linalg.inv(other.intrinsics)
-    return lines / np.maximum(np.linalg.norm(lines[:, :2], axis=1, keepdims=True), 1e-12)
 
 
 def _agreed(

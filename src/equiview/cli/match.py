@@ -1,0 +1,95 @@
+"""`equiview match`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import bad_input
+from . import options
+from .app import app
+from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
+from .measure import open_features
+from .transfer import parse_points
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@app.command(
+    short_help="Show which places of two pictures find each other.",
+    epilog=examples(
+        "equiview match mug_a.jpg mug_b.jpg --backbone facebook/dinov2-base --out runs/mug",
+        "equiview match mug_a.jpg mug_b.jpg --points 120,80 200,91 -b facebook/dinov2-base --out runs/mug",
+        "equiview match a.jpg b.jpg --mask0 a_mask.png --mask1 b_mask.png -b equiview/tiny --out runs/ab",
+        "equiview match a.jpg b.jpg -b facebook/dinov2-base --adapter runs/mug --points points.json --out runs/ab",
+    ),
+)
+@command
+def match(
+    image0: Annotated[Path, typer.Argument(metavar="A", help="A picture.")],
+    image1: Annotated[Path, typer.Argument(metavar="B", help="Another one, of any size.")],
+    backbone: options.Backbone,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for matches.png, matches.json and points.png.")],
+    points: Annotated[
+        list[str] | None,
+        typer.Option("--points", metavar="X,Y...|FILE", help="Pixels of A to find in B, or a JSON file of them."),
+    ] = None,
+    mask0: Annotated[Path | None, typer.Option(help="Picture that is white where the object of A is.")] = None,
+    mask1: Annotated[Path | None, typer.Option(help="The same for B.")] = None,
+    check_px: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep what fits one rigid scene within so many pixels of B, by RANSAC. No check if left out."
+        ),
+    ] = None,
+    max_shown: Annotated[int, typer.Option(min=1, help="Matches drawn; the JSON holds all.")] = 200,
+    adapter: options.Adapter = None,
+    blocks: options.Blocks = None,
+    long_side: options.LongSide = None,
+    random_weights: options.RandomWeights = False,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Show which places of two pictures find each other, and where given points go."""
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
+    from ..image_matching import MatchConfig, match_files
+
+    config, asked = MatchConfig(check_px, max_shown), _points(points)
+    quiet_transformers()
+    where = {"device": resolve_device(device), "dtype": dtype.value}
+    source = open_features(backbone, adapter, features, seed if random_weights else None, **where)
+    result = match_files(source, (image0, image1), out, config, masks=(mask0, mask1), points=asked)
+    wrote = [out / "matches.png", out / "matches.json", *([out / "points.png"] if "points" in result else [])]
+    finish({"command": "match"} | result, wrote, json, _words(result))
+
+
+def _points(texts: list[str] | None) -> "np.ndarray | None":
+    """Read `x,y` pixels, or the one file that holds them."""
+    if not texts:
+        return None
+    import numpy as np
+
+    from ..image_matching import read_points
+
+    files = [text for text in texts if text.lower().endswith(".json")]
+    if files and len(texts) > 1:
+        raise bad_input(
+            "--points", "pixels or one JSON file", f"{len(texts)} items with a file", "Put all in the file."
+        )
+    return read_points(Path(files[0])) if files else np.array(parse_points(texts), np.float64).reshape(-1, 2)
+
+
+def _words(result: dict[str, Any]) -> str:
+    scores = sorted(result["score"])
+    lines = [
+        f"{len(scores)} mutual matches" + (f", median similarity {scores[len(scores) // 2]:.3f}" if scores else "")
+    ]
+    if "checked" in result:
+        lines.append(f"{sum(result['checked'])} of them fit one rigid scene")
+    points = result.get("points", {"xy0": [], "xy1": [], "score": []})
+    for (x0, y0), (x1, y1), score in zip(points["xy0"], points["xy1"], points["score"], strict=True):
+        lines.append(f"{x0:g},{y0:g} -> {x1:.1f},{y1:.1f}   similarity {score:.3f}")
+    return "\n".join(lines)
