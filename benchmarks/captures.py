@@ -1,6 +1,6 @@
 """Adapt on a real capture and on rendered objects, and score each on the other kind: does it carry over?
 
-    EQUIVIEW_SHARED=... python benchmarks/captures.py --backbone FOLDER --work DIR --out baselines/captures_deit_tiny.json
+    EQUIVIEW_SHARED=... python benchmarks/captures.py --backbone FOLDER --work W --out baselines/captures_deit_tiny.json
 
 Four experiments with the recipe `one-step`, three repetitions each (seed s; where one trains on a rendered object, the
 s-th of three), their rows averaged within an object:
