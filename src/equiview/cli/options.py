@@ -25,7 +25,10 @@ BACKBONE_HELP = (
     "equiview/tiny (comes with equiview), hub id (facebook/dinov2-base), folder of a transformers model, timm:NAME "
     "or hub:REPO:ENTRY."
 )
-OBJECT_HELP = "Mesh files (glb, gltf, obj, ply), builtin:NAME, procedural:SEED, or folders written by render."
+OBJECT_HELP = (
+    "Mesh files (glb, gltf, obj, ply), builtin:NAME, procedural:SEED, folders written by render, captures (COLMAP, "
+    "nerfstudio, RGB-D, BOP ...; CAPTURE@0::2 is every second image), folders of photos, or videos."
+)
 
 Backbone = Annotated[str, typer.Option("--backbone", "-b", help=BACKBONE_HELP)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to. An unfinished run there is resumed.")]
