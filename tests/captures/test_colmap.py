@@ -121,7 +121,7 @@ def test_pycolmap_reads_the_same(tmp_path):
 
 
 def test_observations_that_cannot_be_used_are_left_out(tmp_path):
-    """A point at the lower rim, which undistorting cuts off (two images see it), and one without a place in the model."""
+    """A point at the lower rim, which undistorting cuts off, and one without a place in the model."""
     cushion = Lens(INTRINSICS, HW, "perspective", (0.3, 0.0, 0.0, 0.0))
     place = write_colmap(tmp_path / "shoe", World(cushion)) / "sparse" / "0"
     lines = (place / "images.txt").read_text().splitlines()
