@@ -118,3 +118,20 @@ def test_pycolmap_reads_the_same(tmp_path):
         np.testing.assert_allclose(
             source_xy(mine, xy)[0], image.project_point(point.xyz), atol=1e-6, err_msg=str(number)
         )
+
+
+def test_observations_that_cannot_be_used_are_left_out(tmp_path):
+    """A point at the lower rim, which undistorting cuts off, and one without a place in the model."""
+    cushion = Lens(INTRINSICS, HW, "perspective", (0.3, 0.0, 0.0, 0.0))
+    place = write_colmap(tmp_path / "shoe", World(cushion)) / "sparse" / "0"
+    lines = (place / "images.txt").read_text().splitlines()
+    lines[2] += " 40 59.5 500"
+    lines[4] += " 40 59.5 500"
+    (place / "images.txt").write_text("\n".join(lines))
+    rows = (place / "points3D.txt").read_text().splitlines()
+    (place / "points3D.txt").write_text("\n".join([*rows[:-1], "500 9 9 9 1 2 3 0.5 1 1 3 1"]))
+    capture = colmap_capture(tmp_path / "shoe")
+    assert len(capture.tracks.points_in_world) == 39
+    assert reprojection_px(capture) < 1e-3
+    sizes = np.array([image.camera.hw[::-1] for image in capture.images])[capture.tracks.image]
+    assert (capture.tracks.xy >= 0).all() and (capture.tracks.xy <= sizes).all()

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from capture_worlds import BENT, HW, PLAIN, World, centre_origin, write_json, write_mask, write_rgbd, write_tum
+from equiview.captures import photographs
+from equiview.captures.photographs import read_depth
 from equiview.captures.rgbd import is_rgbd, rgbd_capture
 from equiview.captures.undistortion import source_xy
 from equiview.errors import EquiviewError
@@ -107,3 +109,30 @@ def test_bad_input(tmp_path, file, text, said):
         (folder / file).write_text(text)
     with pytest.raises(EquiviewError, match=said):
         rgbd_capture(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 500, 65535]], np.uint16), [[0, 0.5, 0]]),
+        (np.array([[np.nan, 500, np.inf]], np.float32), [[0, 0.5, 0]]),
+        (np.array([[-1, 500, 70000]], np.float64), [[0, 0.5, 70]]),
+    ],
+)
+def test_unknown_depth_is_0(tmp_path, values, expected):
+    np.save(tmp_path / "d.npy", values)
+    np.testing.assert_allclose(read_depth(tmp_path / "d.npy", 0.001), expected)
+
+
+def test_depth_in_colours_is_refused(tmp_path):
+    np.save(tmp_path / "d.npy", np.zeros((2, 2, 3)))
+    with pytest.raises(EquiviewError, match="depth with one channel"):
+        read_depth(tmp_path / "d.npy", 1)
+
+
+def test_a_long_capture_is_not_kept_in_memory(tmp_path, monkeypatch):
+    """With room for one depth map (4 bytes a pixel), the second is read again when it is asked for again."""
+    monkeypatch.setattr(photographs, "_KEPT_BYTES", 5 * HW[0] * HW[1])
+    images = rgbd_capture(write_rgbd(tmp_path / "desk", World())).images
+    assert images[0] is images[0] and images[1] is not images[1]
+    np.testing.assert_array_equal(images[1].depth, images[1].depth)
