@@ -1,8 +1,8 @@
 """pycolmap (extra `colmap`): found when it is needed, quiet, and stopped by Ctrl-C.
 
 COLMAP's work runs in a thread of its own while this one waits, because a C++ call would hold Ctrl-C back until it ends.
-On Ctrl-C the work is told to stop; it does so between two pictures, pairs or registrations (usually within a second,
-within a long bundle adjustment later), and what it had written to its database stays.
+On Ctrl-C the work is told to stop; it does so between two pictures, a few pairs, or two registrations (seconds; within
+a bundle adjustment when that ends), and what it had written to its database stays.
 
 Nothing may look into that database with Python's own sqlite3 meanwhile: two SQLite libraries in one process break each
 other's locks. Progress therefore comes from handing COLMAP its work in portions.

@@ -10,8 +10,8 @@ from ..io import read_json, write_json
 from .colmap import import_pycolmap, interruptible
 
 Progress = Callable[[str, int, int], None]
-# COLMAP gets its work in portions, after each of which progress is shown.
-_PORTION, _PAIRS_PORTION = 8, 150
+# COLMAP gets its work in portions, after each of which progress is shown; within a portion it can stop between blocks.
+_PORTION, _PAIRS_PORTION, _PAIRS_BLOCK = 8, 40, 4
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,12 @@ def _match_some(
     how.num_threads, how.skip_geometric_verification = config.threads, not verify
     geometry = pycolmap.TwoViewGeometryOptions()
     geometry.ransac.random_seed = config.seed
+    if not verify:
+        # COLMAP throws away pairs with fewer matches than this; known poses can confirm a single one.
+        geometry.min_num_inliers = 1
     listed = place.folder / "pairs.txt"
     listed.write_text("".join(f"{first} {second}\n" for first, second in pairs))
-    pairing.match_list_path = str(listed)
+    pairing.match_list_path, pairing.block_size = str(listed), _PAIRS_BLOCK
     pycolmap.match_image_pairs(
         place.database,
         matching_options=how,

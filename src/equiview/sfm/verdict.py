@@ -57,30 +57,35 @@ def judge(found: CaptureStatistics, *, poses_given: bool = False) -> Verdict:
     per_image = found.observations / max(found.images_registered, 1)
     turned = found.baseline < _ON_THE_SPOT
     marks = [
-        _mark(share, _REGISTERED, f"{found.images_registered} of {found.images_given} pictures got a camera", _OVERLAP),
-        _mark(per_image, _POINTS_PER_IMAGE, f"a picture sees {per_image:.0f} points", _TEXTURE),
+        _mark(
+            share,
+            _REGISTERED,
+            f"Only {found.images_registered} of {found.images_given} pictures got a camera.",
+            _OVERLAP,
+        ),
+        _mark(per_image, _POINTS_PER_IMAGE, f"A picture sees only {per_image:.0f} points.", _TEXTURE),
         _mark(
             found.mean_track_length,
             _TRACK_LENGTH,
-            f"a point is seen in {found.mean_track_length:.1f} pictures",
+            f"A point is seen in only {found.mean_track_length:.1f} pictures.",
             _OVERLAP,
         ),
         _mark(
             -found.median_error_px,
             (-_ERROR_PX[0], -_ERROR_PX[1]),
-            f"points reproject {found.median_error_px:.2f} px off",
+            f"Points reproject {found.median_error_px:.2f} px off.",
             _POSES if poses_given else _SHARP,
         ),
         _mark(
             found.median_angle_deg,
             _ANGLE_DEG,
-            f"a point is seen from directions {found.median_angle_deg:.1f} degrees apart",
+            f"A point is seen from directions only {found.median_angle_deg:.1f} degrees apart.",
             _WALK if turned else _AROUND,
         ),
         _mark(
             found.circle_seen,
             _CIRCLE,
-            f"{100 * found.circle_seen:.0f} % of the circle around it is seen",
+            f"Only {100 * found.circle_seen:.0f} % of the circle around it is seen.",
             _WALK if turned else _AROUND,
         ),
     ]
@@ -90,7 +95,7 @@ def judge(found: CaptureStatistics, *, poses_given: bool = False) -> Verdict:
         blind = found.images_without_points
         marks.append(("usable", f"{blind} pictures with a camera see no point.", _TEXTURE))
     if found.matches_fitting is not None:
-        fit = f"{100 * found.matches_fitting:.0f} % of the matches fit the given poses"
+        fit = f"Only {100 * found.matches_fitting:.0f} % of the matches fit the given poses."
         marks.append(_mark(found.matches_fitting, _FITTING, fit, _POSES))
     bad = [mark for mark in marks if mark is not None]
     grade: Grade = "weak" if any(level == "weak" for level, _, _ in bad) else "usable" if bad else "good"
@@ -101,7 +106,7 @@ def _mark(value: float, limits: tuple[float, float], said: str, advice: str) -> 
     """Return the level, the sentence and the advice of a number below its limits."""
     if value >= limits[1]:
         return None
-    return ("weak" if value < limits[0] else "usable", f"{'Only ' if value >= 0 else ''}{said}.", advice)
+    return ("weak" if value < limits[0] else "usable", said, advice)
 
 
 def _failure(found: CaptureStatistics, poses_given: bool) -> Verdict | None:
