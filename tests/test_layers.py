@@ -25,7 +25,7 @@ LAYERS = (
     ("matching", "metrics", "stats", "pck", "pose_metrics", "tapvid_metrics", "row_scores"),
     ("transfer", "tracking", "pose"),
     ("tasks", "finetune"),
-    ("pictures", "pair_picture", "overlay", "runs"),
+    ("pictures", "pair_picture", "overlay", "runs", "live"),
     ("bench", "measuring", "transferring", "improve", "compare", "export", "exported_model"),
     ("demo", "doctor"),
     ("report",),
