@@ -1,6 +1,7 @@
 """Make a pack: choose views and channels that fit, reduce, round, and measure what that costs."""
 
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from ..errors import bad_input
+from ..errors import EquiviewError, bad_input
 from ..tasks.equivariance import ObjectPlan
 from ..types import FeatureMap
 from .loss import measure_loss
 from .pack import Pack, PackedView, packed_maps, same_grids, save_pack
 from .reduce import fit_basis, quantise
 from .truth import Truth, known_points, no_points
+
+log = logging.getLogger(__name__)
 
 MAX_VIEWS = 12
 MAX_CHANNELS, MIN_CHANNELS, CHANNEL_STEP = 96, 32, 8
@@ -81,7 +84,7 @@ def make_pack(
 
 
 def save_object(path: Path, plan: ObjectPlan, variants: Mapping[str, Sequence[FeatureMap]], seed: int = 0) -> None:
-    """Write the pack of one object of a run.
+    """Write the pack of one object of a run; where it is too large there is none, and the log says so.
 
     Args:
         path: `live/OBJECT.npz` in the run folder.
@@ -90,7 +93,12 @@ def save_object(path: Path, plan: ObjectPlan, variants: Mapping[str, Sequence[Fe
         seed: As of `make_pack`.
     """
     truth = known_points(plan.views, next(iter(variants.values())))
-    save_pack(path, make_pack(plan.name, [view.rgb for view in plan.views], variants, truth, seed=seed))
+    try:
+        pack = make_pack(plan.name, [view.rgb for view in plan.views], variants, truth, seed=seed)
+    except EquiviewError as error:  # A run is not given up for its page.
+        log.warning("No live part for %s: %s", plan.name, error)
+        return
+    save_pack(path, pack)
 
 
 def _check(name: str, pictures: Sequence[np.ndarray], variants: Mapping[str, Sequence[FeatureMap]]) -> None:

@@ -141,8 +141,8 @@ def read_pack(path: Path) -> Pack:
 def _from_arrays(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Pack:
     views = []
     for number, own in enumerate(record["views"]):
-        pairs = {key: tuple(own[key]) for key in ("image_hw", "grid_hw", "stride_xy", "offset_xy")}
-        where = {"xy": arrays[f"xy{number}"], "xy_true": arrays[f"true{number}"]}
+        pairs: dict[str, Any] = {key: tuple(own[key]) for key in ("image_hw", "grid_hw", "stride_xy", "offset_xy")}
+        where: dict[str, Any] = {"xy": arrays[f"xy{number}"], "xy_true": arrays[f"true{number}"]}
         views.append(PackedView(name=own["name"], jpeg=arrays[f"jpeg{number}"].tobytes(), **pairs, **where))
     names = list(enumerate(record["variants"]))
     tokens = {name: arrays[f"tokens{number}"] for number, name in names}
