@@ -13,7 +13,7 @@ LIST_OPTIONS = ("--objects", "--train-objects", "--train-object", "--test-object
 
 ORDER = (
     *("demo", "doctor", "render", "measure", "finetune", "improve", "export"),
-    *("transfer", "track", "pose", "bench", "compare", "report"),
+    *("transfer", "track", "pose", "bench", "compare", "report", "view"),
 )
 
 
