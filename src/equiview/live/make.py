@@ -48,7 +48,7 @@ def make_pack(
         pictures: The views' pictures.
         variants: Feature maps of all of them by variant (`pretrained`, `adapted`), on the same grids.
         truth: Known points, None without.
-        names: Names of the views; their numbers when None.
+        names: Names of the views; only numbered when None.
         max_bytes: Of the pack, before it is written as text.
         seed: Of the questions that measure the loss.
 
@@ -59,7 +59,7 @@ def make_pack(
     first = next(iter(variants.values()), [])
     _check(name, pictures, variants)
     truth = truth or no_points(len(pictures))
-    labels = [str(n) for n in names] if names is not None else [str(n) for n in range(len(pictures))]
+    labels = [str(n) for n in names] if names is not None else [""] * len(pictures)
     jpegs = [small_jpeg(picture) for picture in pictures]
     sizes = [
         len(jpeg) + 4 * xy.shape[0] * min(MAX_VIEWS, len(pictures)) for jpeg, xy in zip(jpegs, truth.xy, strict=True)

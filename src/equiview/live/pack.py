@@ -131,11 +131,12 @@ def read_pack(path: Path) -> Pack:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         record = json.loads(str(arrays["record"]))
-        if record["format"] != FORMAT:
-            raise bad_input(str(path), f"a live pack of format {FORMAT}", f"format {record['format']!r}", _FIX)
-        return _checked(path, _from_arrays(record, arrays))
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
+        pack = _from_arrays(record, arrays) if record["format"] == FORMAT else None
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise bad_input(str(path), "a live pack (npz)", f"a damaged file ({error})", _FIX) from error
+    if pack is None:
+        raise bad_input(str(path), f"a live pack of format {FORMAT}", f"format {record['format']!r}", _FIX)
+    return _checked(path, pack)
 
 
 def _from_arrays(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Pack:

@@ -18,18 +18,21 @@ from ..io import atomic_path
 from ..live.pack import Pack, PackedView
 from .drawing import data_uri
 from .html import Html, h, join
-from .numbers import DASH, number
+from .numbers import number
 from .run import LABELS
+from .sections import fold
 
 MAX_PAGE_BYTES = 15_000_000
 SCRIPTS = ("decode.js", "match.js", "draw.js", "build.js", "page.js", "start.js")
 UNKNOWN, FULL = 65535, 65534
 HINT = (
-    "Hover over the large picture, or click or tap to pin a point: every other view shows the cosine similarity of its "
-    "tokens to that point. The cross is the best match (arg-max over tokens, then a parabola between them), the ring "
-    "the true place where it is known; near a point with a known true place the question snaps to it. Keys: Tab to the "
-    "picture, arrows move by one token, Enter pins, Escape frees, 1-9 and [ ] change the view. All is computed in this "
-    "page, from reduced features."
+    "Hover over the large picture, or click or tap to pin a point: every other view shows how similar its tokens are "
+    "to that point. The cross is the best match, the ring the true place where it is known."
+)
+MORE = (
+    "Keys: Tab to the picture, arrows move by one token, Enter pins, Escape frees, 1-9 and [ ] change the view. The "
+    "best match is the arg-max over tokens with a parabola between them. Near a point with a known true place the "
+    "question snaps to it. Colours begin at the median cosine. All is computed in this page, from reduced features:"
 )
 
 
@@ -60,7 +63,11 @@ def live_section(packs: Sequence[Pack]) -> Html:
         h("p", HINT, class_="hint"),
         without,
         h("div", class_="live", id="live-part"),
-        *(_loss(pack) for pack in packs),
+        fold(
+            "Keys, and what the reduction costs",
+            h("p", MORE),
+            h("ul", *(h("li", w) for p in packs for w in loss_words(p))),
+        ),
         # "<" cannot end the element when it is written as an escape.
         Html(f'<script type="application/json" id="live-data">{data.replace("<", chr(92) + "u003c")}</script>'),
         Html(f"<script>{script()}</script>"),
@@ -99,10 +106,6 @@ def _shares(xy: Float[np.ndarray, "n 2"], image_hw: tuple[int, int]) -> str:
     shares = np.rint(np.clip(np.nan_to_num(xy) / (image_hw[1], image_hw[0]), 0, 1) * FULL)
     shares[~np.isfinite(xy)] = UNKNOWN
     return base64.b64encode(shares.astype("<u2").tobytes()).decode()
-
-
-def _loss(pack: Pack) -> Html:
-    return h("p", *(h("span", text, h("br")) for text in loss_words(pack)), class_="hint")
 
 
 def loss_words(pack: Pack) -> list[str]:
@@ -147,4 +150,4 @@ def write_live_page(pack: Pack, path: Path) -> Path:
 def _subtitle(pack: Pack) -> str:
     words = [f"{len(pack.views)} view{'s' * (len(pack.views) != 1)}"]
     words += [" and ".join(LABELS.get(name, name).lower() for name in pack.tokens) + " features"]
-    return " \u00b7 ".join(words) or DASH
+    return " \u00b7 ".join(words)

@@ -32,24 +32,19 @@ function card(scene, target) {
     const words = el("figcaption", {});
     return { canvas, words, node: el("figure", {}, el("b", {}, variant.label), canvas, words) };
   });
-  const title = el("h4", {}, `${target + 1} `, el("span", {}, view.name === String(target) ? "" : view.name));
+  const title = el("h4", {}, `${target + 1} `, el("span", {}, view.name));
   return { target, cells, node: el("div", { class: "card" }, title, el("div", { class: "pair" }, ...cells.map((c) => c.node))) };
 }
 
 function errorWords(answer, view) {
-  if (answer.error === null) return "";
+  if (!answer.truth) return "";
   return `${answer.error.toFixed(0)} px off (${((100 * answer.error) / Math.min(...view.hw)).toFixed(1)} %)`;
 }
 
+// Colours begin at the median: half of all tokens are simply unlike the point, and the rest deserves the contrast.
 function range(answers) {
-  let low = Infinity, high = -Infinity;
-  for (const one of answers) {
-    for (const value of one.similarity) {
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
-  }
-  return [low, high];
+  const every = answers.flatMap((one) => [...one.similarity.filter((_, t) => t % 7 === 0)]).sort((a, b) => a - b);
+  return [every[Math.floor(every.length / 2)], Math.max(...answers.map((one) => one.cosine))];
 }
 
 function show(parts, scene, state, table) {
@@ -67,6 +62,7 @@ function show(parts, scene, state, table) {
     const answer = state.answers[v][number];
     const limits = parts.own.checked ? range([answer]) : ranges[v];
     showAnswer(cell, scene.views[one.target], answer, limits, table, parts.opacity.value / 100);
+    if (state.known >= 0 && !answer.truth) cell.words.textContent += " \u00b7 hidden here";
     cell.canvas.setAttribute("aria-label", `${scene.variants[v].label}, view ${one.target + 1}: ${cell.words.textContent}`);
   }));
   parts.summary.replaceChildren(...scene.variants.map((variant, v) => sum(variant, state.answers[v], scene, ranges[v], table)));
@@ -90,11 +86,11 @@ function showAnswer(cell, view, answer, [low, high], table, opacity) {
 function sum(variant, answers, scene, [low, high], table) {
   const known = answers.filter((a) => a.error !== null);
   const hits = known.filter((a) => a.error < 0.05 * Math.min(...scene.views[a.view].hw)).length;
-  const words = known.length ? `found within 5 % in ${hits} of ${known.length} views that see it` : "";
+  const words = known.length ? `${hits} of ${known.length} within 5 %` : "";
   const stops = [0, 51, 102, 153, 204, 255].map((i) => `rgb(${table.slice(3 * i, 3 * i + 3).join(" ")})`);
   const bar = el("i", { class: "bar" });
   bar.style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
-  const legend = el("span", { class: "legend-bar" }, low.toFixed(2), bar, high.toFixed(2), " cosine");
+  const legend = el("span", { class: "legend-bar" }, `\u2264 ${low.toFixed(2)}`, bar, high.toFixed(2), " cosine");
   return el("div", {}, el("b", {}, variant.label), ` ${words}`, legend);
 }
 

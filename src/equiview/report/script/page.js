@@ -26,7 +26,7 @@ function start(root, data) {
   }
 
   function thumb(view, number) {
-    const button = el("button", { type: "button", "aria-label": `View ${number + 1}: ${view.name}` });
+    const button = el("button", { type: "button", "aria-label": titleOf(view, number) });
     button.append(el("img", { src: view.jpeg, alt: "" }), el("span", {}, String(number + 1)));
     button.addEventListener("click", () => setSource(number));
     return button;
@@ -39,7 +39,7 @@ function start(root, data) {
     [...parts.strip.children].forEach((b, i) => b.setAttribute("aria-pressed", String(i === number)));
     parts.cards = state.targets.map((target) => card(scene(), target));
     parts.targets.replaceChildren(...parts.cards.map((one) => one.node));
-    parts.sourceName.textContent = `View ${number + 1}: ${views[number].name}`;
+    parts.sourceName.textContent = titleOf(views[number], number);
     setPoint(startPoint(views[number]), false);
   }
 
@@ -68,6 +68,10 @@ function start(root, data) {
   listen(parts, { state, scene, setScene, setSource, setPoint, later });
   setScene(0);
   Object.defineProperty(window, "equiviewLive", { get: () => snapshot(data, scene(), state, waiting) });
+}
+
+function titleOf(view, number) {
+  return `View ${number + 1}${view.name ? `: ${view.name}` : ""}`;
 }
 
 // Where a view begins: the known point nearest to the middle of all of them, or the middle of the picture.
