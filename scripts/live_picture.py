@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("--page", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, nargs=2, default=[1400, 900])
-    parser.add_argument("--at", type=float, nargs=2, default=[0.5, 0.5], help="Share of the picture's width and height.")
+    parser.add_argument(
+        "--at", type=float, nargs=2, default=[0.5, 0.5], help="Share of the picture's width and height."
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as page:
         page.resize(*args.size)
@@ -42,7 +44,7 @@ def main() -> None:
         time.sleep(0.5)
         page.screenshot(args.out)
         print(page.run("return window.equiviewLive.ms"), "ms;", page.errors() or "no errors")
-    Image.open(args.out).convert("RGB").quantize(128).save(args.out, optimize=True)
+    Image.open(args.out).convert("RGB").save(args.out, optimize=True)
     print(f"Wrote {args.out}, {args.out.stat().st_size} bytes")
 
 
