@@ -74,8 +74,10 @@ def check_predictions(scene, state, *, with_full=True):
     for one in state["results"]:
         packed, maps = packed_maps(pack, one["variant"]), full[one["variant"]]
         near = match(packed_queries(packed[state["source"]], xy), packed[one["view"]])
-        # On a plain ground the parabola is flat, and float32 may be off by some hundredths of a token.
-        assert one["xy"] == pytest.approx(near.xy1[0].tolist(), abs=0.03 * pack.views[0].stride_xy[0]), one
+        # On the plain black ground the parabola is nearly flat, and rounding alone moves its top.
+        known = any(other["truth"] for other in state["results"])
+        within = (0.03 if known else 0.5) * pack.views[0].stride_xy[0]
+        assert one["xy"] == pytest.approx(near.xy1[0].tolist(), abs=within), one
         assert one["cosine"] == pytest.approx(float(near.score), abs=2e-3)
         if not with_full:
             continue
