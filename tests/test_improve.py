@@ -129,3 +129,13 @@ def test_an_object_is_trained_on_or_tested_on(backbone, tmp_path, train, test):
     with pytest.raises(EquiviewError):
         improve(backbone, train, test, tmp_path / "new", CONFIG)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_first_two_objects_get_a_live_part(finished):
+    from equiview.live import read_pack
+
+    packs = [read_pack(path) for path in sorted((finished / "live").glob("*.npz"))]
+    assert [pack.name for pack in packs] == ["procedural-2", "procedural-3"]
+    for pack in packs:
+        assert list(pack.tokens) == ["pretrained", "adapted"] and len(pack.views) == CONFIG.views
+        assert all(loss["pcdp_full"] is not None for loss in pack.loss.values())

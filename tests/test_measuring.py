@@ -30,6 +30,7 @@ def test_perfect_features_score_all_and_noise_next_to_nothing(tmp_path):
     # Pictures of 64 px and tokens of 4: a token is 6 % of the edge.
     assert value(oracle) > 95 and value(oracle, "ape") < 6
     assert value(noise) < 15
+    assert len(list((tmp_path / "oracle" / "live").glob("*.npz"))) == 2
 
 
 def test_the_folder_has_every_file_and_each_summary_the_same_form(tmp_path):

@@ -17,6 +17,7 @@ from .finetune.adapt import adapt, affordable_companions, photo_files, seconds_p
 from .finetune.recipes import Recipe
 from .heads import AverageHead, RandomConvHead
 from .io import read_json, write_json
+from .live import RUN_OBJECTS, save_object
 from .pictures import save_pictures
 from .runs import (
     Progress,
@@ -83,7 +84,7 @@ def improve(
         backbone: Hub id or folder.
         train_objects: Meshes, `builtin:NAME`, `procedural:SEED`, or folders of rendered views.
         test_objects: The same, none of them a training object.
-        out: The run folder: summary*.json, rows.jsonl, adapter/, pictures/, views/, log.jsonl.
+        out: The run folder: summary*.json, rows.jsonl, adapter/, pictures/, live/, views/, log.jsonl.
         config: Everything else.
         progress: Called with (stage, done, total); stages are render, train, solve, render test, score.
 
@@ -190,6 +191,8 @@ def score_all(
                 before = maps
             if variant == "adapted" and number < MAX_PICTURES:
                 save_pictures(out / "pictures" / f"{name}.npz", plan, before, maps, config.seed)
+            if variant == "adapted" and number < RUN_OBJECTS:
+                save_object(out / "live" / f"{name}.npz", plan, {"pretrained": before, "adapted": maps}, config.seed)
         for row in rows:
             row["ambiguous_share"] = plan.ambiguous_share
         write_rows(rows_path(out, name), rows)

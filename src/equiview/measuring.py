@@ -6,6 +6,7 @@ from typing import Any
 
 from .adapters.folder import versions
 from .features import Extractor, MapSource
+from .live import RUN_OBJECTS, save_object
 from .runs import (
     Progress,
     ambiguous_shares,
@@ -38,7 +39,7 @@ class MeasureRun:
 
 
 def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Measure and write summary.json, summary_in_mask.json, summary_unambiguous.json, rows.jsonl.
+    """Measure and write summary.json, summary_in_mask.json, summary_unambiguous.json, rows.jsonl, live/.
 
     Args:
         source: An `Extractor` (or the oracle, or noise).
@@ -62,7 +63,10 @@ def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Pro
         report("score", number, len(objects))
         if not rows_path(out, name).exists():
             plan = plan_object(name, views, run.measure)
-            rows = score_object(plan, list(source.maps(plan.views)), run.measure)
+            maps = list(source.maps(plan.views))
+            rows = score_object(plan, maps, run.measure)
+            if number < RUN_OBJECTS:
+                save_object(out / "live" / f"{name}.npz", plan, {"measured": maps}, run.measure.seed)
             write_rows(rows_path(out, name), [row | {"ambiguous_share": plan.ambiguous_share} for row in rows])
     report("score", len(objects), len(objects))
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"

@@ -26,6 +26,7 @@ def main() -> None:
         report,
         track,
         transfer,
+        view,
     )
 
     app(spread_lists(to_front(sys.argv[1:])), prog_name="equiview")

@@ -13,7 +13,7 @@ LIST_OPTIONS = ("--objects", "--train-objects", "--train-object", "--test-object
 
 ORDER = (
     *("demo", "doctor", "capture", "render", "measure", "finetune", "improve", "export"),
-    *("match", "features", "transfer", "track", "pose", "bench", "compare", "report"),
+    *("match", "features", "view", "transfer", "track", "pose", "bench", "compare", "report"),
 )
 
 

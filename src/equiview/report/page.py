@@ -1,13 +1,17 @@
-"""One self-contained page for a run: no script, nothing fetched from anywhere."""
+"""One self-contained page for a run: nothing fetched from anywhere; a script only where there is a live part."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from .. import __version__
 from ..io import atomic_path
+from ..live.pack import Pack, read_pack
 from . import sections
 from .drawing import Scale
 from .html import Html, h, join
+from .live import MAX_PAGE_BYTES, live_section, policy
+from .live import style as live_style
 from .run import Run, read_run
 from .words import summarize_run
 
@@ -31,21 +35,36 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
         EquiviewError: A file is missing or broken, or the page cannot be written.
     """
     run = read_run(run_dir)
-    page = next((text for scale in SCALES if len(text := render_page(run, scale)) <= MAX_BYTES), None)
+    page = _small_enough(run)
     path = Path(run_dir) / "report.html" if out is None else Path(out)
     with atomic_path(path) as temporary:
-        temporary.write_text(page or render_page(run, SCALES[-1]), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 
-def render_page(run: Run, scale: Scale = SCALES[0]) -> str:
-    """Return the page's text."""
+def _small_enough(run: Run) -> str:
+    """Return the page with the largest pictures that keep it small, and as many live objects as still fit."""
+    page = next((text for scale in SCALES if len(text := render_page(run, scale)) <= MAX_BYTES), None)
+    page = page or render_page(run, SCALES[-1])
+    scale = next((s for s in SCALES if len(render_page(run, s)) == len(page)), SCALES[-1])
+    packs = [read_pack(path) for path in run.live]
+    while packs:
+        whole = render_page(run, scale, packs)
+        if len(whole.encode()) <= MAX_PAGE_BYTES:
+            return whole
+        packs.pop()
+    return page
+
+
+def render_page(run: Run, scale: Scale = SCALES[0], packs: Sequence[Pack] = ()) -> str:
+    """Return the page's text, with a live part when there are packs."""
     summary = summarize_run(run)
     title = f"equiview: {run.folder.resolve().name}"
     parts = {
         "Scores": sections.scores(run),
         "By angle": sections.angles(run),
         "By object": sections.objects(run),
+        **({"Live": live_section(packs)} if packs else {}),
         **({"Pictures": sections.pictures(run, scale)} if run.kind == "improve" or run.pictures else {}),
         **({"Training": sections.training(run)} if run.kind == "improve" else {}),
         "Protocol": sections.protocol(run),
@@ -61,18 +80,19 @@ def render_page(run: Run, scale: Scale = SCALES[0]) -> str:
     body = [h("section", h("h2", name), content, id=_anchor(name)) for name, content in parts.items()]
     main = h("main", sections.head(run, summary), *body, id="main")
     footer = h("footer", f"Written by equiview {__version__} from the files of this run; no model was run to make it.")
-    document = h("html", page_head(title), h("body", header, main, footer), lang="en")
+    document = h("html", page_head(title, live=bool(packs)), h("body", header, main, footer), lang="en")
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def page_head(title: str) -> Html:
-    """Return the head of a page: style inside, nothing fetched from anywhere."""
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+def page_head(title: str, *, live: bool = False) -> Html:
+    """Return the head of a page: style inside, nothing fetched from anywhere, only the live part's script may run."""
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8") + (live_style() if live else "")
+    allowed = policy(POLICY) if live else POLICY
     return h(
         "head",
         h("meta", charset="utf-8"),
         h("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        join(Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">')),
+        join(Html(f'<meta http-equiv="Content-Security-Policy" content="{allowed}">')),
         h("title", title),
         Html(f"<style>\n{style}</style>"),
     )

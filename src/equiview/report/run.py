@@ -43,6 +43,7 @@ class Run:
         log: Events of the training, empty when there was none.
         pictures: Picture file by object.
         adapter: The adapter's record, None when there is none.
+        live: Packs of the live part, none in runs of before there was one.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Run:
     log: list[dict[str, Any]] = field(default_factory=list)
     pictures: dict[str, Path] = field(default_factory=dict)
     adapter: dict[str, Any] | None = None
+    live: tuple[Path, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -113,6 +115,7 @@ def read_run(folder: Path) -> Run:
         log=read_jsonl(folder / "log.jsonl"),
         pictures={p.stem: p for p in sorted((folder / "pictures").glob("*.npz"))},
         adapter=read_json(adapter) if adapter.is_file() else None,
+        live=tuple(sorted((folder / "live").glob("*.npz"))),
     )
 
 

@@ -1,0 +1,84 @@
+"""`equiview view`."""
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import bad_input
+from . import options
+from .app import app
+from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
+
+if TYPE_CHECKING:
+    from ..features import Extractor
+
+
+@app.command(
+    short_help="Open a run's page, or make a page to click on of any pictures.",
+    epilog=examples(
+        "equiview view runs/mug",
+        "equiview view a.jpg b.jpg c.jpg --out runs/look",
+        "equiview view a.jpg b.jpg --backbone facebook/dinov2-base --adapter runs/mug --out runs/look",
+    ),
+)
+@command
+def view(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN or A B ...", help="A run folder, or 1 to 12 pictures.")],
+    backbone: options.Backbone = "equiview/tiny",
+    adapter: options.Adapter = None,
+    blocks: options.Blocks = None,
+    long_side: options.LongSide = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page of pictures.")] = Path("equiview-view"),
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    device: options.Device = "auto",
+    no_open: Annotated[bool, typer.Option("--no-open", help="Write the page and say where, open nothing.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Open a run's page, or make one of any pictures: click a point and see where its features are found elsewhere."""
+    if any(path.is_dir() for path in paths):
+        if len(paths) > 1:
+            fix = "Give the folder alone, or the pictures by name."
+            raise bad_input("view", "one run folder, or pictures", f"{len(paths)} paths with a folder among them", fix)
+        page, words = _run_page(paths[0])
+    else:
+        quiet_transformers()
+        features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
+        where = {"device": resolve_device(device), "dtype": dtype.value}
+        page, words = _pictures_page(paths, _sources(backbone, adapter, features, where), out)
+    opened = not no_open and webbrowser.open(page.resolve().as_uri())
+    shown = words if opened or no_open else [*words, "No browser was found: open the page yourself."]
+    finish({"command": "view", "opened": opened, "words": words}, [page], json, "\n".join(shown) or None)
+
+
+def _run_page(run: Path) -> tuple[Path, list[str]]:
+    from ..report import read_run, write_report
+    from ..report.bench import is_bench, write_bench_report
+
+    if is_bench(run):
+        return write_bench_report(run, None), []
+    page = write_report(run)
+    return page, [] if read_run(run).live else ["This run has no live part: it was made without one."]
+
+
+def _sources(
+    backbone: str, adapter: Path | None, features: dict[str, Any], where: dict[str, str]
+) -> "dict[str, Extractor]":
+    """Load the pretrained features and, with an adapter, the adapted ones; both have the adapter's settings."""
+    from ..features import Extractor
+    from .measure import open_features
+
+    if adapter is None:
+        return {"pretrained": open_features(backbone, None, features, None, **where)}
+    adapted = open_features(backbone, adapter, features, None, **where)
+    own = open_features(backbone, None, {}, None, **where)
+    return {"pretrained": Extractor(own.backbone, adapted.config).eval(), "adapted": adapted}
+
+
+def _pictures_page(paths: list[Path], sources: "dict[str, Extractor]", out: Path) -> tuple[Path, list[str]]:
+    from ..live import pack_pictures
+    from ..report import loss_words, write_live_page
+
+    pack = pack_pictures(paths, sources)
+    return write_live_page(pack, out / "index.html"), loss_words(pack)

@@ -1,0 +1,1 @@
+start(document.getElementById("live-part"), JSON.parse(document.getElementById("live-data").textContent));
