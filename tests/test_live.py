@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+import captured_worlds
+from equiview.captures.capture_views import CaptureViews
 from equiview.errors import EquiviewError
 from equiview.live import known_points, make_pack, packed_maps, read_pack, save_pack
 from equiview.live.reduce import STEPS, fit_basis, quantise
-from equiview.oracle import OracleExtractor
+from equiview.oracle import NoiseExtractor, OracleExtractor
 from equiview.report import loss_words, write_live_page, write_report
 from equiview.types import FeatureMap
 from worlds import sphere_ring
@@ -87,6 +89,16 @@ def test_known_points_are_on_the_object_and_hidden_ones_have_no_place(sphere):
         assert view.mask[rows, cols].all()
         assert np.abs(truth.xy_true[i][i] - xy).max() < 1e-3
         assert np.isnan(truth.xy_true[i]).any()
+
+
+def test_known_points_of_tracks_are_the_observed_ones():
+    views = CaptureViews(captured_worlds.track_capture())
+    truth = known_points(views, list(NoiseExtractor(dim=4).maps(views)))
+    own = views.tracks.image == 1
+    assert len(truth.xy[1]) == own.sum()
+    assert {tuple(xy) for xy in truth.xy[1]} == {tuple(xy) for xy in views.tracks.xy[own]}
+    assert (truth.xy_true[1][1] == truth.xy[1]).all()
+    assert 0 < np.isfinite(truth.xy_true[1][2]).all(-1).sum() < own.sum()
 
 
 def test_a_pack_comes_back_from_its_file(sphere, tmp_path):

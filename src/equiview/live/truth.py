@@ -1,4 +1,7 @@
-"""Points whose true places in the other views are known: one a token, so that every click has one nearby."""
+"""Points whose true places in the other views are known: one a token, so that every click has one nearby.
+
+Of a capture with sparse points it is the observed ones.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..correspond import correspond
+from ..correspond import correspond, correspond_in, sample_points, tracks_of
 from ..sampling import token_centers
 from ..types import FeatureMap, View
 
@@ -30,9 +33,11 @@ def known_points(views: Sequence[View], maps: Sequence[FeatureMap]) -> Truth:
     """Return the pixel at the centre of every token on the object, and where its surface point is in every view.
 
     Args:
-        views: Views with surface points.
+        views: Views with surface points, or a capture with tracks (observed points take the place of token centres).
         maps: Feature maps of them; only their grids are looked at.
     """
+    if tracks_of(views) is not None:
+        return _observed(views)
     xy = [_on_object(view, fmap) for view, fmap in zip(views, maps, strict=True)]
     found = []
     for source, points in zip(views, xy, strict=True):
@@ -42,6 +47,21 @@ def known_points(views: Sequence[View], maps: Sequence[FeatureMap]) -> Truth:
             places[number, truth.index] = truth.xy1
         found.append(places)
     return Truth(xy, found)
+
+
+def _observed(views: Sequence[View]) -> Truth:
+    """Return the observed points of each view, and where the views that saw them too did."""
+    samples = [sample_points(views, number, MAX_POINTS, seed=0) for number in range(len(views))]
+    found = []
+    for number, sample in enumerate(samples):
+        places = np.full((len(views), len(sample.xy), 2), np.nan)
+        places[number] = sample.xy
+        for other in range(len(views)):
+            if other != number:
+                truth = correspond_in(views, (number, other), sample)
+                places[other, truth.index] = truth.xy1
+        found.append(places)
+    return Truth([sample.xy for sample in samples], found)
 
 
 def no_points(n_views: int) -> Truth:

@@ -57,10 +57,10 @@ def paired_difference(
 
 
 def best_control(controls: Mapping[str, Rows], metric: str, search: str | None = None) -> str:
-    """Return the name of the control with the best mean over objects."""
+    """Return the name of the control with the best mean over objects; the first one where none has a score."""
     sign = -1 if lower_is_better(metric) else 1
-    means = {name: np.mean(list(object_values(rows, metric, search).values())) for name, rows in controls.items()}
-    return max(means, key=lambda name: sign * means[name])
+    values = {name: list(object_values(rows, metric, search).values()) for name, rows in controls.items()}
+    return max(values, key=lambda name: sign * float(np.mean(values[name])) if values[name] else -np.inf)
 
 
 def compare(

@@ -62,7 +62,7 @@ function show(parts, scene, state, table) {
     const answer = state.answers[v][number];
     const limits = parts.own.checked ? range([answer]) : ranges[v];
     showAnswer(cell, scene.views[one.target], answer, limits, table, parts.opacity.value / 100);
-    if (state.known >= 0 && !answer.truth) cell.words.textContent += " \u00b7 hidden here";
+    if (state.known >= 0 && !answer.truth) cell.words.textContent += " \u00b7 not seen here";
     cell.canvas.setAttribute("aria-label", `${scene.variants[v].label}, view ${one.target + 1}: ${cell.words.textContent}`);
   }));
   parts.summary.replaceChildren(...scene.variants.map((variant, v) => sum(variant, state.answers[v], scene, ranges[v], table)));
