@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,25 @@ def merge(sets: Sequence[PointSet]) -> PointSet:
     )
 
 
+def only(points: PointSet, tags: Mapping[str, str]) -> PointSet:
+    """Return the points that have these tags (`family` and `name` count as tags).
+
+    Raises:
+        EquiviewError: No point has them all.
+    """
+    kept = tuple(
+        point
+        for point in points.points
+        if all(({"family": point.family, "name": point.name} | dict(point.tags)).get(k) == v for k, v in tags.items())
+    )
+    if not kept:
+        found = ", ".join(sorted({f"{k}={v}" for point in points.points for k, v in point.tags.items()})[:20]) or "none"
+        wanted = ", ".join(f"{k}={v}" for k, v in tags.items())
+        raise bad_input(f"only {wanted}", "at least one point with these tags", found, "Check the spelling.")
+    notes = (*points.notes, *(f"Only points with {key} = {value}." for key, value in tags.items()))
+    return replace(points, points=kept, notes=notes)
+
+
 def write_points(path: Path, points: PointSet) -> None:
     """Write the study file that `read_points` reads."""
     value = {
@@ -170,9 +189,7 @@ def _point(value: Any, where: str) -> StudyPoint:
     tags = {str(key): str(text) for key, text in value.get("tags", {}).items()}
     kept = {name: number for name, number in scores.items() if number is not None}
     whole = {
-        name: {u: n for u, n in own.items() if n is not None}
-        for name, own in units.items()
-        if None not in own.values()
+        name: {u: n for u, n in own.items() if n is not None} for name, own in units.items() if None not in own.values()
     }
     return StudyPoint(str(texts["name"]), str(texts["family"]), kept, tags, whole)
 

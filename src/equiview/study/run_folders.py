@@ -40,8 +40,8 @@ class Folder:
 def read_folders(paths: Sequence[Path]) -> PointSet:
     """Read run folders and join those of the same backbone, weights, blocks, head and adapter.
 
-    A run of `measure` gives `ape`, `pcdp@0.05` ...; a bench TASK/DATASET/SCORE; a run of one task TASK/SCORE. A bench at
-    the data sets' own resolutions joins the one measurement of its features; one with a resolution of its own joins
+    A run of `measure` gives `ape`, `pcdp@0.05` ...; a bench TASK/DATASET/SCORE; a run of one task TASK/SCORE. A bench
+    at the data sets' own resolutions joins the one measurement of its features; one with a resolution of its own joins
     the measurement at that resolution.
 
     Raises:
@@ -95,7 +95,9 @@ def _numbers(metrics: Mapping[str, Any], prefix: str, where: str) -> dict[str, f
     """Return the values that there are: an empty score was not measured."""
     broken = [name for name, one in metrics.items() if not isinstance(one, Mapping) or "value" not in one]
     if broken:
-        raise bad_input(f"{where}: {broken[0]}", "a score with its value", repr(metrics[broken[0]])[:40], "Run it again.")
+        raise bad_input(
+            f"{where}: {broken[0]}", "a score with its value", repr(metrics[broken[0]])[:40], "Run it again."
+        )
     return {f"{prefix}{name}": float(one["value"]) for name, one in metrics.items() if one["value"] is not None}
 
 

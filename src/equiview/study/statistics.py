@@ -35,9 +35,8 @@ def spearman(x: Values, y: Values, weights: Weights, families: Families) -> Floa
 
 def partial_pearson(x: Values, y: Values, weights: Weights, families: Families) -> Float[np.ndarray, "d"]:
     """Return Pearson's correlation given the family; NaN where a score is constant within every family."""
-    return _correlation(
-        *(_centred(value, weights, families) for value in (x, y)), weights, totals=[_spread(v, weights) for v in (x, y)]
-    )
+    totals = [_spread(value, weights) for value in (x, y)]
+    return _correlation(_centred(x, weights, families), _centred(y, weights, families), weights, totals)
 
 
 def partial_spearman(x: Values, y: Values, weights: Weights, families: Families) -> Float[np.ndarray, "d"]:
@@ -110,11 +109,11 @@ def draw_scores(
     draws: int,
     generator: np.random.Generator,
 ) -> Values:
-    """Return the scores of every draw: means over drawn units (the same for all points), or always the scores."""
+    """Return the scores of every draw, moved by the mean over drawn units (the same for all points), or as they are."""
     if units is None:
         return values[None]
     drawn = generator.multinomial(units.shape[1], np.full(units.shape[1], 1 / units.shape[1]), size=draws)
-    return drawn @ units.T / units.shape[1]
+    return values + drawn @ units.T / units.shape[1] - units.mean(1)
 
 
 def bootstrap(
