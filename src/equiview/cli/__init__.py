@@ -9,7 +9,20 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run `equiview` with the arguments of this process."""
-    from . import bench, compare, doctor, export, finetune, improve, measure  # noqa: F401  (each registers its commands)
-    from . import pose, render, report, study, track, transfer  # noqa: F401
+    from . import (  # noqa: F401  (each registers its commands)
+        bench,
+        compare,
+        doctor,
+        export,
+        finetune,
+        improve,
+        measure,
+        pose,
+        render,
+        report,
+        study,
+        track,
+        transfer,
+    )
 
     app(spread_lists(to_front(sys.argv[1:])), prog_name="equiview")

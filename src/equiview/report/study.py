@@ -24,8 +24,8 @@ CLASSES = {
 COLUMNS = {
     "spearman": "Spearman",
     "pearson": "Pearson",
-    "partial_spearman": "Spearman within",
-    "partial_pearson": "Pearson within",
+    "partial_spearman": "Spearman|within",
+    "partial_pearson": "Pearson|within",
 }
 
 
@@ -77,8 +77,8 @@ def _lead(result: Mapping[str, Any]) -> Html:
 
 def _overview(result: Mapping[str, Any]) -> Html:
     relations = result["relations"]
-    names = ("With", "Reading", "n", *COLUMNS.values(), "One family out")
-    header = h("tr", *(h("th", name, scope="col") for name in names))
+    names = ("With", "Reading", "n", *COLUMNS.values(), "One family|left out")
+    header = h("tr", *(h("th", *_broken(name), scope="col") for name in names))
     body: list[Html] = []
     for name in dict.fromkeys(one["x"] for one in relations):
         body.append(h("tr", h("th", h("b", name), colspan=len(names), scope="rowgroup"), class_="ours"))
@@ -92,6 +92,12 @@ def _overview(result: Mapping[str, Any]) -> Html:
         scroll_table("All relations", [header], body),
         h("p", hint, class_="hint"),
     )
+
+
+def _broken(name: str) -> list[object]:
+    """Break a column's name at "|", so that the table stays narrow."""
+    first, *rest = name.split("|")
+    return [first, *(part for line in rest for part in (h("br"), line))]
 
 
 def _cells(relation: Mapping[str, Any]) -> list[Html]:
@@ -161,8 +167,8 @@ def _points(result: Mapping[str, Any], points: PointSet) -> Html:
 def study_table(result: Mapping[str, Any]) -> Table:
     """Return the terminal's table: a row for each relation, below the score they share."""
     table = Table(title="Spearman's correlation, better with better", title_justify="left", title_style="bold")
-    table.add_column("scores", overflow="fold", min_width=24)
-    for name in ("n", "all points", "within families", "one family out"):
+    table.add_column("scores", overflow="fold")
+    for name in ("n", "all points", "within", "one family out"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reading")
     last = None

@@ -140,10 +140,19 @@ def lead(relations: Sequence[Mapping[str, Any]]) -> list[str]:
     for name, label in LABELS.items():
         own = [one for one in relations if one["verdict"] == name]
         if own:
-            shown = "; ".join(f"{one['x']} and {one['y']}{_value(one)}" for one in own[:6])
-            more = f"; and {len(own) - 6} more" if len(own) > 6 else ""
-            lines.append(f"{label} ({len(own)}): {shown}{more}.")
+            reasons = sorted({one["few"] for one in own if one["few"]}, key=len)
+            why = f", {reasons[0]}" if reasons else ""
+            lines.append(f"{label} ({len(own)} of {len(relations)}{why}): {_grouped(own)}.")
     return lines
+
+
+def _grouped(relations: Sequence[Mapping[str, Any]], most: int = 8) -> str:
+    """Name the relations by the score they share, the first few of them."""
+    parts: dict[str, list[str]] = {}
+    for one in relations[:most]:
+        parts.setdefault(one["x"], []).append(f"{one['y']}{_value(one)}")
+    more = f"; and {len(relations) - most} more" if len(relations) > most else ""
+    return "; ".join(f"{x} with {', '.join(others)}" for x, others in parts.items()) + more
 
 
 def cautions(relations: Sequence[Mapping[str, Any]]) -> list[str]:
