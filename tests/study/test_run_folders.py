@@ -66,7 +66,7 @@ def test_the_same_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_of_improve_is_refused(tmp_path: Path) -> None:
-    from ..report.make_run import write_run
+    from report.make_run import write_run
 
     with pytest.raises(EquiviewError, match="run of measure, bench"):
         read_results([str(write_run(tmp_path / "run"))])

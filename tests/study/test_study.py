@@ -211,7 +211,7 @@ def test_families_and_names_of_the_board() -> None:
         "iBOT-L/16 (IN22K)": "iBOT",
         "SD 2.1": "Stable Diffusion",
     }
-    models |= {"DeiT3-L/16": "DeiT3", "Qwen2.5-VL-7B": "Qwen2.5", "VGGT-1B": "VGGT", "CroCov2-B/16": "CroCov2"}
+    models |= {"DeiT3-L/16": "DeiT3", "Qwen2.5-VL-7B": "Qwen", "VGGT-1B": "VGGT", "CroCov2-B/16": "CroCo"}
     assert {name: family_of(name) for name in models} == models
     assert plain_name("tracking", "\u03b4_avg") == "tracking/delta_avg"
     assert plain_name("pose", "Acc@\u03c0/6 (%)") == "pose/acc@30deg"

@@ -41,7 +41,8 @@ def verdict(relation: Mapping[str, Any]) -> Verdict:
         and within["value"] is not None
         and _lost(whole["value"], within),
     }
-    return next((name for name, holds in cases.items() if holds), "together" if whole["value"] > 0 else "opposed")
+    first = next((name for name, holds in cases.items() if holds), None)
+    return first or ("together" if whole["value"] > 0 else "opposed")
 
 
 def _reversed(relation: Mapping[str, Any]) -> bool:
