@@ -77,7 +77,7 @@ def _lead(result: Mapping[str, Any]) -> Html:
 
 def _overview(result: Mapping[str, Any]) -> Html:
     relations = result["relations"]
-    names = ("With", "Reading", "n", *COLUMNS.values(), "One family|left out")
+    names = ("With", "Reading", "n", *COLUMNS.values(), "One family|out")
     header = h("tr", *(h("th", *_broken(name), scope="col") for name in names))
     body: list[Html] = []
     for name in dict.fromkeys(one["x"] for one in relations):
@@ -102,12 +102,12 @@ def _broken(name: str) -> list[object]:
 
 def _cells(relation: Mapping[str, Any]) -> list[Html]:
     left = relation["leave_one_family_out"]["spearman"]
-    span = numbers.DASH if left is None else numbers.interval((left["low"], left["high"]), sign=True)
+    ends = [numbers.DASH] if left is None else [typeset(numbers.signed(left[key])) for key in ("low", "high")]
     return [
         h("td", LABELS[relation["verdict"]], class_="words"),
         h("td", relation["n"], h("small", f"{relation['n_families']} families")),
         *(_value(relation[name]) for name in COLUMNS),
-        h("td", typeset(span)),
+        h("td", *[part for end in ends for part in (h("br"), end)][1:]),
     ]
 
 
@@ -135,7 +135,8 @@ def _relations(result: Mapping[str, Any], points: PointSet, name: str) -> Html:
         for one in result["relations"]
         if one["x"] == name
     ]
-    return join(h("figure", legend_figure(styles)), h("div", *figures, class_="two"))
+    hint = h("p", "Thin lines: the fit within each family of several points.", class_="hint")
+    return join(h("figure", legend_figure(styles)), hint, h("div", *figures, class_="two"))
 
 
 def _text_class(relation: Mapping[str, Any]) -> str | None:

@@ -68,7 +68,9 @@ def scatter_figure(points: PointSet, relation: Mapping[str, Any], styles: Mappin
             _family(axes, x[own], y[own], *styles[name])
         for axis, score, turn in ((axes.xaxis, relation["x"], "x"), (axes.yaxis, relation["y"], "y")):
             less = score in relation["turned"]
-            axis.set_label_text(f"{score}{' (less is better, axis turned)' if less else ''}")
+            # A long name is broken at its last part: the height of the figure holds about 32 letters.
+            name = score if len(score) <= 32 else "/\n".join(score.rsplit("/", 1))
+            axis.set_label_text(f"{name}{' (less is better, axis turned)' if less else ''}", fontsize=9.5)
             if less:
                 (axes.invert_xaxis if turn == "x" else axes.invert_yaxis)()
         axes.margins(0.1)
