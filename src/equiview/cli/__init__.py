@@ -24,6 +24,7 @@ def main() -> None:
         pose,
         render,
         report,
+        study,
         track,
         transfer,
         view,

@@ -9,11 +9,14 @@ from typer.core import TyperGroup
 from .common import SETTINGS, examples, setup_logging
 
 GLOBAL_FLAGS = ("--quiet", "-q", "--verbose", "-v", "--debug")
-LIST_OPTIONS = ("--objects", "--train-objects", "--train-object", "--test-objects", "--remeasure", "--set", "--points")
+LIST_OPTIONS = (
+    *("--objects", "--train-objects", "--train-object", "--test-objects", "--remeasure", "--set", "--points"),
+    *("--x", "--y"),
+)
 
 ORDER = (
     *("demo", "doctor", "capture", "render", "measure", "finetune", "improve", "export"),
-    *("match", "features", "view", "transfer", "track", "pose", "bench", "compare", "report"),
+    *("match", "features", "view", "transfer", "track", "pose", "bench", "compare", "study", "report"),
 )
 
 

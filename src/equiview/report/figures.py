@@ -87,7 +87,7 @@ def angle_figure(metric: str, curves: Mapping[str, Mapping[str, Mapping[str, Any
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=9.5)
         alt = f"{TITLES[metric]} against the angle between the views, {title}. " + _curve_words(curves)
-        return _svg(figure, alt)
+        return to_svg(figure, alt)
 
 
 def _curve(axes: Axes, variant: str, entries: Sequence[Mapping[str, Any]], shift: float) -> None:
@@ -125,7 +125,7 @@ def objects_figure(metric: str, table: Sequence[Mapping[str, Any]]) -> Html:
             axes.plot([], [], ls="", label=LABELS.get(v, v), **style)
         if len(variants) > 1:
             figure.legend(loc="outside upper center", ncols=len(variants), fontsize=9.5)
-        return _svg(figure, f"{TITLES[metric]} of every object; the numbers are in the table.")
+        return to_svg(figure, f"{TITLES[metric]} of every object; the numbers are in the table.")
 
 
 def _object_line(axes: Axes, y: int, values: Mapping[str, float | None]) -> None:
@@ -161,14 +161,14 @@ def training_figure(log: Sequence[Mapping[str, Any]]) -> Html | None:
         axes.set_ylabel("loss")
         axes.legend(fontsize=9.5)
         alt = f"Training loss over {len(steps)} logged steps, from {losses[0]:.3g} to {losses[-1]:.3g}."
-        return _svg(figure, alt)
+        return to_svg(figure, alt)
 
 
 def _is_step(event: Mapping[str, Any]) -> bool:
     return all(isinstance(event.get(key), int | float) and np.isfinite(event[key]) for key in ("step", "loss"))
 
 
-def _svg(figure: Figure, alt: str) -> Html:
+def to_svg(figure: Figure, alt: str) -> Html:
     """Turn a figure into an inline <svg>: no ids but those referred to, no namespace addresses, page's own font."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
