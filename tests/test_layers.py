@@ -26,7 +26,7 @@ LAYERS = (
     ("transfer", "tracking", "pose"),
     ("tasks", "finetune"),
     ("pictures", "pair_picture", "overlay", "runs"),
-    ("bench", "measuring", "transferring", "improve", "compare", "export", "exported_model"),
+    ("bench", "measuring", "transferring", "posing", "improve", "compare", "export", "exported_model"),
     ("demo", "doctor"),
     ("report",),
     ("cli",),
