@@ -127,6 +127,26 @@ def test_an_interrupted_run_goes_on(noise, tmp_path):
         bench(NoiseExtractor(seed=1, stride_px=16), out, CONFIG)
 
 
+@pytest.mark.parametrize("task", ["pose", "transfer"])
+def test_an_interrupted_data_set_goes_on(task, noise, tmp_path):
+    config = BenchConfig(sizes=TINY, tasks=(task,))
+    source, done = NoiseExtractor(stride_px=16), []
+
+    def stop(stage, number, total):
+        if stage != "bench":
+            done.append(number)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench(source, tmp_path, config, stop)
+    assert done == [1]
+    again = []
+    summary = bench(source, tmp_path, config, lambda stage, number, _: again.append((stage, number)))
+    assert [number for stage, number in again if stage != "bench"][0] == 2
+    assert summary["tasks"][task] == noise[1]["tasks"][task]
+    assert [path.suffixes for path in (tmp_path / "rows" / task).iterdir()] == [[".jsonl"]]
+
+
 def test_compare_two_benches(oracle, noise, tmp_path):
     found = compare_runs(noise[0], oracle[0])
     assert found["kind"] == "bench" and found["only_in"] == [[], []]

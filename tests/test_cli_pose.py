@@ -9,6 +9,8 @@ from PIL import Image
 from backbones.tiny import make_model
 from equiview.cli.pose import parse_intrinsics
 from equiview.errors import EquiviewError
+from equiview.oracle import NoiseExtractor
+from equiview.posing import all_references, open_scenes, pose_config, score_poses
 from worlds import camera_at, ring_eyes, sphere_view
 
 
@@ -48,6 +50,42 @@ def test_scores_and_locates(run, folder, tiny_weights, tmp_path):
     assert code == 0, err
     (found,) = json.loads(out)["queries"]
     assert ("failed" in found) != (np.shape(found.get("cam_from_world")) == (4, 4))
+
+
+def test_an_interrupted_run_goes_on(folder, tmp_path):
+    scenes, box = open_scenes(folder, "middlebury")
+    source, config = NoiseExtractor(stride_px=8), pose_config(box, any_roll=False)
+    whole = score_poses(source, scenes, config, tmp_path / "whole")
+    assert whole["metrics"]["located"]["n"] == 6
+    out, seen = tmp_path / "out", []
+
+    def stop(scene, done, total):
+        seen.append((done, total))
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_poses(source, scenes, config, out, stop)
+    assert seen == [(1, 3), (2, 3), (3, 3), (1, 3)] and not (out / "summary.json").exists()
+    kept = out / "rows" / "queries.jsonl"
+    # The power went off in the middle of a line.
+    kept.write_text(kept.read_text() + '{"rows": [{"obj')
+    again = []
+    summary = score_poses(source, scenes, config, out, lambda *at: again.append(at[1:]))
+    assert again == [(2, 3), (3, 3)] and summary == whole
+    assert (out / "rows.jsonl").read_text() == (tmp_path / "whole" / "rows.jsonl").read_text()
+    with pytest.raises(EquiviewError, match="another run .*pose"):
+        score_poses(source, scenes, pose_config(box, any_roll=False, seed=1), out)
+    kept.write_text('{"query": "a"}\n')
+    with pytest.raises(EquiviewError, match="rows of a sample"):
+        score_poses(source, scenes, config, out)
+
+
+def test_layouts(folder):
+    scene, _ = all_references(folder, "middlebury")
+    assert len(scene.references) == 6
+    with pytest.raises(EquiviewError, match="layout: expected middlebury"):
+        open_scenes(folder, "colmap")
 
 
 def test_bad_input(run, folder, tmp_path):

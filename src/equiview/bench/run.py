@@ -22,7 +22,8 @@ def bench(
     """Measure features on every data set of a suite.
 
     Writes rows/TASK/DATASET.jsonl, results/TASK/DATASET.json and pictures/TASK/DATASET/ as soon as a data set is
-    finished, so that the same call goes on where it stopped, and summary.json at the end.
+    finished, and the rows of an unfinished one sample by sample, so that the same call goes on where it stopped; and
+    summary.json at the end.
 
     Args:
         source: An `Extractor` (or the oracle, or noise).
@@ -64,6 +65,11 @@ def result_path(out: Path, one: Found) -> Path:
     return out / "results" / one.task / f"{one.name}.json"
 
 
+def partial_path(out: Path, one: Found) -> Path:
+    """Return where the rows of a data set are while it is measured."""
+    return out / "rows" / one.task / f"{one.name}.partial.jsonl"
+
+
 def _measure(source: Any, one: Found, out: Path, config: BenchConfig, progress: Progress | None) -> str:
     """Measure one data set and write what came of it; return what is wrong with a real one that cannot be read."""
     # Only what comes from outside may be broken; a failure of the rendered sets is a failure of the run.
@@ -73,11 +79,13 @@ def _measure(source: Any, one: Found, out: Path, config: BenchConfig, progress: 
     features = source_for(source, opened, config.long_side)
     stage = f"{one.task} {one.name}"
     show = None if progress is None else (lambda _, done, total: progress(stage, done, total))
-    scored = score(features, opened, show)
+    partial = partial_path(out, one)
+    scored = score(features, opened, partial, show)
     save_examples(out / "pictures" / one.task / one.name, features, opened, scored.rows)
     write_rows(rows_file(out, one), scored.rows)
     record = {"metrics": scored.metrics, "failed": scored.failed, "protocol": scored.protocol}
     write_json(result_path(out, one), record)
+    partial.unlink()
     return ""
 
 

@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..features import Extractor
+from ..runs import resumed_rows
 from ..tasks import pose, tracking, transfer
 from ..tasks.pose import PoseConfig
 from ..tasks.tracking import TrackingConfig
-from ..tasks.transfer import TransferConfig
 from .settings import Opened
 
 Rows = list[dict[str, Any]]
@@ -46,37 +47,32 @@ def source_for(source: Any, opened: Opened, long_side: int | None) -> Any:
     return changed
 
 
-def score(source: Any, opened: Opened, progress: Progress | None = None) -> Scored:
+def score(source: Any, opened: Opened, partial: Path, progress: Progress | None = None) -> Scored:
     """Run a data set through its task.
 
     Args:
         source: The features, see `source_for`.
         opened: The data set.
+        partial: Rows are kept here sample by sample, see `runs.resumed_rows`.
         progress: As the task calls it.
 
     Raises:
         EquiviewError: As the task does.
     """
-    config = opened.config
+    config, items = opened.config, opened.items
     if isinstance(config, PoseConfig):
-        rows = pose.run(source, opened.items, config, progress)
+        rows = resumed_rows(partial, lambda start: pose.samples(source, items, config, progress, start))
         summary = pose.summarize(rows, pose.protocol_of(source, config))
     elif isinstance(config, TrackingConfig):
-        rows = tracking.run(source, opened.items, config, progress)
+        rows = resumed_rows(partial, lambda start: tracking.samples(source, items, config, progress, start))
         summary = tracking.summarize(rows, tracking.protocol_of(source, config))
     else:
-        rows, summary = _transfer(source, opened, config, progress)
+        assert opened.scoring is not None
+        pairs: Any = items  # A sequence, whatever it is read from.
+        rows = resumed_rows(partial, lambda start: transfer.samples(source, pairs, config, progress, start))
+        summary = transfer.summarize(rows, transfer.protocol_of(source, config, opened.scoring), opened.scoring)
     kept = {name: _short(metric) for name, metric in summary["metrics"].items()}
     return Scored(rows, kept, summary["protocol"])
-
-
-def _transfer(
-    source: Any, opened: Opened, config: TransferConfig, progress: Progress | None
-) -> tuple[Rows, dict[str, Any]]:
-    assert opened.scoring is not None
-    pairs: Any = opened.items  # A sequence, whatever it is read from.
-    rows = transfer.run(source, pairs, config, progress)
-    return rows, transfer.summarize(rows, transfer.protocol_of(source, config, opened.scoring), opened.scoring)
 
 
 def _short(metric: dict[str, Any]) -> dict[str, Any]:

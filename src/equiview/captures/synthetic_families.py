@@ -12,7 +12,7 @@ from ..geometry import look_at
 from ..render import Mesh, RenderConfig, render_view
 from ..render.rigs import intrinsics
 from ..render.scene import scene_of
-from ..render.visibility import points_seen
+from ..render.visibility import points_seen, shown_by_pixels
 from ..types import Camera, KeypointPair, View
 from .dead_leaves import dead_leaves
 from .family_members import FAMILIES, Member
@@ -54,7 +54,7 @@ class FamilyView:
         seed: The member's.
         view: The picture with its exact geometry.
         xy: The key points, pixels, hidden ones too.
-        seen: True where a key point can be seen.
+        seen: True where a key point can be seen and one of the four pixels around it shows its surface.
         key_points: Their names.
         surface: The picture with, in place of the 3D point behind a pixel, the place that means the same on the
             family's average member (for `OracleExtractor`).
@@ -78,7 +78,7 @@ def families(seeds: Sequence[int], world: FamilyWorld = FamilyWorld()) -> list[K
 
     Returns:
         Every ordered pair of different members of a family. Category is the family; every pair has all key points of
-        the family, visible where both pictures show them (by ray casting).
+        the family, visible where both pictures show them (by ray casting, and in their pixels).
 
     Raises:
         EquiviewError: Fewer than two seeds, one twice, or a negative one.
@@ -120,7 +120,10 @@ def _view(family: str, seed: int, world: FamilyWorld) -> FamilyView:
     camera = _camera(rng, azimuth_deg, elevation_deg, world)
     behind = _background(rng, world.hw) if world.clutter else None
     view = render_view(mesh, camera, RenderConfig(light="world", ambient=0.4), behind=behind)
-    xy, seen = points_seen(mesh, camera, key_points_of(member, mesh))
+    key_points = key_points_of(member, mesh)
+    xy, seen = points_seen(mesh, camera, key_points)
+    # A tip thinner than a pixel may lie between pixels that all show what is behind it: nothing could find it there.
+    seen &= shown_by_pixels(view, xy, key_points)
     average = member_mesh(build(lambda low, high: (low + high) / 2), family)
     surface = replace(view, points_in_world=_places(mesh, view, average.vertices))
     return FamilyView(family, seed, view, xy, seen, tuple(member.key_points), surface)

@@ -1,6 +1,5 @@
 """`equiview pose`."""
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from . import options
 from .app import app
 from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
 from .measure import open_features
+from .progress import StageProgress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +63,11 @@ def pose(
     """Find an object's pose from a few posed references, or score the queries of a data set."""
     if bool(query) == (out is not None):
         raise bad_input("pose", "either --query or --out", "both" if query else "neither", "Give one of the two.")
-    scenes, box = read_scenes(references, layout, object_id, split=not query)
+    from ..posing import all_references, open_scenes, pose_config
+
+    kind: Any = layout.value
+    where = (references, kind, object_id)
+    scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
     quiet_transformers()
     features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
     source = open_features(backbone, adapter, features, None, device=resolve_device(device), dtype="float32")
@@ -71,66 +75,30 @@ def pose(
         from ..heads import AverageHead
 
         source.head = AverageHead()
-    config = settings(box, any_roll, seed)
-    if query:
-        found = locate_all(source, scenes[0], query, intrinsics, config)
-        finish({"command": "pose", "queries": found}, [], json, "\n".join(map(sentence, found)))
-        return
-    assert out is not None
-    score(source, scenes, config, out, json)
+    config = pose_config(box, any_roll=any_roll, seed=seed)
+    if out is None:
+        _locate(source, scenes[0], query or [], intrinsics, config, json)
+    else:
+        _score(source, scenes, config, out, json)
 
 
-def read_scenes(
-    folder: Path, layout: Layout, object_id: int, *, split: bool
-) -> "tuple[list[PoseScene], np.ndarray | None]":
-    """Read what lies in a folder; without `split` all images of the first scene are references."""
-    from dataclasses import replace
-
-    if layout is Layout.MIDDLEBURY:
-        from ..captures.middlebury import middlebury_scenes, open_middlebury
-
-        scenes, box = middlebury_scenes(folder), open_middlebury(folder).box
-        if not split:
-            scenes = [replace(scenes[0], references=[*scenes[0].references, *scenes[0].queries])]
-        return scenes, box
-    if layout is Layout.ONEPOSE:
-        from ..captures.onepose import onepose_scenes
-
-        return onepose_scenes(folder), None
-    from ..captures.bop import bop_model, bop_scene
-
-    return [bop_scene(folder, object_id)], bop_model(folder, object_id).box
+def _as_list(found: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":
+    return [found[0]], found[1]
 
 
-def settings(box: "np.ndarray | None", any_roll: bool, seed: int) -> "PoseConfig":
-    """Return the protocol the options ask for."""
-    from ..pose import LocateConfig
-    from ..tasks.pose import PoseConfig, seeded
+def _locate(
+    source: "Extractor",
+    scene: "PoseScene",
+    queries: list[Path],
+    intrinsics: str | None,
+    config: "PoseConfig",
+    json: bool,
+) -> None:
+    from ..posing import locate_pictures
 
-    corners = None if box is None else tuple(tuple(float(x) for x in corner) for corner in box)
-    rolls = (0, 1, 2, 3) if any_roll else (0,)
-    return seeded(PoseConfig(locate=LocateConfig(rolls=rolls), box=corners), seed)  # type: ignore[arg-type]
-
-
-def locate_all(
-    source: "Extractor", scene: "PoseScene", queries: Sequence[Path], intrinsics: str | None, config: "PoseConfig"
-) -> list[dict[str, Any]]:
-    """Locate pictures and return what is known of each as JSON."""
-    from ..pose import Template
-
-    matrix = scene.references[0].camera.intrinsics if intrinsics is None else parse_intrinsics(intrinsics)
-    template = Template.from_views(source, scene.references, box=config.box, config=config.template)  # type: ignore[arg-type]
-    found = []
-    for path in queries:
-        attempt = template.attempt(path, matrix, config=config.locate)
-        row: dict[str, Any] = {"query": str(path), "n_matches": attempt.n_matches}
-        estimate = attempt.estimate
-        if estimate is None:
-            found.append(row | {"failed": attempt.reason})
-            continue
-        row |= {"cam_from_world": estimate.cam_from_world.tolist(), "n_inliers": estimate.n_inliers}
-        found.append(row | {"rotation_sd_deg": estimate.rotation_sd_deg, "covariance": estimate.covariance.tolist()})
-    return found
+    matrix = None if intrinsics is None else parse_intrinsics(intrinsics)
+    found = locate_pictures(source, scene, queries, matrix, config)
+    finish({"command": "pose", "queries": found}, [], json, "\n".join(map(sentence, found)))
 
 
 def parse_intrinsics(text: str) -> "np.ndarray":
@@ -157,18 +125,12 @@ def sentence(row: dict[str, Any]) -> str:
     return f"{row['query']}: {found}\n{rows}"
 
 
-def score(source: "Extractor", scenes: "list[PoseScene]", config: "PoseConfig", out: Path, json: bool) -> None:
-    """Locate a data set's own queries and write rows.jsonl and summary.json."""
-    from ..io import write_json
-    from ..runs import claim_folder, write_rows
-    from ..tasks.pose import protocol_of, run, summarize
+def _score(source: "Extractor", scenes: "list[PoseScene]", config: "PoseConfig", out: Path, json: bool) -> None:
+    """Locate a data set's own queries; the same command goes on with an interrupted run."""
+    from ..posing import score_poses
 
-    protocol = protocol_of(source, config)
-    claim_folder(out, {"command": "pose", "scenes": [scene.name for scene in scenes]} | protocol)
-    rows = run(source, scenes, config)
-    write_rows(out / "rows.jsonl", rows)
-    summary = summarize(rows, protocol)
-    write_json(out / "summary.json", summary)
+    with StageProgress() as progress:
+        summary = score_poses(source, scenes, config, out, progress)
     lines = [f"{name:28s} {value['value']}" for name, value in summary["metrics"].items()]
     result = {"command": "pose", "summary": summary}
     finish(result, [out / "summary.json", out / "rows.jsonl"], json, "\n".join(lines))

@@ -4,11 +4,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..geometry import project
-from ..types import Camera
+from ..types import Camera, View
 from .mesh import Mesh
 from .scene import scene_of
 
 TOLERANCE = 2e-3  # of the mesh's radius: how much nearer another surface must be to hide a point
+NEARBY = 0.05  # world units: a pixel shows a point's surface when what it shows is this near
 _ASIDE = 1e-4 * np.array([0.36, -0.48, 0.8])
 
 
@@ -39,6 +40,25 @@ def points_seen(
         hidden |= (1 - nearest) * np.linalg.norm(rays, axis=1) > TOLERANCE * scene.radius
     seen[seen] = ~hidden
     return xy, seen
+
+
+def shown_by_pixels(
+    view: View, xy: Float[np.ndarray, "n 2"], points_in_world: Float[np.ndarray, "n 3"]
+) -> Bool[np.ndarray, "n"]:
+    """Say which points have their surface behind at least one of the four pixel centres around them.
+
+    Args:
+        view: A render.
+        xy: Where it has the points, pixels.
+        points_in_world: The points.
+    """
+    first = np.floor(xy - 0.5).astype(int)
+    shown = np.zeros(len(xy), bool)
+    for step in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        cols, rows = np.clip(first + step, 0, np.array(view.mask.shape[::-1]) - 1).T
+        apart = np.linalg.norm(view.points_in_world[rows, cols] - points_in_world, axis=1)
+        shown |= view.mask[rows, cols] & (apart <= NEARBY)
+    return shown
 
 
 def covered_by_mesh(mesh: Mesh, camera: Camera, xy: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, "n"]:

@@ -1,6 +1,6 @@
 """One-shot object pose: how many queries are located, and how well."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -94,22 +94,38 @@ def run(
         A row a query: its errors, or `failed` with the reason. A query that cannot be read is such a row too; broken
         references raise, since nothing can be measured without a template.
     """
+    given: dict[str, Any] = {"observations": observations, "models": models}
+    return [row for (row,) in samples(source, scenes, config, progress, **given)]
+
+
+def samples(
+    source: MapSource,
+    scenes: Iterable[PoseScene],
+    config: PoseConfig | None = None,
+    progress: Progress | None = None,
+    start: int = 0,
+    *,
+    observations: Mapping[str, Sequence[Observations]] | None = None,
+    models: Mapping[str, ObjectModel] | None = None,
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield what `run` returns query by query, without the first `start`; no template is made where none is left."""
     config = config or PoseConfig()
-    rows = []
     for scene in scenes:
         if not scene.queries:
             raise bad_input(f"scene {scene.name!r}", "at least one query", "none", "Give pictures with known cameras.")
+        done, start = min(start, len(scene.queries)), max(0, start - len(scene.queries))
+        if done == len(scene.queries):
+            continue
         box = None if config.box is None else np.asarray(config.box)
         known = None if observations is None else observations.get(scene.name)
         template = Template.from_views(source, scene.references, observations=known, box=box, config=config.template)
-        for number, query in enumerate(scene.queries):
+        for number, query in enumerate(scene.queries[done:], done + 1):
             row = {"object": scene.name, "query": query.name, "world_unit_cm": scene.world_unit_cm}
             model = None if models is None else models.get(scene.name)
             row |= {} if model is None else {"diameter": model.diameter, "image_width": query.camera.hw[1]}
-            rows.append(row | _row(template, query, scene, config, model))
+            yield [row | _row(template, query, scene, config, model)]
             if progress is not None:
-                progress(scene.name, number + 1, len(scene.queries))
-    return rows
+                progress(scene.name, number, len(scene.queries))
 
 
 def _row(

@@ -1,7 +1,8 @@
 """Point tracking: follow the query points of clips whose tracks are known, and score what comes back."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -79,16 +80,25 @@ def run(
     Returns:
         See `score_clip`; a clip without a query point is a row with `failed`.
     """
-    rows: list[dict[str, Any]] = []
-    for clip in clips:
+    return [row for rows in samples(source, clips, config, progress) for row in rows]
+
+
+def samples(
+    source: MapSource,
+    clips: Iterable[Clip],
+    config: TrackingConfig,
+    progress: Progress | None = None,
+    start: int = 0,
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield what `run` returns clip by clip, without the first `start`."""
+    for clip in islice(clips, start, None):
         points, queries = queries_of(clip, config)
         if len(queries) == 0:
-            rows.append({"kind": "clip", "clip": clip.name, "failed": "no visible point to start from"})
+            yield [{"kind": "clip", "clip": clip.name, "failed": "no visible point to start from"}]
             continue
         done = None if progress is None else _named(progress, f"track {clip.name}")
         tracks = follow(source, clip, queries, config, done)
-        rows += score_clip(clip, points, queries, tracks, config)
-    return rows
+        yield score_clip(clip, points, queries, tracks, config)
 
 
 def follow(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,25 @@ def run(
     Raises:
         EquiviewError: No pairs, a picture is missing or broken, points outside it, or features that are not finite.
     """
+    return [row for (row,) in samples(source, pairs, config, progress)]
+
+
+def samples(
+    source: MapSource,
+    pairs: Sequence[KeypointPair],
+    config: TransferConfig | None = None,
+    progress: Progress | None = None,
+    start: int = 0,
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield what `run` returns pair by pair, without the first `start`."""
     if not len(pairs):
         raise bad_input("pairs", "at least one", "an empty list", "Check the data set's folder and split.")
     config = config or TransferConfig()
     features = PictureFeatures(source, config)
-    rows = []
-    for number, pair in enumerate(pairs):
-        rows.append(score_pair(pair, features, config))
+    for number in range(start, len(pairs)):
+        yield [score_pair(pairs[number], features, config)]
         if progress is not None:
             progress("transfer", number + 1, len(pairs))
-    return rows
 
 
 @torch.no_grad()
