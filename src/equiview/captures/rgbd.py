@@ -76,11 +76,11 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
     folder = Path(folder)
     timed = (folder / "groundtruth.txt").is_file()
     frames = list(_timed(folder) if timed else _flat(folder) if any(folder.glob("*.pose.txt")) else _folders(folder))
-    kept = [frame for frame in frames if frame.world_from_cam is not None]
+    kept = [(frame, frame.world_from_cam) for frame in frames if frame.world_from_cam is not None]
     if not kept:
         fix = "Write one 4x4 camera-to-world matrix a picture, or groundtruth.txt."
         raise bad_input(str(folder), "pictures with poses", f"{len(frames)} pictures and no pose", fix)
-    undo = pinhole_for(_lens(folder, image_hw(kept[0].picture)), long_side)
+    undo = pinhole_for(_lens(folder, image_hw(kept[0][0].picture)), long_side)
     scale_file = folder / "depth_scale.txt"
     steps = _TUM_STEPS_PER_UNIT if timed else _STEPS_PER_UNIT
     if scale_file.is_file():
@@ -91,13 +91,13 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
         Photograph(
             frame.picture,
             undo,
-            inverse(require_rigid(frame.world_from_cam, frame.where)),
+            inverse(require_rigid(world_from_cam, frame.where)),
             frame.name,
             mask_of(frame.picture, [folder / "masks", folder / "mask"]),
             frame.depth,
             1 / steps,
         )
-        for frame in kept
+        for frame, world_from_cam in kept
     ]
     missing = [frame.name for frame in frames if frame.world_from_cam is None]
     return finish(folder.resolve().name, photographs, notes=missing_note("poses", len(frames), missing))
