@@ -10,8 +10,9 @@ from PIL import Image
 
 from equiview import matching
 from equiview.captures.dead_leaves import dead_leaves
+from equiview.captures.photographs import read_mask
 from equiview.errors import EquiviewError
-from equiview.image_matching import MatchConfig, fits_one_geometry, match_files, match_pictures, read_mask, read_points
+from equiview.image_matching import MatchConfig, fits_one_geometry, match_files, match_pictures, read_points
 from equiview.io import read_image
 from equiview.loading import load
 from equiview.match_picture import match_picture, place_colours, spread_best
@@ -69,7 +70,7 @@ class PatchColours(NoiseExtractor):
             yield fmap.replace_tokens(tokens - 128)
 
 
-def test_the_oracle_is_right_in_pictures_of_two_sizes():
+def test_the_oracle_is_right():
     views = sphere_ring(8, (192, 192), focal_px=210.0)
     found = match_pictures(
         PictureOracle(views, stride_px=4), (views[0].rgb, views[1].rgb), masks=(views[0].mask, views[1].mask)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from .adapters.folder import versions
+from .captures.photographs import read_mask
 from .errors import bad_input
 from .features import MapSource
 from .io import read_image, read_json, write_image, write_json
@@ -180,18 +181,6 @@ def read_points(path: Path) -> Float[np.ndarray, "p 2"]:
     return points
 
 
-def read_mask(path: Path) -> Mask:
-    """Read a mask picture: True where it is brighter than half of its brightest pixel.
-
-    Raises:
-        EquiviewError: It is missing, broken or black.
-    """
-    values = read_image(path).max(-1)
-    if values.max() == 0:
-        raise bad_input(str(path), "a mask that is bright on the object", "a black picture", "Leave the mask out.")
-    return values > values.max() / 2
-
-
 def match_files(
     source: MapSource,
     images: tuple[Path, Path],
@@ -213,7 +202,7 @@ def match_files(
     pictures = read_image(images[0]), read_image(images[1])
     for path, rgb in zip(images, pictures, strict=True):
         _check_picture(str(path), rgb, None)
-    opened = tuple(None if path is None else read_mask(path) for path in masks)
+    opened = tuple(None if path is None else _bright_mask(path) for path in masks)
     found = match_pictures(source, pictures, config, masks=(opened[0], opened[1]), points=points)
     result = _record(found, images) | {"protocol": _protocol(source, config, masks)}
     write_json(Path(out) / "matches.json", result)
@@ -259,3 +248,15 @@ def draw_points(found: PictureMatches, pictures: tuple[Rgb, Rgb]) -> Rgb:
     """Draw the given points and where they go, numbered."""
     (small0, factor0), (small1, factor1) = (shown(rgb) for rgb in pictures)
     return pair_picture(small0, found.points_xy0 * factor0, small1, found.points_xy1 * factor1)
+
+
+def _bright_mask(path: Path) -> Mask:
+    """Read a mask picture.
+
+    Raises:
+        EquiviewError: It is missing, broken or black.
+    """
+    mask = read_mask(path)
+    if not mask.any():
+        raise bad_input(str(path), "a mask that is bright on the object", "a black picture", "Leave the mask out.")
+    return mask

@@ -38,7 +38,7 @@ def test_a_pixel_shows_its_ray(tmp_path, name, long_side):
     assert np.abs(rgb.astype(float) - expected)[inner][unclipped].max() < 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.tuples(st.floats(-0.3, 0.3), st.floats(-0.1, 0.1), st.floats(-0.01, 0.01), st.floats(-0.01, 0.01)),
     st.floats(25, 55),

@@ -91,13 +91,13 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
         Photograph(
             frame.picture,
             undo,
-            inverse(require_rigid(pose, frame.where)),
+            inverse(require_rigid(world_from_cam, frame.where)),
             frame.name,
             mask_of(frame.picture, [folder / "masks", folder / "mask"]),
             frame.depth,
             1 / steps,
         )
-        for frame, pose in kept
+        for frame, world_from_cam in kept
     ]
     missing = [frame.name for frame in frames if frame.world_from_cam is None]
     return finish(folder.resolve().name, photographs, notes=missing_note("poses", len(frames), missing))

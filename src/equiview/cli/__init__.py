@@ -15,6 +15,7 @@ def main() -> None:
         capture,
         compare,
         doctor,
+        epipolar,
         export,
         features,
         finetune,

@@ -16,7 +16,7 @@ LIST_OPTIONS = (
 
 ORDER = (
     *("demo", "doctor", "capture", "render", "measure", "finetune", "improve", "export"),
-    *("match", "features", "view", "transfer", "track", "pose", "bench", "compare", "study", "report"),
+    *("match", "features", "view", "epipolar", "transfer", "track", "pose", "bench", "compare", "study", "report"),
 )
 
 
