@@ -20,10 +20,11 @@ from typing import Any
 
 from _protocol import mesh_path, rounded, shared, split
 
+from equiview.captures.opening import open_capture
 from equiview.finetune.recipes import get_recipe
 from equiview.improve import ImproveConfig, improve
 from equiview.io import read_json, read_jsonl, write_json
-from equiview.sfm import CaptureConfig, capture_from_pictures
+from equiview.sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from equiview.tasks.comparison import improvement_summary
 
 TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
@@ -43,11 +44,13 @@ def experiments(fox: str, recovered: str) -> dict[str, list[tuple[list[str], lis
 
 def run(backbone: str, work: Path, views: int) -> dict[str, Any]:
     """Carry out every experiment; finished ones are read."""
-    fox, recovered = shared() / "data" / "captures" / "ngp_fox", work / "fox_recovered"
-    print("recovering cameras ...", flush=True)
-    capture_from_pictures(fox, recovered, CaptureConfig(long_side=1024), lambda stage, done, total: None)
+    fox, config = shared() / "data" / "captures" / "ngp_fox", CaptureConfig(long_side=1024)
+    given, recovered = work / "fox", work / "fox_recovered"
+    print("points and cameras ...", flush=True)
+    capture_with_poses(open_capture(fox), fox, given, config, lambda stage, done, total: None)
+    capture_from_pictures(fox, recovered, config, lambda stage, done, total: None)
     results = {}
-    for name, repetitions in experiments(str(fox), str(recovered)).items():
+    for name, repetitions in experiments(str(given), str(recovered)).items():
         rows: list[dict[str, Any]] = []
         for seed, (train, test) in zip(SEEDS, repetitions, strict=True):
             out = work / name.replace(",", "").replace(" ", "-") / str(seed)
