@@ -49,7 +49,7 @@ def main() -> None:
     print(f"{args.scene.name}, photos alone", flush=True)
     out = args.work / f"{args.scene.name}_recovered"
     recovered = capture_from_pictures(args.scene, out, config, show)
-    recovered |= {"compared_with_given": compare_with_given(out, open_capture(args.scene))}
+    recovered = recovered | {"compared_with_given": compare_with_given(out, open_capture(args.scene))}
     more = {folder.name: entry(with_poses(folder, args.work, config)) for folder in args.more}
     result = {
         "scene": args.scene.name,
