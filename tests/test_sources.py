@@ -13,7 +13,7 @@ from equiview.correspond import correspond_in, sample_points
 from equiview.errors import EquiviewError
 from equiview.geometry import inverse
 from equiview.io import write_image
-from equiview.sources import Kind, check_source, open_source, source_kind, source_name
+from equiview.sources import Kind, check_apart, check_source, open_source, source_kind, source_name
 from sfm import textured
 
 
@@ -101,6 +101,14 @@ def test_poses_without_points_are_triangulated_once(tmp_path, monkeypatch):
 def _center(views, given):
     """Return where the origin of the normalised world is: the cameras say it."""
     return given[0] - views.cameras[0].center_in_world * views.size
+
+
+def test_pictures_are_not_trained_and_tested_on(tmp_path):
+    folder = write_rgbd(tmp_path / "scan", 6)
+    check_apart([f"{folder}@0::2", "builtin:mug"], [f"{folder}@1::2", "builtin:mug"])
+    for test in (str(folder), f"{folder}@:3", f"{folder}@-2:"):
+        with pytest.raises(EquiviewError, match="no picture on both sides"):
+            check_apart([f"{folder}@0::2"], [test])
 
 
 @pytest.mark.slow

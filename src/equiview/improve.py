@@ -32,6 +32,7 @@ from .runs import (
     summarize_run,
     write_rows,
 )
+from .sources import check_apart
 from .tasks.comparison import improvement_summary
 from .tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from .types import FeatureMap, View
@@ -99,6 +100,7 @@ def improve(
     check_names(train_objects, "train objects")
     check_names([*train_objects, *config.recipe.companions, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
+    check_apart(train_objects, test_objects)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
     base = load(backbone, config)

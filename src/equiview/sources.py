@@ -5,6 +5,7 @@ reconstructed first (both by COLMAP, extra `colmap`). What that makes is kept in
 """
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
 FILE_SUFFIXES = {".glb", ".gltf", ".obj", ".ply"} | VIDEO_SUFFIXES
 # Pictures of a capture are reduced to this, pixels: features are taken at 640, and tokens are far larger than a pixel.
 LONG_SIDE = 1024
+MOST_PICTURES = 10_000
 Progress = Callable[[int, int], None]
 
 
@@ -100,6 +102,33 @@ def check_source(source: str | Path) -> None:
     else:
         import_pycolmap()
         open_photos(split_selection(source)[0])
+
+
+def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
+    """Check that no picture of a capture is both trained on and tested on.
+
+    Raises:
+        EquiviewError: Two selections of one capture share pictures.
+    """
+    for one in test:
+        for other in train:
+            if (
+                is_made(one)
+                or is_made(other)
+                or split_selection(one)[0].resolve() != split_selection(other)[0].resolve()
+            ):
+                continue
+            both = _chosen(one) & _chosen(other)
+            if both:
+                fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
+                raise bad_input(f"{one} and {other}", "no picture on both sides", f"{len(both)} shared", fix)
+
+
+def _chosen(source: str) -> set[int]:
+    """Return the numbers of the chosen pictures; of photos without poses all that there could be."""
+    path, chosen = split_selection(source)
+    count = len(open_capture(path, long_side=LONG_SIDE).images) if capture_kind(path) else MOST_PICTURES
+    return set(range(count)[chosen])
 
 
 def open_source(
