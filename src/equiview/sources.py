@@ -5,7 +5,6 @@ reconstructed first (both by COLMAP, extra `colmap`). What that makes is kept in
 """
 
 import hashlib
-import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
