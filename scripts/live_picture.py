@@ -19,7 +19,7 @@ from webdriver import browser
 
 READY = "return window.equiviewLive && !window.equiviewLive.waiting && window.equiviewLive.results.length > 0"
 SOURCE = (
-    "document.getElementById('live').scrollIntoView();"
+    "document.getElementById('live')?.scrollIntoView();"
     "const b = document.querySelector('canvas.source').getBoundingClientRect();"
     "return [b.left, b.top, b.width, b.height]"
 )

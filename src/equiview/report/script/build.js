@@ -48,7 +48,10 @@ function range(answers) {
 }
 
 function show(parts, scene, state, table) {
-  const view = scene.views[state.source], css = parts.canvas.clientWidth || 360;
+  const view = scene.views[state.source];
+  // A portrait must not be taller than the window: its width follows from its height.
+  parts.canvas.style.setProperty("--aspect", view.hw[1] / view.hw[0]);
+  const css = parts.canvas.clientWidth || 360;
   const pen = sizeCanvas(parts.canvas, view, css);
   drawPhoto(pen, view, false);
   const unit = view.hw[1] / css;
