@@ -21,6 +21,8 @@ from capture_worlds import (
 from equiview.captures.opening import open_capture
 from equiview.errors import EquiviewError
 
+from ..bad_inputs import check_message
+
 MODEL = "sparse/0"
 
 
@@ -364,3 +366,12 @@ def test_one_clear_message(tmp_path, spoil):
     assert message.count("expected") == 1 and "\n" not in message
     for words in BAD[spoil]:
         assert words.lower() in message.lower(), (words, message)
+
+
+@pytest.mark.parametrize("spoil", list(BAD)[::2], ids=lambda spoil: spoil.__name__)
+def test_measure_says_it_and_exits_with_2(tmp_path, run, spoil):
+    folder = tmp_path / "thing"
+    path = spoil(folder)
+    given = path if isinstance(path, str) else folder
+    check_message(run("measure", "-b", "equiview/tiny", "--objects", given, "--out", tmp_path / "out"), "expected")
+    assert not (tmp_path / "out" / "rows.jsonl").exists()
