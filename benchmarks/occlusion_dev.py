@@ -59,7 +59,7 @@ def scores(source: Any, rendered: Any, config: TrackingConfig) -> dict[str, dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="equiview/tiny")
-    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--clips", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/occlusion_dev.json"))
     args = parser.parse_args()
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
