@@ -103,9 +103,8 @@ class FeatureTracker:
     def finish(self) -> Tracks:
         """Decide what is visible, from all frames seen, and smooth where the configuration asks for it."""
         fmap = next(iter(self.maps.values()))
-        consistent = self.cycle_px <= self.config.cycle_tokens * max(fmap.stride_xy)
         own = np.arange(self.xy.shape[1])[None] == self.queries.frame[:, None]
-        visible = visible_from(self.score, consistent, own)
+        visible = visible_from(self.score, self.cycle_px / max(fmap.stride_xy), own, self.config.cycle_tokens)
         xy = smooth(self.xy, visible, own, self.config.smoothing)
         return Tracks(xy, visible, self.score, self.cycle_px)
 
