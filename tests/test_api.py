@@ -9,6 +9,7 @@ import equiview
 
 PUBLIC = [
     "Camera",
+    "Capture",
     "Clip",
     "Correspondences",
     "EquiviewError",
@@ -36,7 +37,9 @@ PUBLIC = [
     "load_backbone",
     "match",
     "measure_objects",
+    "open_capture",
     "open_object",
+    "open_source",
     "sample_surface",
     "save_adapter",
     "track",

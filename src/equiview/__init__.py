@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .adapters import load_adapter, save_adapter
     from .backbones import load_backbone
     from .captures import open_object
+    from .captures.opening import open_capture
     from .correspond import correspond, sample_surface
     from .errors import EquiviewError
     from .export import export
@@ -25,15 +26,28 @@ if TYPE_CHECKING:
     from .pose import Template
     from .report import write_report
     from .sampling import descriptors
+    from .sources import open_source
     from .tasks.equivariance import MeasureConfig
     from .tracking import track
     from .transfer import transfer
-    from .types import Camera, Clip, Correspondences, FeatureMap, KeypointPair, Matches, PosedImage, PoseScene, View
+    from .types import (
+        Camera,
+        Capture,
+        Clip,
+        Correspondences,
+        FeatureMap,
+        KeypointPair,
+        Matches,
+        PosedImage,
+        PoseScene,
+        View,
+    )
 
 __version__ = "0.2.0"
 
 __all__ = [
     "Camera",
+    "Capture",
     "Clip",
     "Correspondences",
     "EquiviewError",
@@ -61,7 +75,9 @@ __all__ = [
     "load_backbone",
     "match",
     "measure_objects",
+    "open_capture",
     "open_object",
+    "open_source",
     "sample_surface",
     "save_adapter",
     "track",
@@ -71,6 +87,7 @@ __all__ = [
 
 _HOME = {
     "Camera": "types",
+    "Capture": "types",
     "Clip": "types",
     "Correspondences": "types",
     "EquiviewError": "errors",
@@ -97,7 +114,9 @@ _HOME = {
     "load_backbone": "backbones",
     "match": "matching",
     "measure_objects": "measuring",
+    "open_capture": "captures.opening",
     "open_object": "captures",
+    "open_source": "sources",
     "sample_surface": "correspond",
     "save_adapter": "adapters",
     "track": "tracking",
