@@ -196,6 +196,14 @@ def test_names_of_pictures(photos, tmp_path):
         find_pictures([photos, twin])
 
 
+def test_no_picture_takes_the_name_of_another(tmp_path):
+    """The stem of one may be the whole name that two others get."""
+    for name in ("b.jpg", "b.png", "b.jpg.png"):
+        Image.fromarray(dead_leaves(0, (32, 32))).save(tmp_path / name)
+    names = find_pictures([tmp_path])
+    assert {path.name for path in names.values()} == {"b.jpg", "b.png", "b.jpg.png"}
+
+
 def test_the_sample_is_bounded(photos, tmp_path, monkeypatch):
     """A small budget takes few tokens of every picture, or of some pictures; colours are still those of all."""
     fitted = []

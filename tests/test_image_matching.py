@@ -130,6 +130,13 @@ def test_the_check_finds_what_is_rigid():
     assert not fits_one_geometry(xy0[:9], xy1[:9], 1.0).any()
 
 
+@pytest.mark.parametrize("n", [30, 100])
+def test_random_matches_fit_no_geometry(n):
+    """RANSAC always finds something that a dozen of many random matches fit: that is no rigid scene."""
+    xy0, xy1 = np.random.default_rng(n).random((2, n, 2)) * 640
+    assert not fits_one_geometry(xy0, xy1, 8.0).any()
+
+
 def test_the_best_of_every_part_come_first():
     rng = np.random.default_rng(0)
     xy = np.r_[rng.uniform(0, 20, (90, 2)), rng.uniform(0, 100, (10, 2))]

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from equiview import io
 from equiview.errors import EquiviewError
@@ -117,3 +118,9 @@ def test_images_round_trip_and_broken_ones_are_named(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(EquiviewError, match=name):
             io.read_image(tmp_path / name)
+
+
+def test_sixteen_bit_grey_is_not_white(tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    assert np.array_equal(io.read_image(tmp_path / "grey.png"), np.stack([grey] * 3, -1))

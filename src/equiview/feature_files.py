@@ -77,8 +77,10 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     left = list(paths.values())
     for way in ways:
         given = [way(path) for path in left]
-        names |= {name: path for name, path in zip(given, left, strict=True) if given.count(name) == 1}
-        left = [path for name, path in zip(given, left, strict=True) if given.count(name) > 1]
+        # A name that is taken is not unique: `a.png.jpg` has the stem that `a.png` would get.
+        free = [given.count(name) == 1 and name not in names for name in given]
+        names |= {name: path for name, path, own in zip(given, left, free, strict=True) if own}
+        left = [path for path, own in zip(left, free, strict=True) if not own]
     if left:
         raise bad_input("pictures", "names that differ", f"{left[0]} and {left[1]}", "Rename one of the folders.")
     order = {path: number for number, path in enumerate(paths.values())}

@@ -1,6 +1,7 @@
 """The job behind `equiview match`: which places of two pictures find each other, and where given points go."""
 
 from dataclasses import dataclass
+from math import lgamma, log
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ Mask = Bool[np.ndarray, "h w"]
 PIXELS = "xy from the corner of each picture as stored in its file; the centre of the first pixel is (0.5, 0.5)"
 # Below this a picture has no two places to tell apart.
 MIN_SIDE_PX = 16
-# Seven matches fix an epipolar geometry; with fewer than this many, agreement says nothing.
-MIN_CHECKED = 12
+# Seven matches fix an epipolar geometry; with fewer than MIN_CHECKED, agreement says nothing.
+FIXES_GEOMETRY, MIN_CHECKED = 7, 12
+# Chance agreement is measured on so many rotations of the targets.
+MAX_SHIFTS = 64
 
 
 @dataclass(frozen=True)
@@ -151,16 +154,60 @@ def fits_one_geometry(
 ) -> Bool[np.ndarray, "n"]:
     """Say which matches agree on one epipolar geometry: RANSAC over fundamental matrices, always the same draws.
 
-    False for all when fewer than `MIN_CHECKED` matches agree: any eight matches agree on something.
+    False for all when fewer than `MIN_CHECKED` matches agree, or no more than agree by chance: RANSAC finds a geometry
+    that 25 of 300 random matches fit.
     """
     import poselib
 
     if len(xy0) < MIN_CHECKED:
         return np.zeros(len(xy0), bool)
     options = {"max_epipolar_error": within_px, "seed": 0}
-    _, info = poselib.estimate_fundamental(xy0, xy1, options, {})
+    fundamental, info = poselib.estimate_fundamental(xy0, xy1, options, {})
     agree = np.asarray(info["inliers"], bool)
-    return agree if agree.sum() >= MIN_CHECKED else np.zeros(len(xy0), bool)
+    enough = agree.sum() >= MIN_CHECKED
+    # The logarithm of how many geometries as good are expected among random matches.
+    if enough and expected_by_chance(len(agree), int(agree.sum()), _share_near(fundamental, xy0, xy1, within_px)) < 0:
+        return agree
+    return np.zeros(len(xy0), bool)
+
+
+def expected_by_chance(n: int, agreeing: int, share: float) -> float:
+    """Return the natural logarithm of the expected number of geometries that so many random matches fit.
+
+    Args:
+        n: Matches.
+        agreeing: So many fit; 7 or more.
+        share: Of random matches that lie near their epipolar line (0-1).
+
+    Source: Moisan and Stival, IJCV 2004, the number of false alarms of a rigid scene.
+    """
+
+    def log_choose(many: int, few: int) -> float:
+        return lgamma(many + 1) - lgamma(few + 1) - lgamma(many - few + 1)
+
+    free = agreeing - FIXES_GEOMETRY
+    choices = log_choose(n, agreeing) + log_choose(agreeing, FIXES_GEOMETRY)
+    return log(max(n - FIXES_GEOMETRY, 1)) + choices + free * log(share)
+
+
+def _share_near(
+    fundamental: Float[np.ndarray, "3 3"],
+    xy0: Float[np.ndarray, "n 2"],
+    xy1: Float[np.ndarray, "n 2"],
+    within_px: float,
+) -> float:
+    """Return the share of matches that fit when each is given the target of another one; never 0."""
+    ones = np.ones((len(xy0), 1))
+    first, second = np.hstack([xy0, ones]), np.hstack([xy1, ones])
+    lines_1, lines_0 = first @ fundamental.T, second @ fundamental
+    near = total = 0
+    for step in np.unique(np.linspace(1, len(xy0) - 1, MAX_SHIFTS).astype(int)):
+        other, line = np.roll(second, step, 0), np.roll(lines_0, step, 0)
+        # Sampson's distance, by which RANSAC counts.
+        size = np.sqrt((lines_1[:, :2] ** 2 + line[:, :2] ** 2).sum(1))
+        near += int((np.abs((lines_1 * other).sum(1)) <= within_px * size).sum())
+        total += len(xy0)
+    return (1 + near) / (1 + total)
 
 
 def read_points(path: Path) -> Float[np.ndarray, "p 2"]:

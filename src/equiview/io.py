@@ -204,8 +204,11 @@ def _opened_image(path: Path) -> Iterator[Image.Image]:
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Read a picture as RGB; transparency is dropped."""
+    """Read a picture as 8-bit RGB; transparency is dropped, 16-bit grey keeps its upper half."""
     with _opened_image(path) as image:
+        if image.mode.startswith("I;16"):
+            # Pillow clips these to 255: almost every picture would be white.
+            return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, -1)
         return np.asarray(image.convert("RGB"))
 
 

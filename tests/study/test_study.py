@@ -151,12 +151,34 @@ def one(**changes) -> dict:
         ({"format": "equiview-study-points", "version": 1, "points": [one(scores={"ape": "x"})]}, "point 1: ape"),
         ({"format": "equiview-study-points", "version": 1, "points": [one(scores={"ape": True})]}, "finite number"),
         ({"format": "equiview-study-points", "version": 1, "points": [one(scores=None)]}, "point 1"),
+        ({"format": "equiview-study-points", "version": 1, "points": [one(units=[1])]}, "point 1: units"),
+        ({"format": "equiview-study-points", "version": 1, "points": [one(units={"ape": [1]})]}, "units: ape"),
+        ({"format": "equiview-study-points", "version": 1, "points": [one(tags="new")]}, "point 1: tags"),
+        ({"format": "equiview-study-points", "version": 1, "points": [one()], "notes": "text"}, "notes"),
+        ({"format": "equiview-study-points", "version": 1, "points": [one()], "protocol": [1]}, "protocol"),
     ],
 )
 def test_broken_files_are_told(tmp_path: Path, value, message: str) -> None:
     (tmp_path / "p.json").write_text(json.dumps(value))
     with pytest.raises(EquiviewError, match=message):
         read_points(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    "part", [{"metrics_meta": {"a": 1}, "results": {}}, {"metrics_meta": {}, "results": {"m": None}}]
+)
+def test_a_broken_board_is_told(tmp_path: Path, part) -> None:
+    (tmp_path / "board.json").write_text(json.dumps({"tasks": {"t": part}}))
+    with pytest.raises(EquiviewError, match="another file"):
+        read_results([f"omniprobe:{tmp_path / 'board.json'}"])
+
+
+def test_optional_parts_may_be_null(tmp_path: Path) -> None:
+    empty = {"lower_is_better": None, "notes": None, "protocol": None}
+    value = {"format": "equiview-study-points", "version": 1, "points": [one(units=None, tags=None)]} | empty
+    (tmp_path / "p.json").write_text(json.dumps(value))
+    points = read_points(tmp_path / "p.json")
+    assert points.points[0].tags == {} and points.notes == () and points.protocol == {}
 
 
 def test_nan_and_null_are_not_measured(tmp_path: Path) -> None:

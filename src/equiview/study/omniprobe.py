@@ -80,4 +80,5 @@ def read_omniprobe(path: Path) -> PointSet:
 
 
 def _is_task(value: dict[str, Any]) -> bool:
-    return isinstance(value.get("results"), dict) and isinstance(value.get("metrics_meta"), dict)
+    parts = [value.get(key) for key in ("results", "metrics_meta")]
+    return all(isinstance(part, dict) and all(isinstance(own, dict) for own in part.values()) for part in parts)

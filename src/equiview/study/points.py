@@ -166,11 +166,20 @@ def read_points(path: Path) -> PointSet:
     read = tuple(_point(one, f"{path}: point {number}") for number, one in enumerate(points, 1))
     return PointSet(
         read,
-        frozenset(map(str, value.get("lower_is_better", []))),
+        frozenset(map(str, _part(value, "lower_is_better", list, str(path)))),
         (str(value.get("source") or path.name),),
-        tuple(map(str, value.get("notes", []))),
-        dict(value.get("protocol", {})),
+        tuple(map(str, _part(value, "notes", list, str(path)))),
+        _part(value, "protocol", dict, str(path)),
     )
+
+
+def _part(value: dict[str, Any], key: str, kind: type, where: str) -> Any:
+    """Return a part that may be left out (or null), of the kind it must have."""
+    part = kind() if value.get(key) is None else value[key]
+    if not isinstance(part, kind):
+        expected = "a list" if kind is list else "an object {name: value}"
+        raise bad_input(f"{where}: {key}", expected, repr(part)[:60], "See docs/study.md for the format.")
+    return part
 
 
 def _point(value: Any, where: str) -> StudyPoint:
@@ -182,11 +191,12 @@ def _point(value: Any, where: str) -> StudyPoint:
         if not isinstance(text, str) or not text:
             raise bad_input(f"{where}: {key}", "text", repr(text), fix)
     scores = {name: checked(number, f"{where}: {name}") for name, number in value["scores"].items()}
+    by_object = _part(value, "units", dict, where)
     units = {
         name: {unit: checked(number, f"{where}: {name} of {unit}") for unit, number in own.items()}
-        for name, own in value.get("units", {}).items()
+        for name, own in ((name, _part(by_object, name, dict, f"{where}: units")) for name in by_object)
     }
-    tags = {str(key): str(text) for key, text in value.get("tags", {}).items()}
+    tags = {str(key): str(text) for key, text in _part(value, "tags", dict, where).items()}
     kept = {name: number for name, number in scores.items() if number is not None}
     whole = {
         name: {u: n for u, n in own.items() if n is not None} for name, own in units.items() if None not in own.values()
