@@ -55,9 +55,10 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     path = out / "run.json"
     if out.exists() and not out.is_dir():
         raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
-    if not path.exists() and (out / "rows").exists():
-        fix = "Choose another --out: nobody knows what these rows were measured with."
-        raise bad_input(str(out), "run.json beside the rows of a run", "none", fix)
+    for what_is_there in ("rows", "tokens"):
+        if not path.exists() and (out / what_is_there).exists():
+            fix = f"Choose another --out: nobody knows what these {what_is_there} were made with."
+            raise bad_input(str(out), f"run.json beside the {what_is_there} of a run", "none", fix)
     if not path.exists() or all(file.name in PREPARED for file in out.iterdir()):
         (out / "companions.json").unlink(missing_ok=True)
         write_json(path, wanted)

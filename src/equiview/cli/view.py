@@ -53,9 +53,13 @@ def view(
 
 
 def _run_page(run: Path) -> tuple[Path, list[str]]:
+    from ..captures.frames import SUFFIXES
     from ..report import read_run, write_report
     from ..report.bench import is_bench, write_bench_report
 
+    if not (run / "summary.json").exists() and any(file.suffix.lower() in SUFFIXES for file in run.iterdir()):
+        fix = f"Name them: equiview view {run}/*"
+        raise bad_input(str(run), "the folder of a finished run", "pictures", fix)
     if is_bench(run):
         return write_bench_report(run, None), []
     page = write_report(run)
