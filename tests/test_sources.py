@@ -111,6 +111,35 @@ def test_pictures_are_not_trained_and_tested_on(tmp_path):
             check_apart([f"{folder}@0::2"], [test])
 
 
+def test_photos_without_poses_are_kept_apart_however_many_get_a_camera(tmp_path):
+    for number in range(4):
+        write_image(tmp_path / "photos" / f"{number}.png", np.zeros((8, 8, 3), np.uint8))
+    folder = tmp_path / "photos"
+    check_apart([f"{folder}@:2"], [f"{folder}@2:"])
+    with pytest.raises(EquiviewError, match="no picture on both sides"):
+        check_apart([f"{folder}@:3"], [f"{folder}@-2:"])
+
+
+def test_one_capture_under_two_names_is_one_capture(tmp_path):
+    folder = write_rgbd(tmp_path / "scan", 6)
+    (tmp_path / "other").mkdir()
+    for name in ("rgb", "depth", "pose", "intrinsics.txt"):
+        (tmp_path / "other" / name).symlink_to(folder / name)
+    check_apart([f"{folder}@0::2"], [f"{tmp_path}/other@1::2"])
+    with pytest.raises(EquiviewError, match="no picture on both sides, found 3 shared"):
+        check_apart([f"{folder}@0::2"], [f"{tmp_path}/other"])
+    with pytest.raises(EquiviewError, match="no picture on both sides"):
+        check_apart([f"{folder}"], [f"{folder}/rgb"])
+
+
+def test_pictures_without_depth_are_left_out_where_others_have_it(tmp_path):
+    folder = write_rgbd(tmp_path / "scan", 6)
+    (folder / "depth" / "002.png").unlink()
+    check_source(folder)
+    views = open_source(folder, n_views=12, cache_dir=tmp_path / "cache")
+    assert views.tracks is None and [view.name[:3] for view in views] == ["000", "001", "003", "004", "005"]
+
+
 @pytest.mark.slow
 def test_measure_takes_a_capture_and_says_its_interval(run, tmp_path):
     folder = write_rgbd(tmp_path / "scan", 6)

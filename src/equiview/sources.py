@@ -17,6 +17,7 @@ from .captures.capture_checks import choose
 from .captures.capture_views import CaptureViews, spread
 from .captures.frames import SUFFIXES
 from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
+from .captures.photographs import Photographs
 from .errors import EquiviewError, bad_input
 from .render import open_views
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
@@ -30,7 +31,6 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
 FILE_SUFFIXES = {".glb", ".gltf", ".obj", ".ply"} | VIDEO_SUFFIXES
 # Pictures of a capture are reduced to this, pixels: features are taken at 640, and tokens are far larger than a pixel.
 LONG_SIDE = 1024
-MOST_PICTURES = 10_000
 Progress = Callable[[int, int], None]
 
 
@@ -111,23 +111,34 @@ def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
     """
     for one in test:
         for other in train:
-            if (
-                is_made(one)
-                or is_made(other)
-                or split_selection(one)[0].resolve() != split_selection(other)[0].resolve()
-            ):
-                continue
-            both = _chosen(one) & _chosen(other)
+            both = _shared(one, other)
             if both:
                 fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
-                raise bad_input(f"{one} and {other}", "no picture on both sides", f"{len(both)} shared", fix)
+                raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
 
 
-def _chosen(source: str) -> set[int]:
-    """Return the numbers of the chosen pictures; of photos without poses all that there could be."""
-    path, chosen = split_selection(source)
-    count = len(open_capture(path, long_side=LONG_SIDE).images) if capture_kind(path) else MOST_PICTURES
-    return set(range(count)[chosen])
+def _shared(one: str, other: str) -> int:
+    """Return how many pictures two sources share; of photos without poses how many they could."""
+    if is_made(one) or is_made(other):
+        return 0
+    (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
+    if path.resolve() != other_path.resolve():
+        return 0 if Kind.CAPTURE not in (source_kind(one), source_kind(other)) else len(_files(one) & _files(other))
+    if source_kind(one) is Kind.CAPTURE:
+        counts = [len(open_capture(path, long_side=LONG_SIDE).images)]
+    else:  # How many will have a camera is not known yet, and selections may count from the end.
+        counts = list(range(2, CaptureConfig().max_frames + 1))
+    return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
+
+
+def _files(source: str) -> set[Path]:
+    """Return the pictures of a capture, those chosen, or of a folder of photos, all; one folder has several names."""
+    kind = source_kind(source)
+    if kind is Kind.CAPTURE:
+        images = open_capture(source, long_side=LONG_SIDE).images
+        return {one.path.resolve() for one in images.photographs} if isinstance(images, Photographs) else set()
+    path = split_selection(source)[0]
+    return {file.resolve() for file in open_photos(path).files} if kind is Kind.PICTURES and path.is_dir() else set()
 
 
 def open_source(
@@ -184,7 +195,7 @@ def open_with_points(source: str | Path, cache_dir: Path, progress: Progress | N
 
 
 def _lacks_points(capture: Capture) -> bool:
-    return capture.tracks is None and capture.images[0].depth is None
+    return capture.tracks is None and any(image.depth is None for image in capture.images)
 
 
 def _made(path: Path, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]) -> Capture:

@@ -183,3 +183,10 @@ def test_the_fox(shared, monkeypatch):
     assert as_read < 0.5
     assert without_lens > 1.3 * as_read, (without_lens, as_read)
     assert unturned > 5
+
+
+@pytest.mark.parametrize("key", ["ftheta_p0", "equirectangular"])
+def test_other_lenses_of_instant_ngp_are_refused(tmp_path, key):
+    folder = write_transforms(tmp_path / "fox", World(BENT), extra={key: 1.0})
+    with pytest.raises(ValueError, match=f"expected a perspective or OpenCV fisheye lens, found {key}"):
+        nerfstudio_capture(folder)

@@ -106,3 +106,40 @@ def test_a_folder_of_other_things_is_not_written_to(run, photos, tmp_path):
     check_message(run("capture", photos, "--out", photos), "a new folder, or this very capture")
     (tmp_path / "file").write_text("")
     check_message(run("capture", photos, "--out", tmp_path / "file"), "a file")
+
+
+def test_a_capture_may_lie_in_the_folder_it_is_made_of(run, photos):
+    write_transforms(photos)
+    for _ in range(2):  # The second time it is found finished.
+        code, out, err = run("capture", photos, "--out", photos / "made", "--threads", 1, "--json")
+        assert code == 0, err
+    assert json.loads(out)["statistics"]["images_given"] == 12
+
+
+def test_a_selection_of_a_capture_becomes_one(run, photos, tmp_path):
+    write_transforms(photos)
+    code, out, err = run("capture", f"{photos}@::2", "--out", tmp_path / "half", "--threads", 1, "--json")
+    assert code == 0, err
+    assert json.loads(out)["statistics"]["images_given"] == 6
+
+
+def test_changed_poses_are_another_capture(run, photos, tmp_path):
+    write_transforms(photos)
+    assert run("capture", photos, "--out", tmp_path / "out", "--threads", 1)[0] == 0
+    path = photos / "transforms.json"
+    path.write_text(path.read_text().replace('"cx": 160.0', '"cx": 161.0'))  # As many characters.
+    code, _, err = run("capture", photos, "--out", tmp_path / "out", "--threads", 1)
+    assert code == 2 and "another capture" in err
+
+
+def test_too_few_points_to_compare_cameras_end_with_the_verdict(run, tmp_path, monkeypatch):
+    folder = tmp_path / "blank"
+    for image in textured.capture(12).images:
+        write_image(folder / f"{image.name}.png", np.full((240, 320, 3), 128, np.uint8))
+    write_transforms(folder)
+    statistics = {"images_registered": 3}
+    about = {"statistics": statistics, "verdict": {"grade": "failed"}}
+    monkeypatch.setattr("equiview.sfm.capture_from_pictures", lambda *_: about)
+    from equiview.cli.capture import _recover
+
+    assert _recover(folder, tmp_path / "out", None, None, "nerfstudio") == about

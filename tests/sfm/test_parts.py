@@ -8,10 +8,12 @@ pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is not installed: pi
 
 from equiview.geometry import project  # noqa: E402
 from equiview.sfm.colmap import interruptible  # noqa: E402
-from equiview.sfm.matches import ColmapConfig, pairs_in_order  # noqa: E402
+from equiview.sfm.matches import ColmapConfig, Workplace, extract, pairs_in_order  # noqa: E402
 from equiview.sfm.photos import PhotoFiles, file_names, open_photos, write_photos  # noqa: E402
 from equiview.sfm.reconstruct import camera_groups  # noqa: E402
 from equiview.sfm.triangulate import chosen_pairs, epipolar_distance_px  # noqa: E402
+from equiview.sfm.writing import files_fingerprint, posed_fingerprint  # noqa: E402
+from equiview.types import Camera, PosedImage  # noqa: E402
 from worlds import camera_at  # noqa: E402
 
 
@@ -102,3 +104,43 @@ def test_the_result_of_the_work_comes_back_and_its_log_is_as_before():
     before = pycolmap.logging.minloglevel
     assert interruptible(lambda token: 41 + 1) == 42
     assert pycolmap.logging.minloglevel == before
+
+
+def test_an_interruption_leaves_one_camera_for_pictures_of_one_size(tmp_path):
+    names = [f"{number}.png" for number in range(5)]
+    (tmp_path / "images").mkdir()
+    for number, name in enumerate(names):
+        noise = np.random.default_rng(number).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "images" / name)
+    place, config = Workplace(tmp_path / "work", tmp_path / "images"), ColmapConfig(threads=1)
+    extract(place, [names[:2]], config, "SIMPLE_RADIAL", lambda *_: None)
+    (place.folder / place.stages).unlink()
+    extract(place, [names], config, "SIMPLE_RADIAL", lambda *_: None)
+    with pycolmap.Database.open(place.database) as database:
+        assert {database.read_image_with_name(name).camera_id for name in names} == {1}
+
+
+def test_pictures_edited_to_the_same_size_are_other_pictures(tmp_path):
+    path = tmp_path / "a.bmp"
+    Image.new("RGB", (60, 40), "red").save(path)
+    before, size = files_fingerprint([path]), path.stat().st_size
+    assert files_fingerprint([path]) == before
+    Image.new("RGB", (60, 40), "blue").save(path)
+    assert path.stat().st_size == size and files_fingerprint([path]) != before
+
+
+def test_a_pose_a_mask_or_a_picture_that_changed_is_noticed(tmp_path):
+    path, camera = tmp_path / "a.bmp", camera_at((2, 1, 0.4))
+    Image.new("RGB", camera.hw[::-1], "red").save(path)
+    moved, mask = camera.cam_from_world.copy(), np.zeros(camera.hw, bool)
+    moved[0, 3] += 1e-3
+    images = [
+        PosedImage(path, camera, "a"),
+        PosedImage(path, Camera(camera.intrinsics, moved, camera.hw), "a"),
+        PosedImage(path, camera, "a", mask),
+        PosedImage(path, camera, "a", ~mask),
+    ]
+    prints = [posed_fingerprint([image]) for image in images]
+    Image.new("RGB", camera.hw[::-1], "blue").save(path)
+    prints.append(posed_fingerprint(images[:1]))
+    assert len(set(prints)) == 5

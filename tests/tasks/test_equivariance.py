@@ -172,3 +172,14 @@ def test_nan_features_are_an_error(views):
     maps[1] = maps[1].replace_tokens(maps[1].tokens * float("nan"))
     with pytest.raises(EquiviewError, match="finite"):
         score_object(plan, maps, CONFIG)
+
+
+def test_errors_are_shares_of_the_target_picture_where_sizes_differ(views):
+    """The pictures of a capture need not have one size; an error is pixels of the picture that is searched."""
+    mixed = [views[0], sphere_ring(8, hw=(64, 64), focal_px=70.0)[1]]
+    plan, maps = plan_object("sphere", mixed, CONFIG), list(NoiseExtractor(stride_px=4).maps(mixed))
+    rows = {tuple(row["pair"]): row for row in score_object(plan, maps, CONFIG)}
+    for (i, j), truth in plan.pairs.items():
+        found = match(descriptors(maps[i], torch.from_numpy(truth.xy0).float()), maps[j]).xy1.double().numpy()
+        edge_px = min(mixed[j].camera.hw)
+        assert rows[i, j]["ape"] == pytest.approx(100 * error_px(found, truth.xy1).mean() / edge_px, rel=1e-4)

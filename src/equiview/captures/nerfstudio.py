@@ -27,6 +27,7 @@ LAYOUT = "nerfstudio or instant-ngp: transforms.json (or transforms_train.json) 
 _FILES = ("transforms.json", "transforms_train.json")
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])
 _OPENCV = {"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE"}
+_OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular", "orthographic")  # Of instant-ngp.
 _DEPTH_UNIT = 0.001  # nerfstudio's own default: millimetres in a scene of metres.
 
 
@@ -159,6 +160,9 @@ def _focal_px(values: dict[str, float], key: str, size_px: int) -> float | None:
 
 def _distortion(frame: dict[str, Any], values: dict[str, float], where: str) -> tuple[str, tuple[float, ...]]:
     """Return kind and coefficients of the lens."""
+    other = next((key for key in _OTHER_LENSES if frame.get(key)), None)
+    if other is not None:
+        raise bad_input(where, "a perspective or OpenCV fisheye lens", other, "Undistort the pictures first.")
     model = str(frame.get("camera_model", "OPENCV")).upper()
     if model == "OPENCV_FISHEYE" or frame.get("is_fisheye"):
         return "fisheye", tuple(values.get(key, 0.0) for key in ("k1", "k2", "k3", "k4"))

@@ -80,6 +80,9 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
     if not kept:
         fix = "Write one 4x4 camera-to-world matrix a picture, or groundtruth.txt."
         raise bad_input(str(folder), "pictures with poses", f"{len(frames)} pictures and no pose", fix)
+    blind = [frame.name for frame, _ in kept if frame.depth is None]
+    if len(blind) < len(kept):  # Depth everywhere or nowhere: a picture of the others would have no points.
+        kept = [(frame, pose) for frame, pose in kept if frame.depth is not None]
     undo = pinhole_for(_lens(folder, image_hw(kept[0][0].picture)), long_side)
     scale_file = folder / "depth_scale.txt"
     steps = _TUM_STEPS_PER_UNIT if timed else _STEPS_PER_UNIT
@@ -100,7 +103,10 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
         for frame, world_from_cam in kept
     ]
     missing = [frame.name for frame in frames if frame.world_from_cam is None]
-    return finish(folder.resolve().name, photographs, notes=missing_note("poses", len(frames), missing))
+    notes = missing_note("poses", len(frames), missing)
+    if len(blind) < len(frames) - len(missing):
+        notes += missing_note("depth pictures", len(frames) - len(missing), blind)
+    return finish(folder.resolve().name, photographs, notes=notes)
 
 
 def _first(folder: Path, names: tuple[str, ...], test=Path.is_file) -> Path | None:

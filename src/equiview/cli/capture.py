@@ -103,7 +103,7 @@ def _recover(source: Path, out: Path, config: Any, progress: StageProgress, kind
     from ..sfm import capture_from_pictures, compare_with_given
 
     about = capture_from_pictures(source, out, config, progress)
-    if kind is not None and about["statistics"]["images_registered"] >= 3:
+    if kind is not None and about["verdict"]["grade"] != "failed":
         about = about | {"compared_with_given": compare_with_given(out, open_capture(source))}
     return about
 

@@ -18,7 +18,18 @@ from .reconstruct import reconstruct
 from .statistics import CaptureStatistics, describe, model_arrays
 from .triangulate import triangulate_known
 from .verdict import judge
-from .writing import ABOUT, IMAGES, MASKS, SPARSE, WORK, claim_capture, fingerprint, write_model, write_posed
+from .writing import (
+    ABOUT,
+    IMAGES,
+    MASKS,
+    SPARSE,
+    WORK,
+    claim_capture,
+    files_fingerprint,
+    posed_fingerprint,
+    write_model,
+    write_posed,
+)
 
 OpenPosed = Callable[[Path, int], Capture]
 
@@ -59,7 +70,8 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
     """
     import_pycolmap()
     photos = open_photos(source)
-    finished = claim_capture(out, _claim(source, config, "recovered"))
+    claim = _claim(source, files_fingerprint(photos.files), config, "recovered")
+    finished = claim_capture(out, claim)
     if finished is not None:
         return finished
     kept = out / WORK / "frames.json"
@@ -72,7 +84,7 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
     found = None if recovered.model is None else model_arrays(recovered.model, list(sizes))
     about = {"frames_of_source": len(photos.frames), "registered_by_model": list(recovered.registered)}
     statistics = describe(found, len(sizes), len(recovered.registered))
-    return _finished(out, recovered.model, statistics, _claim(source, config, "recovered") | about)
+    return _finished(out, recovered.model, statistics, claim | about)
 
 
 def capture_with_poses(
@@ -94,7 +106,8 @@ def capture_with_poses(
         EquiviewError: pycolmap is missing; a picture does not open; something else in `out`.
     """
     import_pycolmap()
-    finished = claim_capture(out, _claim(source, config, "given"))
+    claim = _claim(source, posed_fingerprint(capture.images), config, "given")
+    finished = claim_capture(out, claim)
     if finished is not None:
         return finished
     if len(capture.images) < 2:
@@ -106,14 +119,14 @@ def capture_with_poses(
     found = None if model is None else model_arrays(model, list(cameras))
     about = {"notes": list(capture.notes), "masks": masked}
     statistics = describe(found, len(cameras), 1, fitting)
-    return _finished(out, model, statistics, _claim(source, config, "given") | about)
+    return _finished(out, model, statistics, claim | about)
 
 
-def _claim(source: Path, config: CaptureConfig, poses: str) -> dict[str, Any]:
+def _claim(source: Path, files: str, config: CaptureConfig, poses: str) -> dict[str, Any]:
     settings = asdict(config)
     # How many threads work changes nothing that is asked for.
     settings["colmap"].pop("threads")
-    return {"source": str(source), "source_files": fingerprint(source), "poses": poses, "settings": settings}
+    return {"source": str(source), "source_files": files, "poses": poses, "settings": settings}
 
 
 def _finished(out: Path, model: Any, statistics: CaptureStatistics, about: dict[str, Any]) -> dict[str, Any]:

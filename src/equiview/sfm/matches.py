@@ -90,17 +90,19 @@ def extract(
         for start in range(0, len(group), _PORTION):
             if not place.finished("features"):
                 names = group[start : start + _PORTION]
-                camera_id = None if each or start == 0 else _camera_of(place, group[0])
+                # Also of the first portion: an interrupted run may have begun it.
+                camera_id = None if each else _camera_of(place, group[0])
                 interruptible(partial(_extract_some, place, names, each, camera_id, config, model))
             done += len(group[start : start + _PORTION])
             progress("features", done, total)
     place.finish("features")
 
 
-def _camera_of(place: Workplace, name: str) -> int:
+def _camera_of(place: Workplace, name: str) -> int | None:
+    """Return the camera a picture has in the database; None while it is not there."""
     pycolmap = import_pycolmap()
     with pycolmap.Database.open(place.database) as database:
-        return int(database.read_image_with_name(name).camera_id)
+        return int(database.read_image_with_name(name).camera_id) if database.exists_image(name) else None
 
 
 def _extract_some(

@@ -71,6 +71,11 @@ class Photos:
     names: tuple[str, ...]
     in_order: bool
 
+    @property
+    def files(self) -> list[Path]:
+        """The photos, or the video."""
+        return self.frames.paths if isinstance(self.frames, PhotoFiles) else [self.frames.path]
+
 
 def open_photos(source: Path) -> Photos:
     """Open a folder of photos (itself, or its images/ when it has none itself) or a video file.

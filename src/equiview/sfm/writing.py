@@ -2,21 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ..captures.undistortion import UndistortedImage
 from ..errors import bad_input
-from ..io import atomic_folder, atomic_path, pixels_of, read_json, write_json
+from ..io import atomic_folder, atomic_path, pixels_of, read_json, require_file, write_json
 from ..types import Camera, PosedImage
 from .matches import Progress
 from .photos import JPEG_QUALITY, unique_name
 
 IMAGES, MASKS, SPARSE, WORK, ABOUT = "images", "masks", "sparse", "work", "capture.json"
 _CLAIM = "source.json"
+_READ_BYTES = 2**20  # Of the beginning and of the end of a file.
 
 
 def claim_capture(out: Path, what: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -49,11 +51,41 @@ def claim_capture(out: Path, what: Mapping[str, Any]) -> dict[str, Any] | None:
     return read_json(out / ABOUT) if (out / ABOUT).exists() else None
 
 
-def fingerprint(source: Path) -> str:
-    """Return a hash of a file's name and size, or of those of every file of a folder (not of what is in them)."""
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    listed = [f"{path.relative_to(source.parent).as_posix()}:{path.stat().st_size}" for path in files]
-    return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
+def files_fingerprint(files: Iterable[Path]) -> str:
+    """Return a hash of files: their names, and what is in them (of one over 2 MiB its size, beginning and end)."""
+    found = hashlib.sha256()
+    for path in files:
+        _add_file(found, require_file(path, "a picture"))
+    return found.hexdigest()[:16]
+
+
+def posed_fingerprint(images: Iterable[PosedImage]) -> str:
+    """Return a hash of pictures, masks and cameras: everything that triangulated points come from, and nothing else."""
+    found = hashlib.sha256()
+    for posed in images:
+        camera, image = posed.camera, posed.image
+        found.update(f"{posed.name}:{camera.hw}".encode())
+        found.update(np.concatenate([camera.intrinsics.ravel(), camera.cam_from_world.ravel()]).tobytes())
+        found.update(b"" if posed.mask is None else np.packbits(posed.mask).tobytes())
+        if isinstance(image, UndistortedImage):
+            lens = image.undistortion.lens
+            found.update(f"{lens.kind}:{lens.coefficients}:{lens.intrinsics.tolist()}".encode())
+            _add_file(found, image.path)
+        elif isinstance(image, Path):
+            _add_file(found, image)
+        else:
+            found.update(np.ascontiguousarray(pixels_of(image)).tobytes())
+    return found.hexdigest()[:16]
+
+
+def _add_file(found: Any, path: Path) -> None:
+    size = path.stat().st_size
+    found.update(f"{path.name}:{size}".encode())
+    with path.open("rb") as file:
+        found.update(file.read(_READ_BYTES))
+        if size > _READ_BYTES:
+            file.seek(max(_READ_BYTES, size - _READ_BYTES))
+            found.update(file.read())
 
 
 def write_posed(

@@ -109,7 +109,7 @@ def score_object(
     Memory: similarities of one pair at a time, on tokens only.
     """
     rows = []
-    for i, source in enumerate(plan.views):
+    for i in range(len(plan.views)):
         targets = [j for j in range(len(plan.views)) if (i, j) in plan.pairs]
         if not targets:
             continue
@@ -117,7 +117,7 @@ def score_object(
         for j in targets:
             row: dict[str, Any] = {"variant": variant} if variant else {}
             row |= {"object": plan.name, "pair": [i, j]}
-            rows.append(row | _score_pair(plan, (i, j), queries, maps[j], source.camera.hw, config))
+            rows.append(row | _score_pair(plan, (i, j), queries, maps[j], config))
     return rows
 
 
@@ -126,7 +126,6 @@ def _score_pair(
     pair: tuple[int, int],
     queries: Float[torch.Tensor, "n c"],
     target: FeatureMap,
-    image_hw: tuple[int, int],
     config: MeasureConfig,
 ) -> dict[str, Any]:
     truth = plan.pairs[pair]
@@ -141,7 +140,9 @@ def _score_pair(
         "n": len(truth),
         "status": "ok",
     }
-    inside = token_mask(target, torch.from_numpy(plan.views[pair[1]].mask))
+    view = plan.views[pair[1]]
+    # Errors are pixels of the target, whose size may differ from the source's in a capture.
+    inside, image_hw = token_mask(target, torch.from_numpy(view.mask)), view.camera.hw
     # An object smaller than a token is counted by its status, and left out of the in-mask averages only.
     regions = [None, inside] if bool(inside.any()) else [None]
     found = match_regions(visible, target, regions, subtoken=config.subtoken)
