@@ -17,6 +17,9 @@ from .types import View
 Progress = Callable[[str, int, int], None]
 SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_unambiguous.json": "unambiguous"}
 
+# Steps of the bar for each object that is rendered or opened.
+PARTS = 100
+
 # What a run folder holds before there is any result.
 PREPARED = ("run.json", "views", "companions.json")
 
@@ -87,9 +90,13 @@ def open_objects(
     """Render (or open) every object by name; views are read from disk when needed."""
     objects: dict[str, Sequence[View]] = {}
     for number, source in enumerate(sources):
-        progress("render", number, len(sources))
-        objects[object_name(source)] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache)
-    progress("render", len(sources), len(sources))
+        # Parts of a source count too: COLMAP works for minutes on one.
+        def part(done: int, total: int, number: int = number) -> None:
+            progress("render", number * PARTS + PARTS * done // max(total, 1), len(sources) * PARTS)
+
+        progress("render", number * PARTS, len(sources) * PARTS)
+        objects[object_name(source)] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache, progress=part)
+    progress("render", len(sources) * PARTS, len(sources) * PARTS)
     return objects
 
 

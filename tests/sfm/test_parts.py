@@ -6,10 +6,13 @@ from PIL import Image
 
 pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is not installed: pip install 'equiview[colmap]'")
 
+from equiview.captures.photographs import read_mask  # noqa: E402
+from equiview.errors import EquiviewError  # noqa: E402
 from equiview.geometry import project  # noqa: E402
+from equiview.io import write_image  # noqa: E402
 from equiview.sfm.colmap import interruptible  # noqa: E402
 from equiview.sfm.matches import ColmapConfig, Workplace, extract, pairs_in_order  # noqa: E402
-from equiview.sfm.photos import PhotoFiles, file_names, open_photos, write_photos  # noqa: E402
+from equiview.sfm.photos import PhotoFiles, file_names, open_photos, write_masks, write_photos  # noqa: E402
 from equiview.sfm.reconstruct import camera_groups  # noqa: E402
 from equiview.sfm.triangulate import chosen_pairs, epipolar_distance_px  # noqa: E402
 from equiview.sfm.writing import files_fingerprint, posed_fingerprint  # noqa: E402
@@ -144,3 +147,24 @@ def test_a_pose_a_mask_or_a_picture_that_changed_is_noticed(tmp_path):
     Image.new("RGB", camera.hw[::-1], "blue").save(path)
     prints.append(posed_fingerprint(images[:1]))
     assert len(set(prints)) == 5
+
+
+def test_masks_of_photos_are_carried_over(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    for name in ("a", "b"):
+        write_image(tmp_path / "scene" / "images" / f"{name}.png", rgb)
+    mask = np.zeros((120, 160), np.uint8)
+    mask[:60] = 255
+    (tmp_path / "scene" / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "scene" / "masks" / "b.png")
+    photos = open_photos(tmp_path / "scene")
+    sizes = write_photos(photos, [0, 1], tmp_path / "out" / "images", 40, lambda *_: None)
+    assert write_masks(photos, [0, 1], tmp_path / "out" / "masks", sizes)
+    assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["b.jpg.png"]
+    written = read_mask(tmp_path / "out" / "masks" / "b.jpg.png")
+    assert written.shape == (30, 40)
+    assert written[:15].all() and not written[15:].any()
+    assert not write_masks(photos, [0], tmp_path / "none", sizes)
+    Image.fromarray(mask.T.copy()).save(tmp_path / "scene" / "masks" / "b.png")
+    with pytest.raises(EquiviewError, match=r"80x60|40x30"):
+        write_masks(photos, [1], tmp_path / "other", sizes)

@@ -4,7 +4,7 @@ Where the sensor gave depth, every view holds the 3D point of every pixel, as a 
 sparse tracks only, the maps of a view hold nothing and the truth is in `CaptureViews.tracks` (see `correspond`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import overload
 
@@ -55,12 +55,13 @@ class CaptureViews(Sequence[View]):
             raise bad_input(f"capture {capture.name!r}", "depth or sparse points", "poses only", fix)
         center, self.size = object_frame(capture)
         self.name, self._dense, self._cache = capture.name, dense, cache
-        self._images = [_normalised(image, center, self.size) for image in capture.images]
-        self.cameras = tuple(image.camera for image in self._images)
+        # Pictures are normalised when they are asked for: their depth and masks are not all held at once.
+        self._images, self._center = capture.images, center
+        self.cameras = tuple(_normalised_camera(image.camera, center, self.size) for image in capture.images)
         self.tracks: Tracks | None = None
         if not dense and capture.tracks is not None:
             tracks = replace(capture.tracks, points_in_world=(capture.tracks.points_in_world - center) / self.size)
-            self.tracks = consistent(tracks, self._images)
+            self.tracks = consistent(tracks, self.cameras, (image.mask for image in capture.images))
         self._cache_key = cache.register(self)
 
     def __len__(self) -> int:
@@ -77,7 +78,12 @@ class CaptureViews(Sequence[View]):
             raise IndexError(f"view {index} of {len(self)}")
         index %= len(self)
         make = depth_view if self._dense else bare_view
-        return self._cache.get(self._cache_key, index, lambda: make(self._images[index]))
+        return self._cache.get(self._cache_key, index, lambda: make(self._normalised(index)))
+
+    def _normalised(self, index: int) -> PosedImage:
+        image = self._images[index]
+        depth = None if image.depth is None else image.depth / self.size
+        return replace(image, camera=self.cameras[index], depth=depth)
 
 
 def object_frame(capture: Capture) -> tuple[Float[np.ndarray, "3"], float]:
@@ -116,15 +122,14 @@ def _measured(image: PosedImage) -> Bool[np.ndarray, "h w"]:
     return there if image.mask is None else there & image.mask
 
 
-def _normalised(image: PosedImage, center: Float[np.ndarray, "3"], size: float) -> PosedImage:
-    """Describe a picture in the world whose origin is the object's centre and whose unit is its size."""
-    cam_from_world = image.camera.cam_from_world.copy()
-    cam_from_world[:3, 3] = transform(image.camera.cam_from_world, center) / size
-    camera = Camera(image.camera.intrinsics, cam_from_world, image.camera.hw)
-    return replace(image, camera=camera, depth=None if image.depth is None else image.depth / size)
+def _normalised_camera(camera: Camera, center: Float[np.ndarray, "3"], size: float) -> Camera:
+    """Describe a camera in the world whose origin is the object's centre and whose unit is its size."""
+    cam_from_world = camera.cam_from_world.copy()
+    cam_from_world[:3, 3] = transform(camera.cam_from_world, center) / size
+    return Camera(camera.intrinsics, cam_from_world, camera.hw)
 
 
-def consistent(tracks: Tracks, images: Sequence[PosedImage]) -> Tracks:
+def consistent(tracks: Tracks, cameras: Sequence[Camera], masks: Iterable[Bool[np.ndarray, "h w"] | None]) -> Tracks:
     """Drop observations that contradict their point, and points that fewer than two pictures are left to see.
 
     The checks of a correspondence from sparse points: the point lies in front of the camera and inside the picture,
@@ -132,17 +137,17 @@ def consistent(tracks: Tracks, images: Sequence[PosedImage]) -> Tracks:
     back returns to the start).
     """
     keep = np.zeros(len(tracks.xy), bool)
-    for number, image in enumerate(images):
+    for number, (camera, mask) in enumerate(zip(cameras, masks, strict=True)):
         own = np.nonzero(tracks.image == number)[0]
         xy = tracks.xy[own]
-        h, w = image.camera.hw
-        projected, depth = project(image.camera, tracks.points_in_world[tracks.point[own]])
+        h, w = camera.hw
+        projected, depth = project(camera, tracks.points_in_world[tracks.point[own]])
         with np.errstate(invalid="ignore"):
             near = np.linalg.norm(projected - xy, axis=-1) <= MAX_REPROJECTION * max(h, w)
             fine = near & (depth > 0) & (xy >= 0).all(-1) & (xy < (w, h)).all(-1)
-        if image.mask is not None:
+        if mask is not None:
             cols, rows = np.clip(np.nan_to_num(xy).astype(int), 0, (w - 1, h - 1)).T
-            fine &= image.mask[rows, cols]
+            fine &= mask[rows, cols]
         keep[own] = fine
     keep &= np.bincount(tracks.point[keep], minlength=len(tracks.points_in_world))[tracks.point] >= 2
     return Tracks(tracks.points_in_world, tracks.image[keep], tracks.point[keep], tracks.xy[keep])

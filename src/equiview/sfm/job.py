@@ -13,7 +13,7 @@ from ..types import Capture
 from .align import compare_cameras
 from .colmap import import_pycolmap
 from .matches import ColmapConfig, Progress, Workplace
-from .photos import chosen_frames, open_photos, write_photos
+from .photos import chosen_frames, masks_of, open_photos, write_masks, write_photos
 from .reconstruct import reconstruct
 from .statistics import CaptureStatistics, describe, model_arrays
 from .triangulate import triangulate_known
@@ -58,7 +58,7 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
 
     Args:
         source: Folder of photos, or a video file.
-        out: Gets images/, sparse/0/, work/ and capture.json.
+        out: Gets images/, masks/ (where the photos have them), sparse/0/, work/ and capture.json.
         config: How.
         progress: Called with (stage, done, total).
 
@@ -70,7 +70,8 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
     """
     import_pycolmap()
     photos = open_photos(source)
-    claim = _claim(source, files_fingerprint(photos.files), config, "recovered")
+    files = [*photos.files, *(mask for mask in masks_of(photos) if mask is not None)]
+    claim = _claim(source, files_fingerprint(files), config, "recovered")
     finished = claim_capture(out, claim)
     if finished is not None:
         return finished
@@ -79,10 +80,11 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
         write_json(kept, chosen_frames(photos, config.max_frames, progress))
     chosen = read_json(kept)
     sizes = write_photos(photos, chosen, out / IMAGES, config.long_side, progress)
+    masked = write_masks(photos, chosen, out / MASKS, sizes)
     place = Workplace(out / WORK, out / IMAGES)
     recovered = reconstruct(place, sizes, config.colmap, progress, camera=config.camera, in_order=photos.in_order)
     found = None if recovered.model is None else model_arrays(recovered.model, list(sizes))
-    about = {"frames_of_source": len(photos.frames), "registered_by_model": list(recovered.registered)}
+    about = {"frames_of_source": len(photos.frames), "registered_by_model": list(recovered.registered), "masks": masked}
     statistics = describe(found, len(sizes), len(recovered.registered))
     return _finished(out, recovered.model, statistics, claim | about)
 

@@ -1,6 +1,6 @@
 """The pictures a capture is made from: photos of a folder, or frames of a video."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from ..captures.capture_files import mask_of
 from ..captures.frames import SUFFIXES, frame_paths
+from ..captures.photographs import read_mask
 from ..captures.video import VideoFrames
 from ..errors import bad_input
 from ..io import atomic_path, require_file
@@ -126,6 +128,40 @@ def chosen_frames(photos: Photos, max_frames: int, progress: Progress) -> list[i
     if len(photos.frames) <= max_frames and not photos.in_order:
         return list(range(len(photos.frames)))
     return choose_frames(measure_frames(photos.frames, progress), max_frames)
+
+
+def masks_of(photos: Photos) -> list[Path | None]:
+    """Return each photo's mask, from a folder masks/ or mask/ in or beside the folder of photos; None without."""
+    if not isinstance(photos.frames, PhotoFiles):
+        return [None] * len(photos.frames)
+    here = photos.frames.paths[0].parent
+    folders = [folder / name for folder in (here.parent, here) for name in ("masks", "mask")]
+    return [mask_of(path, folders) for path in photos.frames.paths]
+
+
+def write_masks(photos: Photos, chosen: Sequence[int], folder: Path, sizes_hw: Mapping[str, tuple[int, int]]) -> bool:
+    """Write the masks of the chosen photos as NAME.jpg.png, at the size of what `write_photos` wrote.
+
+    Returns:
+        Whether there are any. Features are found on the whole pictures all the same: the surroundings of a thing that
+        stands still fix the cameras better than the thing alone.
+
+    Raises:
+        EquiviewError: A mask that does not open or has another shape than its photo.
+    """
+    masks = masks_of(photos)
+    for index in chosen:
+        source, name = masks[index], photos.names[index]
+        path = folder / f"{name}.png"
+        if source is None or path.exists():
+            continue
+        mask, (h, w) = read_mask(source), sizes_hw[name]
+        if abs(mask.shape[0] / mask.shape[1] - h / w) > 2 / min(h, w):
+            found = f"{mask.shape[1]}x{mask.shape[0]}"
+            raise bad_input(str(source), f"a mask of the shape of its upright photo ({w}x{h})", found, "Draw it again.")
+        with atomic_path(path) as temporary:
+            Image.fromarray(mask.astype(np.uint8) * 255).resize((w, h), Image.Resampling.NEAREST).save(temporary)
+    return any(masks[index] is not None for index in chosen)
 
 
 def write_photos(
