@@ -140,6 +140,14 @@ def test_pictures_without_depth_are_left_out_where_others_have_it(tmp_path):
     assert views.tracks is None and [view.name[:3] for view in views] == ["000", "001", "003", "004", "005"]
 
 
+def test_a_capture_is_not_apart_from_the_photos_it_was_made_of(tmp_path):
+    photos, made = write_rgbd(tmp_path / "photos", 4), write_rgbd(tmp_path / "made", 4)
+    check_apart([str(photos)], [str(made)])
+    (made / "capture.json").write_text(json.dumps({"source": str(photos)}))
+    with pytest.raises(EquiviewError, match="4 shared"):
+        check_apart([str(photos)], [str(made)])
+
+
 @pytest.mark.slow
 def test_measure_takes_a_capture_and_says_its_interval(run, tmp_path):
     folder = write_rgbd(tmp_path / "scan", 6)

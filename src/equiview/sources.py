@@ -19,6 +19,7 @@ from .captures.frames import SUFFIXES
 from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
 from .captures.photographs import Photographs
 from .errors import EquiviewError, bad_input
+from .io import read_json
 from .render import open_views
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from .sfm.colmap import import_pycolmap
@@ -123,12 +124,21 @@ def _shared(one: str, other: str) -> int:
         return 0
     (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
     if path.resolve() != other_path.resolve():
+        if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
+            return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
         return 0 if Kind.CAPTURE not in (source_kind(one), source_kind(other)) else len(_files(one) & _files(other))
     if source_kind(one) is Kind.CAPTURE:
         counts = [len(open_capture(path, long_side=LONG_SIDE).images)]
     else:  # How many will have a camera is not known yet, and selections may count from the end.
         counts = list(range(2, CaptureConfig().max_frames + 1))
     return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
+
+
+def _origin(path: Path) -> Path:
+    """Return what a folder of `equiview capture` was made of, else the path itself."""
+    about = path / "capture.json"
+    made_of = read_json(about).get("source") if about.is_file() else None
+    return path.resolve() if made_of is None else split_selection(made_of)[0].resolve()
 
 
 def _files(source: str) -> set[Path]:
