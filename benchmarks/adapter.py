@@ -1,0 +1,44 @@
+"""What an adapter of one object does to pose, tracking and transfer: paired differences to the features without it.
+
+    equiview demo --out runs/demo
+    equiview bench -b equiview/tiny --blocks 4,6,8,10 --average --out runs/synthetic-before
+    equiview bench -b equiview/tiny --adapter runs/demo --out runs/synthetic-after
+    equiview bench -b equiview/tiny --blocks 4,6,8,10 --average --suite real --root DATA --out runs/real-before
+    equiview bench -b equiview/tiny --adapter runs/demo --suite real --root DATA --out runs/real-after
+    python benchmarks/adapter.py --runs runs --out baselines/adapter_tiny.json
+
+The runs are finished folders; this compares them and writes the numbers without the paths.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from _protocol import rounded
+
+from equiview.compare import compare_runs
+from equiview.io import write_json
+
+SUITES = ("synthetic", "real")
+
+
+def without_folders(value: Any) -> Any:
+    """Keep the last name of every folder: a path belongs to one machine."""
+    if isinstance(value, dict):
+        return {key: Path(own).name if key == "folder" else without_folders(own) for key, own in value.items()}
+    return [without_folders(one) for one in value] if isinstance(value, list) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    folders = {suite: [arguments.runs / f"{suite}-{when}" for when in ("before", "after")] for suite in SUITES}
+    found = {suite: without_folders(compare_runs(*pair)) for suite, pair in folders.items()}
+    write_json(arguments.out, rounded({"commands": [line.strip() for line in __doc__.splitlines()[2:7]], **found}))
+    print(f"Wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
