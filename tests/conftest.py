@@ -49,9 +49,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 @pytest.fixture(autouse=True)
 def package_logger_as_imported():
-    """Undo what a command of the same process did to the package's logger, so that caplog sees every message."""
+    """Undo what a command of the same process did to the package's logger, so that caplog sees every message.
+
+    Before each test, because fixtures of a whole module run commands too.
+    """
     logger = logging.getLogger("equiview")
-    before = (logger.propagate, logger.level, list(logger.handlers))
-    yield
-    logger.propagate, logger.handlers = before[0], before[2]
-    logger.setLevel(before[1])
+    logger.propagate, logger.handlers = True, []
+    logger.setLevel(logging.NOTSET)

@@ -6,6 +6,7 @@ that has sparse points only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -144,7 +145,7 @@ class PointSample:
     track: Int[np.ndarray, "n"] | None = None
 
 
-def tracks_of(views: Sequence[View]) -> Tracks | None:
+def tracks_of(views: Sequence[Any]) -> Tracks | None:
     """Return the sparse truth of views that have no surface of their own, else None."""
     return views.tracks if isinstance(views, CaptureViews) else None
 
