@@ -31,8 +31,8 @@ class StoredDtype(StrEnum):
 @command
 def features(
     pictures: Annotated[list[Path], typer.Argument(metavar="DIR_OR_IMAGES...", help="Folders and picture files.")],
-    backbone: options.Backbone,
     out: options.Out,
+    backbone: options.Backbone = "equiview/tiny",
     adapter: options.Adapter = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,

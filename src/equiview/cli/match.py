@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def match(
     image0: Annotated[Path, typer.Argument(metavar="A", help="A picture.")],
     image1: Annotated[Path, typer.Argument(metavar="B", help="Another one, of any size.")],
-    backbone: options.Backbone,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for matches.png, matches.json and points.png.")],
+    backbone: options.Backbone = "equiview/tiny",
     points: Annotated[
         list[str] | None,
         typer.Option("--points", metavar="X,Y...|FILE", help="Pixels of A to find in B, or a JSON file of them."),
