@@ -10,35 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from .errors import bad_input
-from .geometry import unit_lines
+from .geometry import homogeneous, symmetric_distance_px, unit_lines
 
 # Distances of all matches to all other matches' lines are formed for this many pairs at a time: 32 MB.
 CHUNK_DISTANCES = 2_000_000
-
-
-def symmetric_distance_px(
-    fundamental: Float[np.ndarray, "3 3"],
-    xy0: Float[np.ndarray, "*n 2"],
-    xy1: Float[np.ndarray, "*n 2"],
-    scale: tuple[float, float] = (1.0, 1.0),
-) -> Float[np.ndarray, "*n"]:
-    """Return how far matches are from their epipolar lines: the larger of the distances in the two pictures.
-
-    Swapping the pictures (and transposing F) changes nothing.
-
-    Args:
-        fundamental: (xy1, 1) . F (xy0, 1) = 0 for true matches, see `geometry.fundamental_matrix`.
-        xy0: Pixels of picture 0; shapes are broadcast against `xy1`.
-        xy1: Pixels of picture 1.
-        scale: Multiplies the distances in picture 0 and in picture 1, to give pixels of one common size.
-
-    Source: Hartley and Zisserman, Multiple View Geometry, 11.4 (there the two are added in squares).
-    """
-    lines_1 = unit_lines(_homogeneous(xy0) @ fundamental.T)
-    lines_0 = unit_lines(_homogeneous(xy1) @ fundamental)
-    in_1 = np.abs((lines_1 * _homogeneous(xy1)).sum(-1)) * scale[1]
-    in_0 = np.abs((lines_0 * _homogeneous(xy0)).sum(-1)) * scale[0]
-    return np.maximum(in_0, in_1)
 
 
 def epipolar_shares(
@@ -71,12 +46,12 @@ def epipolar_shares(
     hits = (own[:, None] <= limits).sum(0)
     every = np.zeros(len(limits), np.int64)
     step = max(1, CHUNK_DISTANCES // n)
-    lines_1, lines_0 = unit_lines(_homogeneous(xy0) @ fundamental.T), unit_lines(_homogeneous(xy1) @ fundamental)
+    lines_1, lines_0 = unit_lines(homogeneous(xy0) @ fundamental.T), unit_lines(homogeneous(xy1) @ fundamental)
     for start in range(0, n, step):
         rows = slice(start, start + step)
         # The same distances as `symmetric_distance_px`, of every match of these rows to every target.
-        in_1 = np.abs(lines_1[rows] @ _homogeneous(xy1).T) * scale[1]
-        distance = np.maximum(in_1, np.abs(_homogeneous(xy0[rows]) @ lines_0.T) * scale[0])
+        in_1 = np.abs(lines_1[rows] @ homogeneous(xy1).T) * scale[1]
+        distance = np.maximum(in_1, np.abs(homogeneous(xy0[rows]) @ lines_0.T) * scale[0])
         every += np.array([np.count_nonzero(distance <= limit) for limit in limits])
     inliers, chance = 100 * hits / n, 100 * (every - hits) / (n * (n - 1))
     shares: dict[str, float] = {}
@@ -85,7 +60,3 @@ def epipolar_shares(
         shares[f"epipolar_chance@{k:g}px"] = float(other)
         shares[f"epipolar_above_chance@{k:g}px"] = float(inlier - other)
     return shares
-
-
-def _homogeneous(xy: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 3"]:
-    return np.concatenate([xy, np.ones((*xy.shape[:-1], 1))], -1)

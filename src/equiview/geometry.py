@@ -129,6 +129,36 @@ def unit_lines(lines: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
     return lines / np.maximum(np.linalg.norm(lines[..., :2], axis=-1, keepdims=True), 1e-12)
 
 
+def symmetric_distance_px(
+    fundamental: Float[np.ndarray, "3 3"],
+    xy0: Float[np.ndarray, "*n 2"],
+    xy1: Float[np.ndarray, "*n 2"],
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> Float[np.ndarray, "*n"]:
+    """Return how far matches are from their epipolar lines: the larger of the distances in the two pictures.
+
+    Swapping the pictures (and transposing F) changes nothing.
+
+    Args:
+        fundamental: (xy1, 1) . F (xy0, 1) = 0 for true matches, see `fundamental_matrix`.
+        xy0: Pixels of picture 0; shapes are broadcast against `xy1`.
+        xy1: Pixels of picture 1.
+        scale: Multiplies the distances in picture 0 and in picture 1, to give pixels of one common size.
+
+    Source: Hartley and Zisserman, Multiple View Geometry, 11.4 (there the two are added in squares).
+    """
+    lines_1 = unit_lines(homogeneous(xy0) @ fundamental.T)
+    lines_0 = unit_lines(homogeneous(xy1) @ fundamental)
+    in_1 = np.abs((lines_1 * homogeneous(xy1)).sum(-1)) * scale[1]
+    in_0 = np.abs((lines_0 * homogeneous(xy0)).sum(-1)) * scale[0]
+    return np.maximum(in_0, in_1)
+
+
+def homogeneous(xy: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 3"]:
+    """Append a 1 to every pixel."""
+    return np.concatenate([xy, np.ones((*xy.shape[:-1], 1))], -1)
+
+
 @dataclass(frozen=True)
 class Triangulation:
     """Points found from several views, and what speaks for them.

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 
 from .errors import EquiviewError, bad_input
-from .types import ImageSource
+from .types import ImageSource, PosedImage
 
 
 @contextmanager
@@ -190,6 +190,20 @@ def pixels_of(image: ImageSource) -> UInt8[np.ndarray, "h w 3"]:
     if isinstance(image, np.ndarray):
         return image
     return read_image(image) if isinstance(image, str | os.PathLike) else image.read()
+
+
+def posed_pixels(posed: PosedImage) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the picture of a posed image.
+
+    Raises:
+        EquiviewError: It is missing or broken, or not as large as its camera says.
+    """
+    rgb, (h, w) = pixels_of(posed.image), posed.camera.hw
+    if rgb.shape[:2] != (h, w):
+        found = f"{rgb.shape[1]}x{rgb.shape[0]}"
+        fix = "Check that it belongs to this camera; intrinsics are scaled with their picture."
+        raise bad_input(posed.name or "picture", f"{w}x{h} pixels as its camera says", found, fix)
+    return rgb
 
 
 @contextmanager

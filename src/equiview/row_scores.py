@@ -1,6 +1,7 @@
 """What the rows of any run say, in the same form: an identity, a unit, and named numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,8 @@ def _recalls(row: Row) -> dict[str, float]:
         shifted = float("inf") if shifted is None else shifted
         found |= {f"pose_recall@{cm:g}cm{cm:g}deg": 100.0 * (turned < cm and shifted < cm) for cm in RECALLS_CM_DEG}
     return found
+
+
+def failure_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many samples failed, by reason."""
+    return dict(Counter(row["failed"] for row in rows if "failed" in row))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from ..errors import bad_input
 from ..geometry import angle_between_deg, pixel_centers, project, transform, unproject
-from ..io import pixels_of
+from ..io import posed_pixels
 from ..render.view_cache import SHARED_CACHE, ViewCache
 from ..types import Camera, Capture, PosedImage, Tracks, View
 from .capture_checks import select
@@ -158,7 +158,9 @@ def bare_view(image: PosedImage) -> View:
     h, w = image.camera.hw
     nothing = np.broadcast_to(np.float32(np.nan), (h, w, 3))
     mask = np.ones((h, w), bool) if image.mask is None else image.mask
-    return View(_rgb(image), mask, nothing, nothing, np.broadcast_to(np.int32(-1), (h, w)), image.camera, image.name)
+    return View(
+        posed_pixels(image), mask, nothing, nothing, np.broadcast_to(np.int32(-1), (h, w)), image.camera, image.name
+    )
 
 
 def depth_view(image: PosedImage) -> View:
@@ -174,7 +176,7 @@ def depth_view(image: PosedImage) -> View:
     mask = np.isfinite(normals).all(-1)
     empty = np.where(mask[..., None], 1.0, np.nan)
     return View(
-        _rgb(image),
+        posed_pixels(image),
         mask,
         (points * empty).astype(np.float32),
         (normals * empty).astype(np.float32),
@@ -197,15 +199,6 @@ def _normals(points: Float[np.ndarray, "h w 3"], camera: Camera) -> Float[np.nda
         cross[~(angle_between_deg(cross, to_camera) < MAX_SLANT_DEG)] = np.nan
     normals[1:-1, 1:-1] = cross
     return normals
-
-
-def _rgb(image: PosedImage) -> np.ndarray:
-    rgb = pixels_of(image.image)
-    if rgb.shape[:2] != tuple(image.camera.hw):
-        expected, found = ("x".join(map(str, hw)) for hw in (image.camera.hw, rgb.shape[:2]))
-        fix = "Scale the intrinsics with the picture."
-        raise bad_input(f"picture {image.name!r}", f"{expected} pixels as its camera says", found, fix)
-    return rgb
 
 
 def spread(capture: Capture, n: int) -> Capture:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from ..errors import bad_input
 from ..features import MapSource
 from ..geometry import unproject
-from ..io import pixels_of
+from ..io import pixels_of, posed_pixels
 from ..sampling import descriptors, token_centers
 from ..types import Camera, FeatureMap, PosedImage, View
 from .rolls import rolled_camera, rolled_image
@@ -42,12 +42,7 @@ def picture_of(reference: Reference | np.ndarray | Any, roll: int = 0) -> Any:
     """
     if isinstance(reference, View):
         return reference if roll % 4 == 0 else _rolled_view(reference, roll)
-    image = reference.image if isinstance(reference, PosedImage) else reference
-    rgb = pixels_of(image)
-    if isinstance(reference, PosedImage) and rgb.shape[:2] != tuple(reference.camera.hw):
-        expected, found = ("x".join(map(str, hw)) for hw in (reference.camera.hw, rgb.shape[:2]))
-        fix = "Scale the intrinsics with the picture."
-        raise bad_input(f"picture {reference.name!r}", f"{expected} pixels as its camera says", found, fix)
+    rgb = posed_pixels(reference) if isinstance(reference, PosedImage) else pixels_of(reference)
     return rolled_image(rgb, roll)
 
 

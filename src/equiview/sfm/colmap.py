@@ -114,8 +114,3 @@ def our_pose(image: Any) -> np.ndarray:
     cam_from_world = np.eye(4)
     cam_from_world[:3] = image.cam_from_world().matrix()
     return cam_from_world
-
-
-def seed_everything(seed: int) -> None:
-    """Seed COLMAP's generators as far as it allows: with one thread a run repeats, with more the order may differ."""
-    import_pycolmap().set_random_seed(seed)

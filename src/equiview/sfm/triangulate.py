@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..geometry import inverse
+from ..errors import EquiviewError
+from ..geometry import fundamental_matrix, inverse, symmetric_distance_px
 from ..types import Camera
 from .colmap import colmap_camera, colmap_pose, import_pycolmap, interruptible
 from .matches import ColmapConfig, Progress, Workplace, extract, match
@@ -122,20 +123,11 @@ def epipolar_distance_px(
 
     Infinite where a line is not defined (both cameras in one place).
     """
-    relative = camera_1.cam_from_world @ inverse(camera_0.cam_from_world)
-    x, y, z = relative[:3, 3]
-    if np.linalg.norm(relative[:3, 3]) <= 1e-9 * (1 + np.linalg.norm(camera_0.center_in_world)):
+    try:
+        fundamental = fundamental_matrix(camera_0, camera_1)
+    except EquiviewError:  # Cameras in one place confirm nothing.
         return np.full(len(xy0), np.inf)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    back_0, back_1 = np.linalg.inv(camera_0.intrinsics), np.linalg.inv(camera_1.intrinsics)
-    fundamental = back_1.T @ cross @ relative[:3, :3] @ back_0
-    one = np.ones((len(xy0), 1))
-    at_0, at_1 = np.hstack([xy0, one]), np.hstack([xy1, one])
-    line_1, line_0 = at_0 @ fundamental.T, at_1 @ fundamental
-    off = np.abs((line_1 * at_1).sum(1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = np.maximum(off / np.hypot(*line_1[:, :2].T), off / np.hypot(*line_0[:, :2].T))
-    return np.where(np.isfinite(distance), distance, np.inf)
+    return symmetric_distance_px(fundamental, xy0, xy1)
 
 
 def _triangulated(place: Workplace, known: Any, config: ColmapConfig, progress: Progress) -> Any:

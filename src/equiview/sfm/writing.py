@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..captures.undistortion import UndistortedImage
 from ..errors import bad_input
-from ..io import atomic_folder, atomic_path, pixels_of, read_json, require_file, write_json
+from ..io import atomic_folder, atomic_path, pixels_of, posed_pixels, read_json, require_file, write_json
 from ..types import Camera, PosedImage
 from .matches import Progress
 from .photos import JPEG_QUALITY, unique_name
@@ -120,18 +120,9 @@ def write_posed(
         if image.mask is not None and not mask.exists():
             _save(mask, Image.fromarray(image.mask.astype(np.uint8) * 255), size)
         if not path.exists():
-            _save(path, Image.fromarray(_checked_pixels(image, name)), size)
+            _save(path, Image.fromarray(posed_pixels(image)), size)
         progress("pictures", number + 1, len(images))
     return cameras, masked
-
-
-def _checked_pixels(image: PosedImage, name: str) -> np.ndarray:
-    rgb, (height, width) = pixels_of(image.image), image.camera.hw
-    if rgb.shape[:2] != (height, width):
-        found = f"{rgb.shape[1]}x{rgb.shape[0]}"
-        fix = "Check that the pictures belong to these cameras."
-        raise bad_input(image.name or name, f"{width}x{height} pixels as its camera says", found, fix)
-    return rgb
 
 
 def _save(path: Path, picture: Image.Image, size: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ from ..geometry import angle_between_deg, fundamental_matrix, view_angle_deg
 from ..matching import mutual_matches, token_mask
 from ..pose.references import MapCache
 from ..pose.triangulated import object_centre
+from ..row_scores import failure_counts
 from ..stats import mean_with_ci
 from ..types import Capture, FeatureMap, PosedImage
 
@@ -185,15 +186,15 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) ->
         "protocol": ...}
     """
     rows = list(rows)
-    failed: dict[str, int] = {}
-    for row in rows:
-        if "failed" in row:
-            failed[row["failed"]] = failed.get(row["failed"], 0) + 1
     scored = [row for row in rows if "failed" not in row]
     names = [
         f"epipolar_{kind}@{k:g}px" for k in _thresholds(protocol) for kind in ("inliers", "chance", "above_chance")
     ]
-    return {"metrics": {name: _metric(scored, name) for name in names}, "failed": failed, "protocol": dict(protocol)}
+    return {
+        "metrics": {name: _metric(scored, name) for name in names},
+        "failed": failure_counts(rows),
+        "protocol": dict(protocol),
+    }
 
 
 def _thresholds(protocol: Mapping[str, Any]) -> Sequence[float]:

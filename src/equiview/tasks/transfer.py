@@ -15,6 +15,7 @@ from ..errors import bad_input
 from ..features import MapSource
 from ..io import pixels_of
 from ..pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
+from ..row_scores import failure_counts
 from ..square import Square, on_square, square_of
 from ..transfer import Localise, better, check_points, mirrored, outside, transfer_maps
 from ..types import FeatureMap, ImageSource, KeypointPair, Matches
@@ -253,16 +254,12 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any], sc
         EquiviewError: The data set has no boxes and the scoring needs them.
     """
     rows = list(rows)
-    failed: dict[str, int] = {}
-    for row in rows:
-        if "failed" in row:
-            failed[row["failed"]] = failed.get(row["failed"], 0) + 1
     scored = [row for row in rows if "failed" not in row]
     metrics = {
         f"pck@{alpha:.2f}": summarize_counts([_count(row, alpha, scoring) for row in scored], scoring.average)
         for alpha in ALPHAS
     }
-    return {"metrics": metrics, "failed": failed, "protocol": dict(protocol)}
+    return {"metrics": metrics, "failed": failure_counts(rows), "protocol": dict(protocol)}
 
 
 def _count(row: Mapping[str, Any], alpha: float, scoring: Scoring) -> PairCount:
