@@ -21,6 +21,7 @@ from .captures.photographs import Photographs
 from .errors import EquiviewError, bad_input
 from .io import read_json
 from .render import open_views
+from .render.mesh import MESH_SUFFIXES
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from .sfm.colmap import import_pycolmap
 from .sfm.photos import open_photos
@@ -29,7 +30,7 @@ from .types import Capture, View
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
-FILE_SUFFIXES = {".glb", ".gltf", ".obj", ".ply"} | VIDEO_SUFFIXES
+FILE_SUFFIXES = VIDEO_SUFFIXES.union(MESH_SUFFIXES)
 # Pictures of a capture are reduced to this, pixels: features are taken at 640, and tokens are far larger than a pixel.
 LONG_SIDE = 1024
 Progress = Callable[[int, int], None]

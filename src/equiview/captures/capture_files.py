@@ -11,8 +11,6 @@ from PIL import Image
 from ..errors import bad_input
 from ..io import image_hw, require_file
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-
 
 def mask_of(path: Path, folders: Iterable[Path], relative: str | None = None) -> Path | None:
     """Find a picture's mask: NAME.png, NAME.EXT.png or NAME.EXT in one of the folders.

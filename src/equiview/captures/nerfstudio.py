@@ -18,7 +18,8 @@ from ..geometry import inverse
 from ..io import image_hw, read_json
 from ..types import Capture
 from .capture_checks import finish, missing_note, require_rigid
-from .capture_files import PICTURES, has_alpha, mask_of, natural_key
+from .capture_files import has_alpha, mask_of, natural_key
+from .frames import SUFFIXES
 from .lens import Lens
 from .photographs import Photograph
 from .undistortion import Undistortion, pinhole_for
@@ -109,7 +110,7 @@ def _named_apart(photographs: list[Photograph], folder: Path) -> list[Photograph
 def _picture(folder: Path, listed: str) -> Path | None:
     """Return a frame's picture; its path may lack the suffix."""
     path = folder / listed
-    tries = [path, *(path.with_name(path.name + suffix) for suffix in (*PICTURES, *map(str.upper, PICTURES)))]
+    tries = [path, *(path.with_name(path.name + suffix) for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)))]
     return next((one for one in tries if one.is_file()), None)
 
 

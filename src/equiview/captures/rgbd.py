@@ -33,7 +33,8 @@ from ..geometry import inverse
 from ..io import image_hw, read_json, require_file
 from ..types import Capture
 from .capture_checks import finish, missing_note, require_rigid
-from .capture_files import PICTURES, mask_of, natural_key, read_matrix
+from .capture_files import mask_of, natural_key, read_matrix
+from .frames import SUFFIXES
 from .lens import Lens
 from .photographs import Photograph
 from .undistortion import pinhole_for
@@ -115,7 +116,7 @@ def _first(folder: Path, names: tuple[str, ...], test=Path.is_file) -> Path | No
 
 def _colour(folder: Path) -> list[Path]:
     place = _first(folder, ("rgb", "color"), Path.is_dir)
-    found = [path for path in place.iterdir() if path.suffix.lower() in PICTURES] if place else []
+    found = [path for path in place.iterdir() if path.suffix.lower() in SUFFIXES] if place else []
     if not found:
         raise bad_input(str(folder), "pictures in rgb/ or color/", "none", f"Expected {LAYOUT}.")
     return sorted(found, key=lambda path: natural_key(path.name))
@@ -132,7 +133,7 @@ def _folders(folder: Path) -> Iterator[_Frame]:
 def _flat(folder: Path) -> Iterator[_Frame]:
     for pose in sorted(folder.glob("*.pose.txt"), key=lambda path: natural_key(path.name)):
         stem = pose.name.removesuffix(".pose.txt")
-        picture = _first(folder, tuple(f"{stem}.color{suffix}" for suffix in PICTURES)) or folder / f"{stem}.color.png"
+        picture = _first(folder, tuple(f"{stem}.color{suffix}" for suffix in SUFFIXES)) or folder / f"{stem}.color.png"
         yield _Frame(stem, picture, _first(folder, (f"{stem}.depth.png",)), _pose(pose), str(pose))
 
 

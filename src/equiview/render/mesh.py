@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 Wrap = Literal["repeat", "clamp", "mirror"]
 
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -112,7 +114,7 @@ def load_mesh(path: str | Path) -> Mesh:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in (".glb", ".gltf", ".obj", ".ply"):
+    if suffix not in MESH_SUFFIXES:
         kinds = "a .glb, .gltf, .obj or .ply mesh"
         if not suffix:  # More often a folder or a mistyped name than another format.
             require_file(path, kinds)
