@@ -14,9 +14,7 @@ from equiview.oracle import NoiseExtractor
 @pytest.fixture
 def track(run, monkeypatch):
     """Run `equiview track` with noise in place of a backbone: exit code, stdout, stderr."""
-    import equiview.cli.measure
-
-    monkeypatch.setattr(equiview.cli.measure, "open_features", lambda *_, **__: NoiseExtractor())
+    monkeypatch.setattr("equiview.cli.track.open_features", lambda *_, **__: NoiseExtractor())
     return lambda *arguments: run("track", "--backbone", "none", *arguments)
 
 

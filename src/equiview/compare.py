@@ -159,11 +159,15 @@ def _named(run: FinishedRun) -> dict[str, Any]:
 
 
 def _adapter(protocol: Mapping[str, Any]) -> Any:
-    """Return what the protocol says about an adapter: its hash, or the recipe that made it."""
+    """Return what the protocol says about an adapter: its hash and strength, or the recipe that made it."""
     own = protocol.get("features", {}).get("adapter")
     recipe = protocol.get("run", {}).get("recipe")
+    if isinstance(own, Mapping) and "sha256" in own:
+        strength = own.get("strength", 1)
+        partly = "" if strength == 1 else f" at strength {'mixed' if strength is None else f'{strength:g}'}"
+        return f"{own['sha256']}{partly}"
     if own is not None:
-        return own.get("sha256", own) if isinstance(own, Mapping) else own
+        return own
     return recipe.get("name") if isinstance(recipe, Mapping) else recipe
 
 

@@ -17,12 +17,12 @@ from torch import nn
 
 from . import exported_model
 from .adapters import has_lora, merge_lora
-from .adapters.folder import file_sha256, head_parts
+from .adapters.folder import file_sha256
 from .backbones.base import Backbone, BackboneInfo
 from .backbones.huggingface import FAMILIES
 from .errors import EquiviewError, bad_input
 from .features import Extractor, FeatureConfig, resize
-from .heads import head_spec
+from .heads import head_parts, head_spec
 from .io import atomic_folder, read_json, require_file
 from .loading import load
 
@@ -43,6 +43,7 @@ def export(
     folder: str | Path,
     *,
     adapter: str | Path | None = None,
+    strength: float | None = None,
     plain: bool = False,
     allow_other_weights: bool = False,
 ) -> Path:
@@ -56,6 +57,7 @@ def export(
         model: An extractor (it is not changed), or the name of a backbone as `load` takes it.
         folder: Where to; an older export there is replaced as a whole.
         adapter: With a name: the adapter to put on it.
+        strength: With an adapter: how much of it, as in `load`; fixed in what is written.
         plain: Write the merged backbone alone, in its own architecture (`AutoModel.from_pretrained(folder)`).
         allow_other_weights: As in `load`.
 
@@ -65,7 +67,9 @@ def export(
     """
     folder = Path(folder)
     if isinstance(model, str | Path):
-        model = load(model, adapter=adapter, allow_other_weights=allow_other_weights)
+        model = load(model, adapter=adapter, strength=strength, allow_other_weights=allow_other_weights)
+    elif strength is not None:
+        raise bad_input("export strength", "nothing beside an extractor", str(strength), "Use set_strength on it.")
     elif adapter is not None:
         raise bad_input("export adapter", "nothing beside an extractor", str(adapter), "Give the backbone's name.")
     if model.backbone.info.family not in FAMILIES:

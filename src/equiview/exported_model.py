@@ -58,28 +58,46 @@ class Average(nn.Module):
         return F.avg_pool2d(F.pad(maps, (self.kernel // 2,) * 4, mode="replicate"), self.kernel, stride=1)
 
 
-class Conv(nn.Module):
-    """3x3 convolution with zero padding, added to its input when residual."""
-
-    def __init__(self, dim, residual):
-        super().__init__()
-        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
-        self.residual = residual
+class Center(nn.Module):
+    """Subtract each image's mean over tokens, weighted by their squared distance from the plain mean."""
 
     def forward(self, maps):
-        return maps + self.conv(maps) if self.residual else self.conv(maps)
+        tokens = maps.float()
+        tokens = tokens - tokens.mean((2, 3), keepdim=True)
+        weights = tokens.square().sum(1, keepdim=True)
+        weights = weights / weights.amax((2, 3), keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        total = weights.sum((2, 3), keepdim=True).clamp(min=1)
+        return (tokens - (tokens * weights).sum((2, 3), keepdim=True) / total).to(maps.dtype)
+
+
+class Conv(nn.Module):
+    """3x3 convolution with zero padding; when residual, `strength` of it is added to its input."""
+
+    def __init__(self, dim, residual, strength=1.0):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+        self.residual, self.strength = residual, strength
+
+    def forward(self, maps):
+        if not self.residual:
+            return self.conv(maps)
+        return maps + self.strength * self.conv(maps) if self.strength > 0 else maps
 
 
 class Linear(nn.Module):
-    """matrix @ (token - mean)."""
+    """matrix @ (token - mean), or `strength` of the way from the token to it."""
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs, outputs, strength=1.0):
         super().__init__()
         self.matrix = nn.Parameter(torch.zeros(outputs, inputs))
         self.mean = nn.Parameter(torch.zeros(inputs))
+        self.strength = strength
 
     def forward(self, maps):
-        return torch.einsum("oc,bchw->bohw", self.matrix, maps - self.mean[:, None, None])
+        if self.strength == 0:
+            return maps
+        full = torch.einsum("oc,bchw->bohw", self.matrix, maps - self.mean[:, None, None])
+        return full if self.strength == 1 else maps + self.strength * (full - maps)
 
 
 def build_head(part):
@@ -87,12 +105,14 @@ def build_head(part):
     kind = part["kind"]
     if kind == "average":
         return Average(part["kernel"])
+    if kind == "center":
+        return Center()
     if kind in ("random_conv", "residual_conv"):
-        return Conv(part["dim"], kind == "residual_conv")
+        return Conv(part["dim"], kind == "residual_conv", part.get("strength", 1.0))
     if kind == "linear":
-        return Linear(part["in"], part["out"])
+        return Linear(part["in"], part["out"], part.get("strength", 1.0))
     raise ValueError(
-        f"config.json: expected a head of kind average, random_conv, residual_conv or linear, got {kind!r}"
+        f"config.json: expected a head of kind average, center, random_conv, residual_conv or linear, got {kind!r}"
     )
 
 

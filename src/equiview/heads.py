@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -12,6 +13,18 @@ from jaxtyping import Float
 from torch import nn
 
 from .errors import bad_input
+
+
+def check_strength(strength: Any, what: str = "strength") -> float:
+    """Return a strength as a float.
+
+    Raises:
+        EquiviewError: It is not a number from 0 to 1; `what` names it.
+    """
+    if not isinstance(strength, Real) or isinstance(strength, bool) or not 0 <= float(strength) <= 1:
+        fix = "0 is the base features, 1 the adapted ones."
+        raise bad_input(what, "a number from 0 to 1", repr(strength), fix)
+    return float(strength)
 
 
 class AverageHead(nn.Module):
@@ -38,6 +51,30 @@ class AverageHead(nn.Module):
     def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
         reach = self.kernel // 2
         return F.avg_pool2d(F.pad(maps, (reach,) * 4, mode="replicate"), self.kernel, stride=1)
+
+
+class CenterHead(nn.Module):
+    """Subtract each picture's own centre from its tokens: what all of a picture shares tells no point from another.
+
+    The centre is the mean over tokens weighted by their squared distance from the plain mean, so that what stands out
+    weighs more than a uniform background. It has no parameters.
+    """
+
+    kind = "center"
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        # In float32 throughout: means and small differences do not survive bf16.
+        tokens = maps.float()
+        tokens = tokens - tokens.mean((2, 3), keepdim=True)
+        weights = tokens.square().sum(1, keepdim=True)
+        # The largest weight becomes 1, so their sum is at least 1. Where all tokens are alike (a picture of one
+        # colour) every weight is 0, and the plain mean is the centre.
+        weights = weights / weights.amax((2, 3), keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        total = weights.sum((2, 3), keepdim=True).clamp(min=1)
+        return (tokens - (tokens * weights).sum((2, 3), keepdim=True) / total).to(maps.dtype)
 
 
 class _ConvHead(nn.Module):
@@ -83,56 +120,78 @@ class RandomConvHead(_ConvHead):
 
 
 class ResidualConvHead(_ConvHead):
-    """`x + conv(x)` with the convolution at zero, so the head starts as the identity.
+    """`x + strength conv(x)` with the convolution at zero, so the head starts as the identity.
 
     Args:
         dim: Channels.
+        strength: 0 leaves the features as they are, 1 applies the head in full.
+
+    Raises:
+        EquiviewError: The strength is not a number from 0 to 1.
     """
 
     kind = "residual_conv"
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, strength: float = 1.0) -> None:
         # skip_init draws no random numbers, which the zeros below would make useless anyway.
         conv = nn.utils.skip_init(nn.Conv2d, dim, dim, 3, padding=1)
         nn.init.zeros_(conv.weight)
         nn.init.zeros_(conv.bias)
         super().__init__(dim, conv)
+        self.strength = check_strength(strength, "residual conv head strength")
+
+    def spec(self) -> dict[str, Any]:
+        return super().spec() | {"strength": self.strength}
 
     def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
-        return maps + self.convolve(maps)
+        return maps + self.strength * self.convolve(maps) if self.strength > 0 else maps
 
 
 class LinearHead(nn.Module):
-    """`W (f - mean)` for every token; the closed-form recipes solve for W.
+    """`W (f - mean)` for every token, or part of the way there: `(1 - strength) f + strength W (f - mean)`.
+
+    The closed-form recipes solve for W, `train_head` trains it.
 
     Args:
         matrix: W.
         mean: Subtracted first.
+        strength: 0 leaves the features as they are, 1 applies the head in full. Below 1, W must be square.
 
     Raises:
-        EquiviewError: The two do not fit together.
+        EquiviewError: The two do not fit together, or the strength is not a number from 0 to 1.
     """
 
     kind = "linear"
 
-    def __init__(self, matrix: Float[torch.Tensor, "c2 c"], mean: Float[torch.Tensor, "c"]) -> None:
+    def __init__(
+        self, matrix: Float[torch.Tensor, "c2 c"], mean: Float[torch.Tensor, "c"], strength: float = 1.0
+    ) -> None:
         super().__init__()
         if matrix.ndim != 2 or mean.shape != matrix.shape[1:]:
             found = f"{tuple(matrix.shape)} and {tuple(mean.shape)}"
             raise bad_input("linear head", "matrix [out, in] and mean [in]", found, "Solve it again.")
         self.matrix = nn.Parameter(matrix.detach().clone())
         self.mean = nn.Parameter(mean.detach().clone())
+        self.strength = check_strength(strength, "linear head strength")
+        if self.strength < 1 and matrix.shape[0] != matrix.shape[1]:
+            found = f"{self.strength:g} with {matrix.shape[0]} channels out of {matrix.shape[1]}"
+            fix = "Use it at strength 1: other channels have no mixture with the base."
+            raise bad_input("linear head strength", "1, or a square matrix", found, fix)
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "out": self.matrix.shape[0], "in": self.matrix.shape[1]}
+        size = {"out": self.matrix.shape[0], "in": self.matrix.shape[1]}
+        return {"kind": self.kind, **size, "strength": self.strength}
 
     def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c2 h w"]:
         if maps.shape[1] != self.mean.shape[0]:
             found, fix = f"{maps.shape[1]} channels", "Use the blocks the head was solved for."
             raise bad_input("linear head", f"maps of {self.mean.shape[0]} channels", found, fix)
+        if self.strength == 0:
+            return maps
         # Subtract before multiplying: W f - W mean would cancel badly in low precision.
         centred = maps - self.mean.to(maps.dtype)[:, None, None]
-        return torch.einsum("oc,bchw->bohw", self.matrix.to(maps.dtype), centred)
+        full = torch.einsum("oc,bchw->bohw", self.matrix.to(maps.dtype), centred)
+        return full if self.strength == 1 else maps + self.strength * (full - maps)
 
 
 class HeadChain(nn.Sequential):
@@ -142,26 +201,38 @@ class HeadChain(nn.Sequential):
         super().__init__(*heads)
 
 
+def head_parts(head: nn.Module | None) -> list[nn.Module]:
+    """Return the parts of a head in order, chains within chains opened; the order of `head_spec`."""
+    if head is None or isinstance(head, nn.Identity):
+        return []
+    if isinstance(head, HeadChain):
+        return [part for one in head for part in head_parts(one)]
+    return [head]
+
+
 def head_spec(head: nn.Module | None) -> list[dict[str, Any]]:
     """Describe a head in JSON, enough for `build_head` together with its `state_dict`. No head is `[]`.
 
     Raises:
         EquiviewError: It is not one of this module's heads.
     """
-    if head is None or isinstance(head, nn.Identity):
-        return []
-    if isinstance(head, HeadChain):
-        return [part for module in head for part in head_spec(module)]
-    if not isinstance(head, AverageHead | RandomConvHead | ResidualConvHead | LinearHead):
-        raise bad_input("head", f"one of {', '.join(_BUILDERS)}", type(head).__name__, "Compose these in a HeadChain.")
-    return [head.spec()]
+    specs = []
+    for part in head_parts(head):
+        if not isinstance(part, AverageHead | CenterHead | RandomConvHead | ResidualConvHead | LinearHead):
+            known = f"one of {', '.join(_BUILDERS)}"
+            raise bad_input("head", known, type(part).__name__, "Compose these in a HeadChain.")
+        specs.append(part.spec())
+    return specs
 
 
 _BUILDERS = {
     "average": lambda spec: AverageHead(spec["kernel"]),
+    "center": lambda spec: CenterHead(),
     "random_conv": lambda spec: RandomConvHead(spec["dim"]),
-    "residual_conv": lambda spec: ResidualConvHead(spec["dim"]),
-    "linear": lambda spec: LinearHead(torch.zeros(spec["out"], spec["in"]), torch.zeros(spec["in"])),
+    "residual_conv": lambda spec: ResidualConvHead(spec["dim"], spec.get("strength", 1.0)),
+    "linear": lambda spec: LinearHead(
+        torch.zeros(spec["out"], spec["in"]), torch.zeros(spec["in"]), spec.get("strength", 1.0)
+    ),
 }
 
 

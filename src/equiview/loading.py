@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
-from .adapters import adapter_folder, has_lora, load_adapter, merge_lora, read_record
+from .adapters import adapter_folder, has_lora, load_adapter, lora_strength, merge_lora, read_record
 from .adapters.folder import RECORD_FILE, file_sha256
+from .adapters.strength import common_strength
 from .backbones import load_backbone
 from .errors import bad_input
 from .features import Extractor, FeatureConfig
@@ -24,14 +25,24 @@ class EquiviewModel(Extractor):
     `torch.no_grad()` unless gradients are wanted.
 
     Attributes:
-        adapter: What a protocol says about the adapter (JSON); None without one.
+        adapter: What a protocol says about the adapter's files (JSON); None without one.
     """
 
     adapter: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return what names these features, the adapter included (JSON)."""
-        return super().describe() | ({} if self.adapter is None else {"adapter": self.adapter})
+        """Return what names these features, the adapter and its strength now included (JSON)."""
+        described = super().describe()
+        if self.adapter is None:
+            return described
+        lora, strength = self.adapter["lora"], lora_strength(self.backbone)
+        if lora is not None:
+            # Once merged it has no strength to read; `merged` noted the one it was merged at.
+            lora = lora | ({} if strength is None else {"strength": strength})
+            strength = lora["strength"]
+        # None where parts were saved with different ones: each part's own is beside it.
+        own = {"strength": common_strength(described["head"], strength), "lora": lora}
+        return described | {"adapter": self.adapter | own}
 
     def at(
         self, images: Float[torch.Tensor, "b 3 h w"], xy: Float[torch.Tensor, "b n 2"]
@@ -58,8 +69,13 @@ class EquiviewModel(Extractor):
         return F.normalize(sample_grid(maps, token_xy), dim=-1, eps=1e-12)
 
     def merged(self) -> "EquiviewModel":
-        """Add the LoRA update to the weights, in place, and return the model: same features, faster."""
+        """Add the LoRA update to the weights, in place, and return the model: same features, faster.
+
+        The strength it has now is then part of the weights.
+        """
         if has_lora(self.backbone):
+            if self.adapter is not None:
+                self.adapter = self.adapter | {"lora": self.describe()["adapter"]["lora"]}
             merge_lora(self.backbone)
         return self
 
@@ -68,6 +84,7 @@ def load(
     name: str | Path,
     *,
     adapter: str | Path | None = None,
+    strength: float | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     allow_other_weights: bool = False,
@@ -79,6 +96,8 @@ def load(
         name: A folder, a hub id, `timm:NAME` or `hub:REPO:ENTRY`, see `load_backbone`.
         adapter: An adapter folder, or a run folder of `improve` or `finetune` that contains `adapter/`. Without it
             the features are the pretrained ones.
+        strength: How much of the adapter is applied: 0 gives the pretrained features through the parts of its head
+            that were not fitted, 1 the adapted ones; `None` is as it was saved. `set_strength` changes it later.
         device: Where it runs.
         dtype: Of the weights and maps (`at` and `maps` give float32 whatever it is).
         allow_other_weights: Accept weights of the same architecture that the adapter was not made for.
@@ -86,11 +105,15 @@ def load(
             are the defaults.
 
     Raises:
-        EquiviewError: The backbone or the adapter cannot be loaded or do not fit together.
+        EquiviewError: The backbone or the adapter cannot be loaded or do not fit together, or the adapter cannot have
+            this strength.
     """
+    if strength is not None and adapter is None:
+        raise bad_input("strength", "an adapter beside it", "none", "Give the adapter, or leave the strength out.")
     backbone = load_backbone(name, device=device, dtype=dtype)
     if adapter is not None:
-        extractor = load_adapter(Path(adapter), backbone, allow_other_weights=allow_other_weights, **features)
+        options: dict[str, Any] = {"allow_other_weights": allow_other_weights, "strength": strength, **features}
+        extractor = load_adapter(Path(adapter), backbone, **options)
         model = EquiviewModel(backbone, extractor.config, extractor.head).eval()
         model.adapter = _describe_adapter(adapter_folder(Path(adapter)))
         return model

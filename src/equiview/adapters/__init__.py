@@ -9,8 +9,11 @@ from .lora import (
     has_lora,
     lora_disabled,
     lora_parameters,
+    lora_strength,
     merge_lora,
+    set_lora_strength,
 )
+from .strength import set_strength, strength_of
 
 __all__ = [
     "FORMAT_VERSION",
@@ -23,7 +26,11 @@ __all__ = [
     "load_adapter",
     "lora_disabled",
     "lora_parameters",
+    "lora_strength",
     "merge_lora",
     "read_record",
     "save_adapter",
+    "set_lora_strength",
+    "set_strength",
+    "strength_of",
 ]

@@ -23,9 +23,21 @@ from torch import nn
 from ..backbones.base import Backbone
 from ..errors import EquiviewError, bad_input
 from ..features import Extractor, FeatureConfig
-from ..heads import HeadChain, build_head, head_spec
+from ..heads import build_head, check_strength, head_parts, head_spec
 from ..io import atomic_folder, read_json, require_file, require_folder
-from .lora import ADAPTER_NAME, FUSED_NAMES, find_targets, has_lora, inject, lora_layers, lora_parameters, peft_config
+from .lora import (
+    ADAPTER_NAME,
+    FUSED_NAMES,
+    find_targets,
+    has_lora,
+    inject,
+    lora_layers,
+    lora_parameters,
+    lora_strength,
+    peft_config,
+    set_lora_strength,
+)
+from .strength import check_adjustable, set_strength
 
 FORMAT_VERSION = 1
 RECORD_FILE, HEAD_FILE = "equiview.json", "head.safetensors"
@@ -139,6 +151,8 @@ def _lora_record(backbone: Backbone) -> dict[str, Any]:
         "rank": rank,
         "alpha": alpha,
         "scale": alpha / rank,
+        # peft reads the folder at full strength: its file has the alpha that was trained with.
+        "strength": lora_strength(backbone),
         "targets": [name for name, _ in layers],
         "covers": covers,
     }
@@ -165,15 +179,6 @@ def head_state(head: nn.Module | None) -> dict[str, torch.Tensor] | None:
         prefix = f"{i}." if len(parts) > 1 else ""
         state |= {prefix + key: value.detach().cpu().contiguous() for key, value in part.state_dict().items()}
     return state
-
-
-def head_parts(head: nn.Module | None) -> list[nn.Module]:
-    """Return the parts of a head in order, chains within chains opened; the order of `head_spec`."""
-    if head is None or isinstance(head, nn.Identity):
-        return []
-    if isinstance(head, HeadChain):
-        return [part for one in head for part in head_parts(one)]
-    return [head]
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -224,7 +229,13 @@ def adapter_folder(path: Path) -> Path:
 
 
 def load_adapter(
-    folder: Path, backbone: Backbone, *, allow_other_weights: bool = False, trainable: bool = False, **overrides: Any
+    folder: Path,
+    backbone: Backbone,
+    *,
+    allow_other_weights: bool = False,
+    trainable: bool = False,
+    strength: float | None = None,
+    **overrides: Any,
 ) -> Extractor:
     """Put an adapter on a backbone, in place, and return the extractor it belongs to.
 
@@ -234,27 +245,36 @@ def load_adapter(
         allow_other_weights: Accept a backbone of the same architecture whose weights differ from those the adapter
             was made for (another finetune, another library's copy). The result is then not the published one.
         trainable: Leave the LoRA and head weights trainable, to go on finetuning.
+        strength: How much of the adapter is applied, see `set_strength`: 0 gives the base features through the same
+            fixed parts of the head, 1 the adapted ones; `None` is as it was saved.
         overrides: Fields of `FeatureConfig` to change, for instance `long_side`.
 
     Raises:
-        EquiviewError: A missing, truncated or corrupt file, an unknown format, or another backbone.
+        EquiviewError: A missing, truncated or corrupt file, an unknown format, another backbone, or a strength the
+            adapter cannot have.
     """
     folder = adapter_folder(folder)
     record = read_record(folder)
+    if strength is not None:
+        # Before the backbone is touched.
+        check_adjustable(record["head"], record["lora"] is not None, check_strength(strength))
     _check_backbone(folder, record["backbone"], backbone, allow_other_weights)
     if has_lora(backbone):
         raise EquiviewError(f"{backbone.info.id} has an adapter already. Load the backbone anew before {folder}.")
     config = _feature_config(folder, record, overrides)
     dtype = next(backbone.model.parameters()).dtype
     if record["lora"] is not None:
+        as_saved = check_strength(record["lora"].get("strength", 1.0), f"{folder / RECORD_FILE}: LoRA strength")
         _load_lora(folder, backbone)
+        set_lora_strength(backbone, as_saved)
         for parameter in lora_parameters(backbone):
             parameter.requires_grad_(trainable)
     head = None
     if record["head"]:
         head = build_head(record["head"], read_tensors(folder / HEAD_FILE))
         head = head.to(next(backbone.model.parameters()).device, dtype).requires_grad_(trainable)
-    return Extractor(backbone, config, head).eval()
+    extractor = Extractor(backbone, config, head).eval()
+    return extractor if strength is None else set_strength(extractor, strength)
 
 
 def _check_backbone(folder: Path, made_for: dict[str, Any], backbone: Backbone, allow_other_weights: bool) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..backbones.base import Backbone
 from ..errors import EquiviewError, bad_input
+from ..heads import check_strength
 
 logger = logging.getLogger(__name__)
 
@@ -218,8 +219,48 @@ def lora_parameters(backbone: Backbone) -> list[nn.Parameter]:
     ]
 
 
+def set_lora_strength(backbone: Backbone, strength: float) -> None:
+    """Scale the update by `strength alpha / rank` from now on, in place; alpha stays what it was trained with.
+
+    Args:
+        backbone: With an adapter.
+        strength: 0 computes as the base does, 1 is the whole update, whatever it was before.
+
+    Raises:
+        EquiviewError: The strength is not a number from 0 to 1, or there is no adapter.
+    """
+    strength = check_strength(strength, "LoRA strength")
+    if not has_lora(backbone):
+        raise bad_input("LoRA strength", "a backbone with an adapter", backbone.info.id, "Load an adapter first.")
+    for _, layer in lora_layers(backbone):
+        layer.set_scale(ADAPTER_NAME, strength)
+        # The quotient of scale and alpha / rank is not this number to the last bit, a record must be.
+        layer.equiview_strength = strength
+
+
+def lora_strength(backbone: Backbone) -> float | None:
+    """Return the strength the update is applied with, also where peft set its scale; None without an adapter.
+
+    Raises:
+        EquiviewError: The layers have different ones.
+    """
+    found = {_layer_strength(layer) for _, layer in lora_layers(backbone)}
+    if len(found) > 1:
+        several = ", ".join(f"{value:g}" for value in sorted(found))
+        raise bad_input("LoRA strength", "one for all layers", several, "Set it with set_lora_strength.")
+    return found.pop() if found else None
+
+
+def _layer_strength(layer: Any) -> float:
+    scale, alpha, rank = (one[ADAPTER_NAME] for one in (layer.scaling, layer.lora_alpha, layer.r))
+    noted: float = getattr(layer, "equiview_strength", 1.0)
+    return noted if noted * alpha / rank == scale else scale * rank / alpha
+
+
 def merge_lora(backbone: Backbone) -> Backbone:
-    """Add the update to the weights and take the adapter layers out, in place. Without an adapter nothing happens.
+    """Add the update, at its strength, to the weights and take the adapter layers out, in place.
+
+    Without an adapter nothing happens.
 
     Raises:
         EquiviewError: The merged weights are not finite.

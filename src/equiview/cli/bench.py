@@ -8,8 +8,8 @@ import typer
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
-from .measure import open_features
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 from .progress import StageProgress
 
 
@@ -42,6 +42,7 @@ def bench(
     backbone: options.Backbone,
     out: options.Out,
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     average: Annotated[bool, typer.Option("--average", help="Mean of 3x3 tokens, where there is no adapter.")] = False,
     tasks: Annotated[str, typer.Option(help="Some of pose,track,transfer.")] = "pose,track,transfer",
@@ -73,9 +74,8 @@ def bench(
     if average and adapter is not None:
         raise bad_input("--average", "no --adapter beside it", str(adapter), "An adapter brings its own head.")
     features: dict[str, Any] = {"blocks": parse_blocks(blocks)}
-    quiet_transformers()
-    given = {"device": resolve_device(device), "dtype": dtype.value}
-    source = open_features(backbone, adapter, features, seed if random_weights else None, **given)
+    random_seed = seed if random_weights else None
+    source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
     if average:
         from ..heads import AverageHead
 

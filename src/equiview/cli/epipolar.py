@@ -6,8 +6,8 @@ import typer
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
-from .measure import open_features
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 from .progress import StageProgress
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def epipolar(
     out: options.Out,
     backbone: options.Backbone = "equiview/tiny",
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
     max_angle: Annotated[float, typer.Option(min=1, max=180, help="Pairs of views at most this far apart.")] = 60.0,
@@ -50,9 +51,8 @@ def epipolar(
 
     features = {"blocks": parse_blocks(blocks), "long_side": long_side}
     opened = open_capture(capture)
-    quiet_transformers()
-    where = {"device": resolve_device(device), "dtype": dtype.value}
-    source = open_features(backbone, adapter, features, seed if random_weights else None, **where)
+    random_seed = seed if random_weights else None
+    source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
     config = EpipolarConfig(max_angle_deg=max_angle, max_pairs=max_pairs, seed=seed)
     with StageProgress({"epipolar": 1.0}) as progress:
         rows, summary = score_epipolar(source, opened, config, progress)

@@ -30,6 +30,7 @@ def export(
     backbone: options.Backbone,
     adapter: Annotated[Path, typer.Option(help="Adapter folder, or the run folder of improve.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; an older export there is replaced.")],
+    strength: options.Strength = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="The merged backbone alone; refused when the gain is in the head.")
     ] = False,
@@ -49,7 +50,7 @@ def export(
 
     quiet_transformers()
     place = resolve_device(device)
-    model = load(backbone, adapter=adapter, device=place)
+    model = load(backbone, adapter=adapter, strength=strength, device=place)
     write(model, out, plain=plain)
     result: dict[str, Any] = {"command": "export", "plain": plain}
     words = None

@@ -8,8 +8,8 @@ import typer
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
-from .measure import open_features
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 from .progress import StageProgress
 
 
@@ -34,6 +34,7 @@ def features(
     out: options.Out,
     backbone: options.Backbone = "equiview/tiny",
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
@@ -49,9 +50,8 @@ def features(
     from ..feature_files import FeatureFilesConfig, find_pictures, write_features
 
     find_pictures(pictures)
-    quiet_transformers()
-    where = {"device": resolve_device(device), "dtype": "float32"}
-    source = open_features(backbone, adapter, settings, seed if random_weights else None, **where)
+    random_seed = seed if random_weights else None
+    source = open_features(backbone, adapter, strength, settings, random_seed, device=device)
     with StageProgress() as progress:
         index = write_features(source, pictures, out, FeatureFilesConfig(dtype.value, pca), progress)
     wrote = [out / "index.json", out / "tokens", *([out / "pca.png", out / "pca"] if pca else [])]

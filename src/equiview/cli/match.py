@@ -8,8 +8,8 @@ import typer
 from ..errors import bad_input
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
-from .measure import open_features
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 from .transfer import parse_points
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def match(
     ] = None,
     max_shown: Annotated[int, typer.Option(min=1, help="Matches drawn; the JSON holds all.")] = 200,
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
     random_weights: options.RandomWeights = False,
@@ -58,9 +59,8 @@ def match(
     from ..image_matching import MatchConfig, match_files
 
     config, asked = MatchConfig(check_px, max_shown), _points(points)
-    quiet_transformers()
-    where = {"device": resolve_device(device), "dtype": dtype.value}
-    source = open_features(backbone, adapter, features, seed if random_weights else None, **where)
+    random_seed = seed if random_weights else None
+    source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
     result = match_files(source, (image0, image1), out, config, masks=(mask0, mask1), points=asked)
     wrote = [out / "matches.png", out / "matches.json", *([out / "points.png"] if "points" in result else [])]
     finish({"command": "match"} | result, wrote, json, _words(result))

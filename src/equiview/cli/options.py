@@ -47,6 +47,16 @@ Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        "--strength",
+        min=0,
+        max=1,
+        help="How much of --adapter is applied: 0 gives the pretrained features, 1 the fully adapted ones; as saved if "
+        "left out.",
+    ),
+]
 LongSide = Annotated[
     int | None, typer.Option("--long-side", min=16, help="Images are resized to this; 640 if left out.")
 ]

@@ -9,8 +9,8 @@ import typer
 from ..errors import bad_input
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
-from .measure import open_features
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 from .progress import StageProgress
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def pose(
     ] = None,
     object_id: Annotated[int, typer.Option("--object", min=0, help="BOP's number of the object.")] = 1,
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     average: Annotated[bool, typer.Option(help="Without an adapter: mean of 3x3 tokens.")] = True,
     long_side: options.LongSide = None,
@@ -68,9 +69,8 @@ def pose(
     kind: Any = layout.value
     where = (references, kind, object_id)
     scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
-    quiet_transformers()
     features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
-    source = open_features(backbone, adapter, features, None, device=resolve_device(device), dtype="float32")
+    source = open_features(backbone, adapter, strength, features, device=device)
     if adapter is None and average:
         from ..heads import AverageHead
 

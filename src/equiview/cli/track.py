@@ -8,7 +8,8 @@ import typer
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 from .progress import StageProgress
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def track(
         str | None, typer.Option(help="badja:FOLDER or tapvid:FILE (or folder of shards), to score instead.")
     ] = None,
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: Annotated[int, typer.Option(min=16, help="Frames are resized to this.")] = 854,
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
@@ -73,7 +75,6 @@ def track(
     from ..errors import bad_input
     from ..tasks.tracking import TrackingConfig
     from ..tracking import TrackConfig
-    from .measure import open_features
 
     if (source is None) == (benchmark is None):
         raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
@@ -86,9 +87,8 @@ def track(
     # Everything cheap is checked before the backbone is loaded.
     clips = list(open_clips(source, benchmark))
     given = parse_points(points or [], clips[0]) if source is not None else None
-    quiet_transformers()
     features: dict[str, Any] = {"long_side": long_side, "stride": stride, "blocks": parse_blocks(blocks or None)}
-    model = open_features(backbone, adapter, features, None, device=resolve_device(device), dtype=dtype.value)
+    model = open_features(backbone, adapter, strength, features, device=device, dtype=dtype.value)
     if given is None:
         score_benchmark(model, clips, config, out, json)
     else:

@@ -9,8 +9,8 @@ import typer
 from ..errors import bad_input
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
-from .measure import open_features
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 from .progress import StageProgress
 
 PAIRS_HELP = (
@@ -63,6 +63,7 @@ def transfer(
         Threshold | None, typer.Option(help="Length that PCK is a share of; the data set's own if left out.")
     ] = None,
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
     random_weights: options.RandomWeights = False,
@@ -78,9 +79,8 @@ def transfer(
     from ..transfer import Localise
     from ..transferring import protocol_for
 
-    quiet_transformers()
-    where = {"device": resolve_device(device), "dtype": dtype.value}
-    source = open_features(backbone, adapter, features, seed if random_weights else None, **where)
+    random_seed = seed if random_weights else None
+    source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
     prepared = protocol_for(source, Localise(localisation.value), flips)
     if pairs is None:
         assert images is not None

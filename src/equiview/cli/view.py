@@ -9,7 +9,8 @@ import typer
 from ..errors import bad_input
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks, quiet_transformers, resolve_device
+from .common import command, examples, finish, parse_blocks
+from .feature_options import open_features
 
 if TYPE_CHECKING:
     from ..features import Extractor
@@ -28,6 +29,7 @@ def view(
     paths: Annotated[list[Path], typer.Argument(metavar="RUN or A B ...", help="A run folder, or 1 to 12 pictures.")],
     backbone: options.Backbone = "equiview/tiny",
     adapter: options.Adapter = None,
+    strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page of pictures.")] = Path("equiview-view"),
@@ -43,10 +45,9 @@ def view(
             raise bad_input("view", "one run folder, or pictures", f"{len(paths)} paths with a folder among them", fix)
         page, words = _run_page(paths[0])
     else:
-        quiet_transformers()
         features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
-        where = {"device": resolve_device(device), "dtype": dtype.value}
-        page, words = _pictures_page(paths, _sources(backbone, adapter, features, where), out)
+        where = {"device": device, "dtype": dtype.value}
+        page, words = _pictures_page(paths, _sources(backbone, adapter, strength, features, where), out)
     opened = not no_open and webbrowser.open(page.resolve().as_uri())
     shown = words if opened or no_open else [*words, "No browser was found: open the page yourself."]
     finish({"command": "view", "opened": opened, "words": words}, [page], json, "\n".join(shown) or None)
@@ -67,16 +68,15 @@ def _run_page(run: Path) -> tuple[Path, list[str]]:
 
 
 def _sources(
-    backbone: str, adapter: Path | None, features: dict[str, Any], where: dict[str, str]
+    backbone: str, adapter: Path | None, strength: float | None, features: dict[str, Any], where: dict[str, str]
 ) -> "dict[str, Extractor]":
     """Load the pretrained features and, with an adapter, the adapted ones; both have the adapter's settings."""
     from ..features import Extractor
-    from .measure import open_features
 
     if adapter is None:
-        return {"pretrained": open_features(backbone, None, features, None, **where)}
-    adapted = open_features(backbone, adapter, features, None, **where)
-    own = open_features(backbone, None, {}, None, **where)
+        return {"pretrained": open_features(backbone, None, strength, features, **where)}
+    adapted = open_features(backbone, adapter, strength, features, **where)
+    own = open_features(backbone, None, None, {}, **where)
     return {"pretrained": Extractor(own.backbone, adapted.config).eval(), "adapted": adapted}
 
 

@@ -102,7 +102,16 @@ def _numbers(metrics: Mapping[str, Any], prefix: str, where: str) -> dict[str, f
 
 
 def _key(folder: Folder) -> str:
-    return json.dumps([folder.features.get(name) for name in SAME], sort_keys=True)
+    return json.dumps([_in_full(folder.features.get(name)) for name in SAME], sort_keys=True)
+
+
+def _in_full(value: Any) -> Any:
+    """Leave a strength of 1 out: runs from before there were strengths say nothing about it."""
+    if isinstance(value, list):
+        return [_in_full(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _in_full(one) for key, one in value.items() if key != "strength" or one != 1}
+    return value
 
 
 def _fits(folder: Folder, other: Folder) -> bool:
@@ -129,16 +138,19 @@ def _point(group: Sequence[Folder], several: bool) -> StudyPoint:
     features = first.features
     family = _backbone(first) + (f" ({str(features.get('weights_sha256'))[:6]})" if several else "")
     adapter = features.get("adapter")
-    name = adapter.get("sha256", "") if isinstance(adapter, Mapping) else adapter
+    described = adapter if isinstance(adapter, Mapping) else {"sha256": adapter}
+    name, strength = described.get("sha256"), described.get("strength", 1.0)
     tags = {
         "architecture": str(features.get("family")),
         "blocks": ",".join(map(str, features.get("blocks", []))),
         "long_side": str(first.long_side),
         "head": " + ".join(str(part.get("kind", part)) for part in features.get("head") or []) or "none",
         "adapter": str(name)[:8] if name else "none",
+        "strength": ("mixed" if strength is None else f"{strength:g}") if name else "none",
     }
     parts = [family, f"blocks {tags['blocks']}", f"{tags['long_side']} px"]
     parts += [tags[key] for key in ("head", "adapter") if tags[key] != "none"]
+    parts += [f"strength {tags['strength']}"] if tags["strength"] not in ("none", "1") else []
     scores = {score: value for folder in group for score, value in folder.scores.items()}
     units = {score: own for folder in group for score, own in folder.units.items()}
     return StudyPoint(", ".join(parts), family, scores, tags, units)
