@@ -16,7 +16,7 @@ from equiview.backbones import Backbone, BackboneInfo, load_backbone
 from equiview.errors import EquiviewError
 from equiview.export import export, open_export
 from equiview.features import Extractor, FeatureConfig
-from equiview.heads import AverageHead, HeadChain, LinearHead, RandomConvHead, ResidualConvHead
+from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, RandomConvHead, ResidualConvHead
 
 from .backbones.tiny import SPECS, make_model, save
 from .test_adapters import disturb, linear_head
@@ -24,8 +24,8 @@ from .test_adapters import disturb, linear_head
 LORA = LoraSpec(rank=2, last_blocks=2)
 
 
-def residual(dim: int) -> ResidualConvHead:
-    head = ResidualConvHead(dim)
+def residual(dim: int, strength: float = 1.0) -> ResidualConvHead:
+    head = ResidualConvHead(dim, strength)
     with torch.no_grad():
         head.conv.weight.normal_(std=0.1, generator=torch.Generator().manual_seed(2))
     return head
@@ -33,7 +33,9 @@ def residual(dim: int) -> ResidualConvHead:
 
 def heads(dim: int) -> nn.Module:
     """Every kind of head in one chain, nested as recipes may nest them."""
-    return HeadChain([AverageHead(), HeadChain([residual(dim), RandomConvHead(dim, seed=1)]), linear_head(dim)])
+    square = LinearHead(torch.eye(dim).flip(0), torch.ones(dim), 0.3)
+    inner = [CenterHead(), residual(dim), square, residual(dim, 0.6), RandomConvHead(dim, seed=1)]
+    return HeadChain([AverageHead(), HeadChain(inner), linear_head(dim)])
 
 
 # Together these cover every branch of the model file: norm or not, one block or several, stride, positions.

@@ -1,6 +1,7 @@
 """Heads: what they compute, that they start where they should, and that they survive JSON."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from equiview.errors import EquiviewError
 from equiview.features import Extractor, FeatureConfig
 from equiview.heads import (
     AverageHead,
+    CenterHead,
     HeadChain,
     LinearHead,
     RandomConvHead,
@@ -88,12 +90,73 @@ def test_chain_applies_in_order() -> None:
     assert torch.equal(HeadChain([first, second])(_maps()), second(first(_maps())))
 
 
+def test_center_is_the_mean_weighted_by_distance() -> None:
+    maps = _maps()
+    for one, found in zip(maps, CenterHead()(maps), strict=True):
+        tokens = one.flatten(1).T
+        weights = ((tokens - tokens.mean(0)) ** 2).sum(1)
+        center = (weights[:, None] * tokens).sum(0) / weights.sum()
+        torch.testing.assert_close(found.flatten(1).T, tokens - center)
+    # A picture does not look at its neighbours in the batch, and what all its tokens share goes.
+    assert torch.equal(CenterHead()(maps)[:1], CenterHead()(maps[:1]))
+    torch.testing.assert_close(CenterHead()(maps + 7), CenterHead()(maps), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("noise", [0.0, 1e-30, 1e-6, 1e-3])
+@pytest.mark.parametrize("value", [0.0, 3.7, -1e4])
+def test_center_of_one_colour_is_finite(dtype: torch.dtype, noise: float, value: float) -> None:
+    maps = (torch.full_like(_maps(), value) + noise * _maps()).to(dtype).requires_grad_()
+    found = CenterHead()(maps)
+    assert found.dtype == dtype and torch.isfinite(found).all()
+    assert found.abs().max() <= 20 * noise + 1e-2 * (dtype == torch.bfloat16) * abs(value) + 1e-6 * abs(value)
+    found.sum().backward()
+    assert torch.isfinite(maps.grad).all()
+
+
+def _square() -> LinearHead:
+    return _linear(5)
+
+
+def _moved() -> ResidualConvHead:
+    head = ResidualConvHead(5)
+    with torch.no_grad():
+        head.conv.weight.normal_(generator=torch.Generator().manual_seed(2))
+    return head
+
+
+@pytest.mark.parametrize("make", [_square, _moved])
+def test_strength_goes_straight_from_the_features_to_the_head(make: Callable[[], LinearHead]) -> None:
+    head = make()
+    full = head(_maps())
+    for strength in (0.0, 0.25, 0.5, 1.0):
+        head.strength = strength
+        torch.testing.assert_close(head(_maps()), (1 - strength) * _maps() + strength * full)
+        if strength in (0, 1):
+            assert torch.equal(head(_maps()), full if strength else _maps())
+        again = build_head(json.loads(json.dumps(head_spec(head))), head.state_dict())
+        assert torch.equal(again(_maps()), head(_maps())) and again.strength == strength
+
+
+def test_strength_of_other_channels() -> None:
+    with pytest.raises(EquiviewError, match="3 channels out of 5"):
+        LinearHead(torch.ones(3, 5), torch.zeros(5), 0.5)
+
+
+def test_specs_without_a_strength_are_in_full() -> None:
+    for head in (_square(), _moved()):
+        spec = [{key: value for key, value in head.spec().items() if key != "strength"}]
+        assert torch.equal(build_head(spec, head.state_dict())(_maps()), head(_maps()))
+
+
 HEADS = [
     AverageHead(5),
+    CenterHead(),
     RandomConvHead(5, seed=3),
     ResidualConvHead(5),
     _linear(),
     HeadChain([AverageHead(3), _linear(4), RandomConvHead(4)]),
+    HeadChain([LinearHead(_square().matrix, _square().mean, 0.3), ResidualConvHead(5, 0.0)]),
     HeadChain([HeadChain([AverageHead(3)]), _linear()]),
 ]
 

@@ -76,3 +76,25 @@ def test_an_unfinished_run_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(EquiviewError, match="summary.json"):
         read_results([str(tmp_path / "empty")])
+
+
+def test_two_strengths_of_one_adapter_are_two_points(tmp_path: Path) -> None:
+    def of(strength: float | None) -> dict[str, Any]:
+        return {"sha256": "feed" * 16, "strength": strength, "lora": {"rank": 4, "strength": strength}}
+
+    sources = [measured(tmp_path / str(s), adapter=of(s)) for s in (0.0, 0.5, 1.0, None)]
+    points = read_results(sources).points
+    assert [p.tags["strength"] for p in points] == ["0", "0.5", "1", "mixed"]
+    assert len({p.name for p in points}) == 4 and {p.tags["adapter"] for p in points} == {"feedfeed"}
+    assert points[1].name.endswith("feedfeed, strength 0.5")
+
+
+def test_a_run_from_before_strengths_joins_the_full_one(tmp_path: Path) -> None:
+    head = [{"kind": "linear", "in": 4, "out": 4}]
+    old = {"head": head, "adapter": {"sha256": "feed" * 16, "lora": None}}
+    new = {"head": [head[0] | {"strength": 1.0}], "adapter": old["adapter"] | {"strength": 1.0}}
+    half = {"head": [head[0] | {"strength": 0.5}], "adapter": old["adapter"] | {"strength": 0.5}}
+    sources = [measured(tmp_path / "m", **new), benched(tmp_path / "b", **old), benched(tmp_path / "h", **half)]
+    points = read_results(sources).points
+    assert [sorted(p.scores) for p in points][1:] == [["transfer/pf-willow/pck@0.10"]] and len(points) == 2
+    assert points[0].tags["strength"] == "1" and points[1].tags["strength"] == "0.5"

@@ -46,7 +46,7 @@ def view(
         page, words = _run_page(paths[0])
     else:
         features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
-        where = {"device": device, "dtype": dtype.value}
+        where: dict[str, Any] = {"device": device, "dtype": dtype.value}
         page, words = _pictures_page(paths, _sources(backbone, adapter, strength, features, where), out)
     opened = not no_open and webbrowser.open(page.resolve().as_uri())
     shown = words if opened or no_open else [*words, "No browser was found: open the page yourself."]
@@ -68,7 +68,7 @@ def _run_page(run: Path) -> tuple[Path, list[str]]:
 
 
 def _sources(
-    backbone: str, adapter: Path | None, strength: float | None, features: dict[str, Any], where: dict[str, str]
+    backbone: str, adapter: Path | None, strength: float | None, features: dict[str, Any], where: dict[str, Any]
 ) -> "dict[str, Extractor]":
     """Load the pretrained features and, with an adapter, the adapted ones; both have the adapter's settings."""
     from ..features import Extractor
