@@ -3,8 +3,8 @@
     EQUIVIEW_SHARED=... python benchmarks/study_points.py --work runs/study --out baselines/study_points.json
     equiview study baselines/study_points.json --out runs/study/page
 
-Blocks x resolutions x backbones (equiview/tiny, DeiT-Tiny, random weights of three seeds) x pretrained or adapted (the
-closed form from one object). A backbone sees every picture once at each resolution: all blocks are kept in memory, so
+Blocks x resolutions x backbones (equiview/tiny, DeiT-Tiny, random weights of three seeds) x pretrained, smoothed (3x3
+average) or adapted (the recipe one-step from one object). A backbone sees every picture once at each resolution: all blocks are kept in memory, so
 that a point costs seconds. Finished points lie in WORK/points; the same command goes on where it stopped.
 """
 
@@ -32,8 +32,9 @@ from equiview.captures.synthetic import set_seeds
 from equiview.captures.synthetic_pose import PoseWorld, pose_scenes
 from equiview.features import Extractor, FeatureConfig, picture_rgb, split_blocks
 from equiview.finetune.adapt import ordinary_pictures
-from equiview.finetune.closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
-from equiview.heads import AverageHead, HeadChain
+from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
+from equiview.finetune.recipes import ONE_STEP
+from equiview.heads import AverageHead, CenterHead, HeadChain
 from equiview.io import read_json, write_json
 from equiview.pck import SCORINGS
 from equiview.row_scores import scores
@@ -48,6 +49,7 @@ from equiview.types import FeatureMap, KeypointPair
 # Random weights hardly differ between blocks: fewer will do.
 RANDOM_BLOCKS = ((4,), (8,), (12,), (4, 6, 8, 10))
 BLOCKS = ((2,), (4,), (6,), (8,), (10,), (12,), (4, 6, 8, 10))
+STATES = ("pretrained", "smoothed", "adapted")
 KEPT = (2, 4, 6, 8, 10, 12)
 # Share of the resolution that is usual on each data set.
 SCALES = (0.5, 0.75)
@@ -134,12 +136,11 @@ class Setting:
     seed: int | None
     scale: float
     blocks: tuple[int, ...]
-    adapted: bool
+    state: str
 
     @property
     def name(self) -> str:
-        state = "adapted" if self.adapted else "pretrained"
-        return f"{self.family}, blocks {'+'.join(map(str, self.blocks))}, x{self.scale:g}, {state}"
+        return f"{self.family}, blocks {'+'.join(map(str, self.blocks))}, x{self.scale:g}, {self.state}"
 
 
 def settings() -> list[Setting]:
@@ -148,24 +149,30 @@ def settings() -> list[Setting]:
     backbones = [("equiview/tiny", "equiview/tiny", None), ("DeiT-Tiny", deit, None)]
     backbones += [(f"random {seed}", deit, seed) for seed in range(3)]
     return [
-        Setting(*backbone, scale, blocks, adapted)
+        Setting(*backbone, scale, blocks, state)
         for backbone, scale in itertools.product(backbones, SCALES)
         for blocks in (BLOCKS if backbone[2] is None else RANDOM_BLOCKS)
-        for adapted in (False, True)
+        for state in STATES
     ]
 
 
-def solved_head(features: Features, data: Data) -> nn.Module:
-    """Return 3x3 averaging and the Wiener filter from one object."""
-    average = Features(features.maps_of, features.blocks, AverageHead(3))
-    pictures = picture_statistics(average.maps(data.pictures))
-    views = view_statistics([(data.train_views, list(average.maps(data.train_views)))], ClosedFormConfig())
-    return HeadChain([AverageHead(3), solve_closed_form(pictures, views, ClosedFormConfig())])
+def head_of(state: str, features: Features, data: Data) -> nn.Module | None:
+    """Return nothing, the 3x3 average, or what the recipe one-step makes of these features and one object."""
+    if state == "pretrained":
+        return None
+    if state == "smoothed":
+        return AverageHead(3)
+    fixed = HeadChain([AverageHead(3), CenterHead()])
+    centred = Features(features.maps_of, features.blocks, fixed)
+    config = ONE_STEP.closed_form
+    pictures = picture_statistics(centred.maps(data.pictures))
+    views = view_statistics([(data.train_views, list(centred.maps(data.train_views)))], config)
+    return HeadChain([fixed, solve_closed_form(pictures, views, config, ONE_STEP.strength)])
 
 
 def measured(setting: Setting, maps: dict[str, BlockMaps], data: Data) -> StudyPoint:
     """Score one setting on everything."""
-    head = solved_head(Features(maps["objects"], setting.blocks), data) if setting.adapted else None
+    head = head_of(setting.state, Features(maps["objects"], setting.blocks), data)
     source = {name: Features(own, setting.blocks, head) for name, own in maps.items()}
     found: dict[str, float] = {}
     units: dict[str, dict[str, float]] = {}
@@ -175,7 +182,7 @@ def measured(setting: Setting, maps: dict[str, BlockMaps], data: Data) -> StudyP
     tags = {
         "blocks": "+".join(map(str, setting.blocks)),
         "scale": f"{setting.scale:g}",
-        "state": "adapted" if setting.adapted else "pretrained",
+        "state": setting.state,
         "weights": "trained" if setting.seed is None else "random",
     }
     return StudyPoint(setting.name, setting.family, found, tags, units)
@@ -267,7 +274,7 @@ def protocol() -> dict[str, Any]:
         "transfer": f"PF-WILLOW, ordered pairs of the first {WILLOW_PICTURES} pictures of each category, extent, <=",
         "tracking": "BADJA, annotated frames, percent under 8 px at 256 px height",
         "pose": f"{SCENES} rendered objects, {WORLD.references} references and {WORLD.queries} queries each, on black",
-        "adapted": f"3x3 average and the closed form from {TRAIN_OBJECT}, c = 8, {PICTURES} drawn pictures",
+        "adapted": f"3x3 average, centring and the recipe one-step from {TRAIN_OBJECT}, {PICTURES} drawn pictures",
         "units": "objects; categories (transfer), query points (tracking), objects (pose)",
         "versions": versions(),
     }

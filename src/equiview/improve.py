@@ -15,7 +15,7 @@ from .backbones import Backbone, load_backbone
 from .features import Extractor
 from .finetune.adapt import adapt, affordable_companions, photo_files, seconds_per_map
 from .finetune.recipes import Recipe
-from .heads import AverageHead, RandomConvHead
+from .heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from .io import read_json, write_json
 from .live import RUN_OBJECTS, save_object
 from .pictures import save_pictures
@@ -206,6 +206,7 @@ def variants(
 ) -> Iterator[tuple[str, list[FeatureMap]]]:
     """Yield the feature maps of each variant; the features of the adapter's blocks are computed once and shared.
 
+    `without_object` is everything of the adapter that learned nothing; left out if it is the fixed average, or nothing.
     One variant is in memory at a time beside the base. Where the adapter has no LoRA, its head is applied to the shared
     features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token by token.
     """
@@ -217,12 +218,20 @@ def variants(
     if blocks != (last,):
         yield "last_block", list(Extractor(base, replace(config, blocks=(last,))).maps(views))
     yield "fixed_average", apply_head(AverageHead(3), pretrained)
+    fixed = fixed_parts(adapted.head)
+    if [part.kind for part in fixed] not in ([], ["average"]):
+        yield "without_object", apply_head(HeadChain(fixed), pretrained)
     channels = int(pretrained[0].tokens.shape[0])
     yield "random_head", apply_head(RandomConvHead(channels, seed).to(pretrained[0].tokens.device), pretrained)
     if has_lora(adapted.backbone) or adapted.head is None:
         yield "adapted", list(adapted.maps(views))
     else:
         yield "adapted", apply_head(adapted.head, pretrained)
+
+
+def fixed_parts(head: torch.nn.Module | None) -> list[Any]:
+    """Return the parts of a head that learn nothing: with them alone the features know no training object."""
+    return [part for part in head_parts(head) if not list(part.parameters())]
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import nn
 
 from ..backbones.base import Backbone
 from ..captures.dead_leaves import dead_leaves
@@ -17,7 +18,9 @@ from ..features import Extractor, Picture
 from ..heads import HeadChain
 from ..io import read_image
 from ..types import FeatureMap, View
-from .closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
+from .closed_form import picture_statistics, solve_closed_form, view_statistics
+from .head_pairs import family_pairs, members, object_pairs
+from .head_training import train_head
 from .recipes import Recipe, prepare
 from .train import train
 
@@ -86,7 +89,7 @@ def adapt(
     started = time.monotonic()
     report = progress or (lambda stage, done, total: None)
     extractor = prepare(backbone, recipe, seed=seed)
-    if recipe.kind != "closed_form":
+    if recipe.kind in ("train", "train_then_closed_form"):
         if budget_s is not None and recipe.kind == "train_then_closed_form":
             budget_s = max(1.0, budget_s - closed_form_seconds(extractor, objects))
         train(
@@ -99,8 +102,11 @@ def adapt(
             time_budget_s=budget_s,
             progress=lambda done, total, _: report("train", done, total),
         )
-    if recipe.closed_form is not None:
-        extractor = with_closed_form(extractor, objects, recipe.closed_form, photos, seed, report)
+    if recipe.closed_form is not None and recipe.kind != "train_head":
+        extractor = with_closed_form(extractor, objects, recipe, photos, seed, report)
+    if recipe.head_training is not None and recipe.kind == "train_head":
+        left_s = None if budget_s is None else max(1.0, budget_s - (time.monotonic() - started))
+        extractor = with_trained_head(extractor, objects, recipe, photos, seed, report, left_s)
     log.info("adapted with %s in %.1f s", recipe.name, time.monotonic() - started)
     return extractor.eval()
 
@@ -129,6 +135,8 @@ def affordable_companions(recipe: Recipe, left_s: float, map_s: float, render_s:
         render_s: Seconds of rendering one object.
         views: Views of each object.
     """
+    if recipe.kind == "train_head":
+        left_s /= 2  # The other half is for training on them.
     number = int((left_s - map_s * (PICTURES + views)) / (render_s + map_s * views))
     if number < len(recipe.companions):
         log.info("time for %d of %d companions", max(0, number), len(recipe.companions))
@@ -138,27 +146,74 @@ def affordable_companions(recipe: Recipe, left_s: float, map_s: float, render_s:
 def with_closed_form(
     extractor: Extractor,
     objects: Mapping[str, Sequence[View]],
-    config: ClosedFormConfig,
+    recipe: Recipe,
     photos: Path | None,
     seed: int,
     progress: Progress,
 ) -> Extractor:
     """Solve the linear head on top of an extractor's features and return the extractor with it."""
-    extractor.eval()
-    total, done = PICTURES + sum(len(views) for views in objects.values()), itertools.count(1)
+    assert recipe.closed_form is not None
+    config = recipe.closed_form
+    maps = _counted_maps(extractor, objects, progress)
+    with torch.no_grad():
+        pictures = picture_statistics(maps(ordinary_pictures(photos, seed)), config.tokens_per_picture, seed)
+        # One object's maps in memory at a time.
+        of_objects = ((views, list(maps(views))) for views in objects.values())
+        statistics = view_statistics(of_objects, config, seed)
+    log.info("closed form from %d correspondences and %d tokens of ordinary pictures", statistics.n, pictures.n)
+    return with_head(extractor, solve_closed_form(pictures, statistics, config, recipe.strength))
 
-    def counted(pictures: Sequence[Picture]) -> Iterator[FeatureMap]:
+
+def with_trained_head(
+    extractor: Extractor,
+    objects: Mapping[str, Sequence[View]],
+    recipe: Recipe,
+    photos: Path | None,
+    seed: int,
+    progress: Progress,
+    budget_s: float | None = None,
+) -> Extractor:
+    """Train a linear head on top of an extractor's features and return the extractor with it."""
+    started = time.monotonic()
+    assert recipe.head_training is not None
+    config = recipe.head_training
+    family = members(config.members) if config.members else []
+    maps = _counted_maps(extractor, objects, progress, len(family))
+    limits = {"min_overlap": config.min_overlap, "max_angle_deg": config.max_angle_deg}
+    pairs = [object_pairs(views, list(maps(views)), seed=seed, **limits) for views in objects.values()]
+    of_families = family_pairs(family, list(maps([one.view for one in family])), seed)
+    ordinary = list(maps(ordinary_pictures(photos, seed)))
+    trained = train_head(
+        pairs,
+        of_families,
+        ordinary,
+        config,
+        strength=recipe.strength,
+        seed=seed,
+        device=extractor.device,
+        budget_s=None if budget_s is None else max(1.0, budget_s - (time.monotonic() - started)),
+        progress=lambda done, total: progress("train", done, total),
+    )
+    return with_head(extractor, trained)
+
+
+def with_head(extractor: Extractor, head: nn.Module) -> Extractor:
+    """Return the extractor with one more head on top."""
+    fixed = [] if extractor.head is None else [extractor.head]
+    chain = HeadChain([*fixed, head]) if fixed else head
+    return Extractor(extractor.backbone, extractor.config, chain.to(extractor.device))
+
+
+def _counted_maps(
+    extractor: Extractor, objects: Mapping[str, Sequence[View]], progress: Progress, more: int = 0
+) -> Callable[[Sequence[Picture]], Iterator[FeatureMap]]:
+    """Return a function from pictures to maps on the CPU that reports how many of all were computed."""
+    extractor.eval()
+    total, done = PICTURES + more + sum(len(views) for views in objects.values()), itertools.count(1)
+
+    def maps(pictures: Sequence[Picture]) -> Iterator[FeatureMap]:
         for fmap in extractor.maps(pictures, device="cpu"):
             progress("solve", next(done), total)
             yield fmap
 
-    with torch.no_grad():
-        pictures = picture_statistics(counted(ordinary_pictures(photos, seed)), config.tokens_per_picture, seed)
-        # One object's maps in memory at a time.
-        of_objects = ((views, list(counted(views))) for views in objects.values())
-        statistics = view_statistics(of_objects, config, seed)
-    log.info("closed form from %d correspondences and %d tokens of ordinary pictures", statistics.n, pictures.n)
-    solved = solve_closed_form(pictures, statistics, config)
-    fixed = [] if extractor.head is None else [extractor.head]
-    head = HeadChain([*fixed, solved]) if fixed else solved
-    return Extractor(extractor.backbone, extractor.config, head.to(extractor.device))
+    return maps

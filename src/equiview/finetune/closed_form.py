@@ -27,7 +27,8 @@ class ClosedFormConfig:
 
     Attributes:
         c: Weight of the view scatter: smaller suppresses more.
-        center: What m is the mean over: the training `objects`, or the ordinary `pictures`.
+        center: What m is the mean over: the training `objects`, or the ordinary `pictures`; `none` subtracts nothing,
+            for features that are centred already.
         points: Correspondences used of each ordered pair, at most.
         max_angle_deg: Pairs whose viewing directions differ more are left out.
         min_overlap: Pairs that share less of the surface (0-1) are left out.
@@ -35,7 +36,7 @@ class ClosedFormConfig:
     """
 
     c: float = 8.0
-    center: Literal["objects", "pictures"] = "objects"
+    center: Literal["objects", "pictures", "none"] = "objects"
     points: int = 500
     max_angle_deg: float = 100.0
     min_overlap: float = 0.1
@@ -132,11 +133,13 @@ def wiener_matrix(
     return np.linalg.solve((both + ridge).T, covariance.T).T
 
 
-def solve_closed_form(pictures: PictureStatistics, views: ViewStatistics, config: ClosedFormConfig) -> LinearHead:
-    """Return the Wiener head W (f - m)."""
+def solve_closed_form(
+    pictures: PictureStatistics, views: ViewStatistics, config: ClosedFormConfig, strength: float = 1.0
+) -> LinearHead:
+    """Return the Wiener head W (f - m), or part of the way there (see `LinearHead`)."""
     matrix = wiener_matrix(pictures.covariance, views.scatter, config.c)
-    mean = views.mean if config.center == "objects" else pictures.mean
-    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(mean).float())
+    mean = {"objects": views.mean, "pictures": pictures.mean, "none": np.zeros_like(views.mean)}[config.center]
+    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(mean).float(), strength)
 
 
 def whitening_matrix(

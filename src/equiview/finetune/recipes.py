@@ -14,14 +14,15 @@ from ..adapters.lora import LoraSpec, add_lora
 from ..backbones.base import Backbone
 from ..errors import bad_input
 from ..features import Extractor, FeatureConfig
-from ..heads import AverageHead, RandomConvHead, ResidualConvHead
+from ..heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead
 from .augment import AugmentConfig
 from .closed_form import ClosedFormConfig
+from .head_training import HeadTraining
 from .losses import LOSSES
 from .pairs import PAIR_SAMPLERS, PairConfig
 
-Kind = Literal["train", "closed_form", "train_then_closed_form"]
-Head = Literal["none", "average", "random_conv", "residual_conv"]
+Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head"]
+Head = Literal["none", "average", "centered_average", "random_conv", "residual_conv"]
 SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Depths of several blocks: 4, 6, 8 and 10 of 12 (the best of a few sets tried)."""
 
@@ -37,12 +38,16 @@ class Recipe:
 
     Attributes:
         name: Shown in records.
-        kind: `train` runs `train.train`; `closed_form` solves a linear head and trains nothing; the third does both.
+        kind: `train` runs `train.train`; `closed_form` solves a linear head and trains nothing; the third does both;
+            `train_head` trains a linear head on the backbone's fixed features.
         features: How features are extracted; its `blocks` are filled from `depths` when those are given.
         depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
         lora: The adapter; None for none.
-        head: `none`, `average` (fixed), `random_conv` (the paper's), `residual_conv` (starts as the identity).
-        closed_form: How the linear head is solved; None when `kind` is `train`.
+        head: `none`, `average` (fixed), `centered_average` (fixed too), `random_conv` (the paper's), `residual_conv`
+            (starts as the identity).
+        closed_form: How the linear head is solved; None where `kind` solves none.
+        head_training: How the linear head is trained; None unless `kind` is `train_head`.
+        strength: Of the linear head that was trained: 0 is the features as they were, 1 the head in full.
         loss: A name of `losses.LOSSES`.
         temperature: Of the loss.
         regulariser: Weight of the equivariance regulariser added to the loss.
@@ -68,6 +73,8 @@ class Recipe:
     lora: LoraSpec | None = LoraSpec()
     head: Head = "none"
     closed_form: ClosedFormConfig | None = None
+    head_training: HeadTraining | None = None
+    strength: float = 1.0
     loss: str = "smooth_ap"
     temperature: float = 0.01
     regulariser: float = 0.0
@@ -95,8 +102,11 @@ class Recipe:
         for field in ("steps", "weight_decay", "regulariser"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise bad_input(f"recipe {field}", "a finite number, 0 or more", str(getattr(self, field)), "Raise it.")
-        if self.kind != "train" and self.closed_form is None:
+        if "closed_form" in self.kind and self.closed_form is None:
             raise bad_input("recipe closed_form", f"settings for kind {self.kind!r}", "none", "Set closed_form.c=1.")
+        if self.kind == "train_head" and self.head_training is None:
+            fix = "Set head_training.steps=600."
+            raise bad_input("recipe head_training", "settings for kind 'train_head'", "none", fix)
 
     def feature_config(self, blocks: int) -> FeatureConfig:
         """Return how features are extracted from a backbone of this many blocks.
@@ -115,7 +125,24 @@ COMPANIONS = tuple(f"procedural:{seed}" for seed in range(9001, 9009))
 """Procedural objects beside the user's own, so that a run on one object does not learn that object's quirks."""
 
 ONE_STEP = Recipe(
-    "one-step", kind="closed_form", depths=SPREAD, lora=None, head="average", closed_form=ClosedFormConfig(), steps=0
+    "one-step",
+    kind="closed_form",
+    depths=SPREAD,
+    lora=None,
+    head="centered_average",
+    closed_form=ClosedFormConfig(center="none"),
+    strength=0.5,
+    steps=0,
+)
+DEFAULT = replace(
+    ONE_STEP,
+    name="default",
+    kind="train_head",
+    closed_form=None,
+    head_training=HeadTraining(),
+    strength=0.6,
+    time_budget_s=600.0,
+    companions=COMPANIONS,
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -132,8 +159,7 @@ RECIPES: dict[str, Recipe] = {
         augment=AugmentConfig(),
     ),
     "one-step": ONE_STEP,
-    # LoRA before the closed form added nothing at this budget (docs/science.md): the time goes into more objects.
-    "default": replace(ONE_STEP, name="default", time_budget_s=180.0, companions=COMPANIONS),
+    "default": DEFAULT,
     "lora-only": Recipe("lora-only", steps=100),
 }
 """By name. Adding one is one entry here."""
@@ -183,6 +209,7 @@ def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
     heads: dict[str, Callable[[], nn.Module | None]] = {
         "none": lambda: None,
         "average": AverageHead,
+        "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
         "random_conv": lambda: RandomConvHead(dim, seed),
         "residual_conv": lambda: ResidualConvHead(dim),
     }

@@ -22,6 +22,7 @@ COLOURS = {
     "pretrained": "#888888",
     "last_block": "#009988",
     "fixed_average": "#ee7733",
+    "without_object": "#33bbee",
     "random_head": "#ee3377",
     "adapted": "#0a84d0",
     "measured": "#0a84d0",
@@ -30,14 +31,16 @@ MARKERS = {
     "pretrained": "o",
     "last_block": "v",
     "fixed_average": "s",
+    "without_object": "X",
     "random_head": "^",
     "adapted": "D",
     "measured": "D",
 }
-DASHES = {
+DASHES: dict[str, Any] = {
     "pretrained": "-",
     "last_block": "-.",
     "fixed_average": "--",
+    "without_object": (0, (5, 1)),
     "random_head": ":",
     "adapted": "-",
     "measured": "-",

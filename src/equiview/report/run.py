@@ -12,11 +12,12 @@ from ..errors import bad_input
 from ..io import read_json, read_jsonl
 from ..metrics import METRIC_NAMES
 
-VARIANTS = ("pretrained", "last_block", "fixed_average", "random_head", "adapted")
+VARIANTS = ("pretrained", "last_block", "fixed_average", "without_object", "random_head", "adapted")
 LABELS = {
     "pretrained": "Pretrained",
     "last_block": "Last block",
     "fixed_average": "Fixed average",
+    "without_object": "Without the object",
     "random_head": "Random head",
     "adapted": "Adapted",
     "measured": "Measured",

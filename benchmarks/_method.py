@@ -1,0 +1,168 @@
+"""What the table of methods shares: pictures computed once, the two measurements every row gets, and repetitions."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _protocol import MEASURE, shared, source_of, split
+from torch import nn
+
+from equiview.backbones import load_backbone
+from equiview.captures import open_object
+from equiview.captures.pfwillow import load_pf_willow
+from equiview.features import Extractor, FeatureConfig, picture_rgb
+from equiview.finetune.adapt import ordinary_pictures
+from equiview.finetune.recipes import SPREAD
+from equiview.improve import apply_head
+from equiview.io import atomic_path, read_image, read_jsonl
+from equiview.pck import SCORINGS
+from equiview.runs import rows_path, write_rows
+from equiview.tasks import transfer
+from equiview.tasks.equivariance import plan_object, score_object
+from equiview.tasks.transfer import TransferConfig
+from equiview.types import FeatureMap, KeypointPair
+
+VIEWS, TRAIN_VIEWS = 6, 12
+TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
+SEEDS = (0, 1, 2)
+# Classes that choices were made on, and those that were never looked at.
+CHOSEN_ON, HELD_OUT = slice(0, None, 2), slice(1, None, 2)
+WILLOW_SIDE = 448
+SCORING = SCORINGS["pf-willow"]
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """One try: a seed and the objects trained on."""
+
+    seed: int
+    objects: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        objects = self.objects[0] if len(self.objects) == 1 else f"{len(self.objects)}-objects"
+        return f"{objects}-{self.seed}"
+
+
+def repetitions(objects: int = 1) -> list[Repetition]:
+    """Return 3 seeds x 3 objects for one object, and 3 seeds for several (drawn, or all ten)."""
+    if objects == 1:
+        return [Repetition(seed, (name,)) for name, seed in product(TRAIN_OBJECTS, SEEDS)]
+    names = split("train")
+    return [
+        Repetition(seed, tuple(names[n] for n in np.random.default_rng(seed).permutation(len(names))[:objects]))
+        for seed in SEEDS
+    ]
+
+
+class Features:
+    """Feature maps of a fixed backbone, float16 on disk, by what they show and which blocks."""
+
+    def __init__(self, weights: str, work: Path) -> None:
+        self.weights, self.work, self.backbone = weights, work, load_backbone(weights)
+        depth = self.backbone.info.blocks
+        self.spread = tuple(max(1, round(share * depth)) for share in SPREAD)
+        self.last, self.best = (depth,), (max(1, round(2 / 3 * depth)),)
+
+    def views(self, name: str, count: int) -> list[Any]:
+        return list(open_object(source_of(name), n_views=count, seed=0, cache_dir=self.work / "views"))
+
+    def maps(self, what: str, pictures: Callable[[], Sequence[Any]], blocks, long_side: int = 640) -> list[FeatureMap]:
+        """Return the maps of some pictures, computed when first asked for."""
+        label = "-".join(map(str, blocks))
+        path = self.work / "maps" / f"{self.backbone.info.weights_sha256[:12]}-{what}-{label}-{long_side}.pt"
+        if not path.exists():
+            source = Extractor(self.backbone, FeatureConfig(blocks=blocks, long_side=long_side)).eval()
+            found = [
+                (one.tokens.half(), one.stride_xy, one.offset_xy, one.image_hw)
+                for one in source.maps(pictures(), batch_size=1)
+            ]
+            with atomic_path(path) as temporary:
+                torch.save(found, temporary)
+        # One block alone is not L2-normalised by the extractor; here every block is.
+        return [
+            FeatureMap(nn.functional.normalize(t.float(), dim=0) if len(blocks) == 1 else t.float(), *geometry)
+            for t, *geometry in torch.load(path, weights_only=True)
+        ]
+
+    def of_object(self, name: str, blocks, count: int = TRAIN_VIEWS) -> list[FeatureMap]:
+        label = f"{name.replace(':', '-')}-{count}"
+        return self.maps(label, lambda: self.views(name, count), blocks)
+
+    def ordinary(self, seed: int, blocks) -> list[FeatureMap]:
+        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks)
+
+
+class Fixed:
+    """Maps already computed, as a source of features: found by the picture's pixels."""
+
+    def __init__(self, pictures: Iterable[Any], maps: Iterable[FeatureMap], about: dict[str, Any]) -> None:
+        self.about = about
+        self.by_pixels = {picture_rgb(p).tobytes(): fmap for p, fmap in zip(pictures, maps, strict=True)}
+
+    def maps(self, views: Iterable[Any], *, batch_size: int = 1) -> Iterator[FeatureMap]:
+        for view in views:
+            yield self.by_pixels[picture_rgb(view).tobytes()]
+
+    def describe(self) -> dict[str, Any]:
+        return self.about
+
+
+class Measured:
+    """The two measurements: PCDP and APE on the test objects, PCK on PF-WILLOW. A finished row is only read."""
+
+    def __init__(self, features: Features, objects: Sequence[str]) -> None:
+        self.features, self.work = features, features.work
+        self.plans = {name: plan_object(name, features.views(name, VIEWS), MEASURE) for name in objects}
+        self.pairs: list[KeypointPair] = load_pf_willow(shared() / "data" / "semantic" / "PF-dataset-WILLOW")
+        files = sorted({path for pair in self.pairs for path in (pair.image0, pair.image1)})
+        self.pictures = [read_image(path) for path in files]
+
+    def head(self, row: str, blocks, head: Callable[[], nn.Module | None]) -> None:
+        """Score a head on the backbone's fixed features; the head is made only when it is needed."""
+        if self.done(row):
+            return
+        made = head()
+
+        def through(maps: list[FeatureMap]) -> list[FeatureMap]:
+            return maps if made is None else apply_head(made, maps)
+
+        self.score(
+            row,
+            lambda name: through(self.features.of_object(name, blocks, VIEWS)),
+            lambda: through(self.features.maps("willow", lambda: self.pictures, blocks, WILLOW_SIDE)),
+        )
+
+    def extractor(self, row: str, make: Callable[[], Extractor]) -> None:
+        """Score an adapted network: every picture goes through it."""
+        if self.done(row):
+            return
+        made = make()
+        at_448 = Extractor(made.backbone, FeatureConfig(made.blocks, long_side=WILLOW_SIDE), made.head).eval()
+        self.score(row, lambda name: list(made.maps(self.plans[name].views)), lambda: list(at_448.maps(self.pictures)))
+
+    @torch.no_grad()
+    def score(self, row: str, of_object, willow) -> None:
+        for name, plan in self.plans.items():
+            if not self.path(row, name).exists():
+                write_rows(self.path(row, name), score_object(plan, of_object(name), MEASURE))
+        source = Fixed(self.pictures, willow(), {})
+        write_rows(self.path(row, "willow"), transfer.run(source, self.pairs, TransferConfig()))
+
+    def path(self, row: str, name: str) -> Path:
+        return rows_path(self.work / "rows" / row, name)
+
+    def done(self, row: str) -> bool:
+        return all(self.path(row, name).exists() for name in (*self.plans, "willow"))
+
+    def rows(self, labels: Sequence[str]) -> list[dict[str, Any]]:
+        return [row for label in labels for name in self.plans for row in read_jsonl(self.path(label, name))]
+
+    def willow(self, labels: Sequence[str], classes: slice | None = None) -> list[dict[str, Any]]:
+        names = sorted({pair.category for pair in self.pairs})
+        wanted = set(names if classes is None else names[classes])
+        return [row for label in labels for row in read_jsonl(self.path(label, "willow")) if row["category"] in wanted]

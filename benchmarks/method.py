@@ -1,0 +1,260 @@
+"""The table of methods: every way of adapting beside its controls, on objects and on PF-WILLOW.
+
+    EQUIVIEW_SHARED=... python benchmarks/method.py --work runs/method --out baselines/method_deit_tiny.json
+    EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core --work runs/method-tiny \
+        --out baselines/method_tiny.json
+
+Every row that learns has nine repetitions, three seeds times three training objects (three seeds for several objects or
+none, one for 1,000 steps of training the network). Choices were made on the development objects and on every second
+class of PF-WILLOW; the numbers are on the test objects and, for PF-WILLOW, on the other five classes (`willow`) and on
+all ten (`willow_all`). Finished rows lie in WORK/rows; the same command goes on where it stopped.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _method import HELD_OUT, SCORING, VIEWS, WILLOW_SIDE, Features, Measured, Repetition, repetitions
+from _protocol import MEASURE, entry, rounded, shared, split
+from torch import nn
+
+from equiview.adapters.folder import versions
+from equiview.backbones import load_backbone
+from equiview.features import Extractor
+from equiview.finetune.closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
+from equiview.finetune.head_training import train_head
+from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
+from equiview.finetune.train import train
+from equiview.heads import AverageHead, CenterHead, HeadChain, RandomConvHead
+from equiview.improve import apply_head
+from equiview.io import append_jsonl, read_jsonl, write_json
+from equiview.row_scores import scores
+from equiview.tasks.comparison import difference
+
+WITHOUT = "blocks 4,6,8,10 + average + centre"
+STEPS = (1, 10, 100, 1000)
+OBJECTS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what it is compared with, and how a repetition of it is scored."""
+
+    name: str
+    controls: tuple[str, ...]
+    repetitions: Sequence[Repetition]
+    score: Callable[[str, Repetition], None]
+    part: str = "core"
+    curve: Mapping[str, Any] | None = None
+
+
+class Bench:
+    """The features, the measurements and the rows."""
+
+    def __init__(self, weights: str, work: Path) -> None:
+        self.weights = weights
+        self.features = Features(weights, work)
+        self.measured = Measured(self.features, split("test"))
+        self.fixed = HeadChain([AverageHead(), CenterHead()])
+
+    # Controls -----------------------------------------------------------------------------------------------------
+
+    def controls(self) -> Iterator[Row]:
+        f, once = self.features, [Repetition(0, ())]
+        for name, blocks in (("last block", f.last), ("block 8", f.best), ("blocks 4,6,8,10", f.spread)):
+            yield self.fixed_row(name, blocks, lambda _: None, once)
+            yield self.fixed_row(f"{name} + average", blocks, lambda _: AverageHead(), once)
+            dim = f.backbone.info.dim * len(blocks)
+            seeds = [Repetition(seed, ()) for seed in range(3)]
+            yield self.fixed_row(f"{name} + random conv", blocks, lambda r, d=dim: RandomConvHead(d, r.seed), seeds)
+        yield self.fixed_row(WITHOUT, f.spread, lambda _: self.fixed, once)
+
+    def fixed_row(self, name: str, blocks, head, repeats, controls=("last block",), **about: Any) -> Row:
+        def score(label: str, repetition: Repetition) -> None:
+            self.measured.head(label, blocks, lambda: head(repetition))
+
+        return Row(name, tuple(c for c in controls if c != name), repeats, score, **about)
+
+    # Heads on fixed features --------------------------------------------------------------------------------------
+
+    def linear(self, name: str, recipe: Recipe, objects: int = 1, **about: Any) -> Row:
+        """Return a row of a recipe that ends in a linear head."""
+        against = ("last block", "block 8 + average", "blocks 4,6,8,10 + average", "blocks 4,6,8,10 + random conv")
+        return self.fixed_row(
+            name,
+            self.features.spread,
+            lambda repetition: self.solved(recipe, repetition),
+            repetitions(objects) if objects else [Repetition(seed, ()) for seed in range(3)],
+            (*against, WITHOUT),
+            **about,
+        )
+
+    def solved(self, recipe: Recipe, repetition: Repetition) -> nn.Module:
+        """Return what `adapt` makes of a recipe, from features that are kept."""
+        fixed = self.fixed if recipe.head == "centered_average" else AverageHead()
+        names = (*repetition.objects, *recipe.companions)
+        maps = {name: apply_head(fixed, self.features.of_object(name, self.features.spread)) for name in names}
+        objects = ((self.features.views(name, len(own)), own) for name, own in maps.items())
+        drawn = apply_head(fixed, self.features.ordinary(repetition.seed, self.features.spread))
+        if recipe.kind == "train_head":
+            head = train_head(objects, drawn, recipe.head_training, strength=recipe.strength, seed=repetition.seed)
+        else:
+            views = view_statistics(objects, recipe.closed_form, repetition.seed)
+            pictures = picture_statistics(drawn, recipe.closed_form.tokens_per_picture, repetition.seed)
+            head = solve_closed_form(pictures, views, recipe.closed_form, recipe.strength)
+        return HeadChain([fixed, head])
+
+    def heads(self) -> Iterator[Row]:
+        one, default = RECIPES["one-step"], RECIPES["default"]
+        alone = replace(default, companions=())
+        yield self.linear("one-step", one)
+        yield self.linear("default", default)
+        yield self.linear("default, without the object", default, objects=0)
+        yield self.linear("default, without companions", alone)
+        for strength in (0.25, 0.5, 0.75, 1.0):
+            for recipe in (one, default):
+                if strength != recipe.strength:
+                    name = f"{recipe.name}, strength {strength:g}"
+                    yield self.linear(name, replace(recipe, strength=strength), part="more")
+        old = replace(one, head="average", strength=1.0, closed_form=ClosedFormConfig(center="objects"))
+        yield self.linear("one-step of 0.2.0 (not centred)", old, part="more")
+        for objects in OBJECTS[1:]:
+            for recipe in (one, default):
+                about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}
+                yield self.linear(f"{recipe.name}, {objects} objects", recipe, objects, **about)
+        for steps in STEPS:
+            training = replace(default.head_training, steps=steps)
+            about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
+            yield self.linear(f"default, {steps} steps", replace(default, head_training=training), **about)
+
+    # Training the network -----------------------------------------------------------------------------------------
+
+    def trained(self, name: str, recipe: Recipe, repeats, controls, **about: Any) -> Row:
+        def score(label: str, repetition: Repetition) -> None:
+            self.measured.extractor(label, lambda: self.train(recipe, repetition, label))
+
+        return Row(name, controls, repeats, score, **about)
+
+    def train(self, recipe: Recipe, repetition: Repetition, label: str) -> Extractor:
+        extractor = prepare(load_backbone(self.weights), recipe, seed=repetition.seed)
+        views = {name: self.features.views(name, 12) for name in repetition.objects}
+        train(extractor, views, recipe, self.features.work / "training" / label, seed=repetition.seed)
+        return extractor.eval()
+
+    def networks(self) -> Iterator[Row]:
+        conv = ("last block", "last block + average", "last block + random conv")
+        for steps in STEPS:
+            repeats = repetitions() if steps < 1000 else repetitions()[:1]
+            recipe = override(RECIPES["paper"], {"steps": steps})
+            about = {"part": "paper", "curve": {"recipe": "paper", "steps": steps}}
+            yield self.trained(f"paper, {steps} step{'s' * (steps > 1)}", recipe, repeats, conv, **about)
+        for objects in OBJECTS[1:]:
+            about = {"part": "paper", "curve": {"recipe": "paper", "objects": objects}}
+            recipe = override(RECIPES["paper"], {"steps": 100})
+            yield self.trained(f"paper, {objects} objects", recipe, repetitions(objects), conv, **about)
+
+    def rows(self) -> list[Row]:
+        return [*self.controls(), *self.heads(), *self.networks()]
+
+
+def table(bench: Bench, rows: Sequence[Row], seconds: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Return every finished row with its paired differences."""
+    labels = {row.name: [label_of(row, one) for one in row.repetitions] for row in rows}
+    labels = {name: own for name, own in labels.items() if all(bench.measured.done(label) for label in own)}
+    found = {}
+    for row in rows:
+        if row.name not in labels:
+            continue
+        own, controls = labels[row.name], [c for c in row.controls if c in labels]
+        result = entry(bench.measured.rows(own), {c: bench.measured.rows(labels[c]) for c in controls})
+        for key, classes in (("willow", HELD_OUT), ("willow_all", None)):
+            values = pck(bench, own, classes)
+            result[key] = {"pck@0.10": float(np.mean(list(values.values())))} | {
+                "difference_to": {c: difference(pck(bench, labels[c], classes), values, "pck@0.10") for c in controls}
+            }
+        result["repetitions"] = len(own)
+        result["seconds"] = float(np.mean(seconds[row.name])) if seconds.get(row.name) else None
+        if row.curve is not None:
+            result["curve"] = dict(row.curve)
+        found[row.name] = result
+    return found
+
+
+def pck(bench: Bench, labels: Sequence[str], classes: slice | None) -> dict[str, float]:
+    """Return PCK@0.10 by source picture, repetitions averaged."""
+    values: dict[str, list[float]] = {}
+    scoring = {"threshold": SCORING.threshold, "inclusive": SCORING.inclusive}
+    for row in bench.measured.willow(labels, classes):
+        if "failed" not in row:
+            values.setdefault(row["image0"], []).append(scores(row, scoring)["pck@0.10"])
+    return {name: float(np.mean(own)) for name, own in values.items()}
+
+
+def label_of(row: Row, repetition: Repetition) -> str:
+    plain = row.name.replace(", ", "-").replace(" ", "-").replace("(", "").replace(")", "")
+    return plain if not repetition.objects and len(row.repetitions) == 1 else f"{plain}/{repetition.name}"
+
+
+def protocol(bench: Bench) -> dict[str, Any]:
+    info = bench.features.backbone.info
+    return {
+        "backbone": Path(info.id).name,
+        "weights_sha256": info.weights_sha256,
+        "objects": split("test"),
+        "views": f"{VIEWS} of the paper's 42, seeded permutation 0",
+        "points": MEASURE.points,
+        "long_side": 640,
+        "search": "whole target image",
+        "training": "12 views an object; three objects x three seeds",
+        "willow": f"PF-WILLOW, classes of no choice, long side {WILLOW_SIDE}, extent, <=; by source picture",
+        "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "paper")},
+        "versions": versions(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="", help="DeiT-Tiny of EQUIVIEW_SHARED if left out")
+    parser.add_argument("--work", type=Path, default=Path("runs/method"))
+    parser.add_argument("--out", type=Path, default=Path("baselines/method_deit_tiny.json"))
+    parser.add_argument("--only", nargs="*", choices=("core", "more", "curves", "paper"), help="parts of the table")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bench = Bench(args.backbone or str(shared() / "data" / "weights" / "deit-tiny-patch16-224"), args.work)
+    rows = [row for row in bench.rows() if args.only is None or row.part in args.only]
+    for row in rows:
+        for repetition in row.repetitions:
+            label, started = label_of(row, repetition), time.monotonic()
+            fresh = not bench.measured.done(label)
+            row.score(label, repetition)
+            if fresh:
+                append_jsonl(args.work / "seconds.jsonl", {"row": row.name, "seconds": time.monotonic() - started})
+                print(f"{label:60s} {time.monotonic() - started:6.1f} s", flush=True)
+        seconds: dict[str, list[float]] = {}
+        for line in read_jsonl(args.work / "seconds.jsonl"):
+            seconds.setdefault(line["row"], []).append(line["seconds"])
+        found = table(bench, rows, seconds)
+        write_json(args.out, rounded({"protocol": protocol(bench), "rows": found}))
+        if row.name in found:
+            show(row.name, found[row.name])
+    print(f"wrote {args.out}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+
+
+def show(name: str, row: Mapping[str, Any]) -> None:
+    metrics = row["metrics"]
+    print(
+        f"== {name:50s} pcdp@0.05 {metrics['pcdp@0.05']['value']:5.2f}  ape {metrics['ape']['value']:5.2f}"
+        f"  willow {row['willow']['pck@0.10']:5.2f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Pairs of feature maps with the places that belong together: views of one object, and members of one family."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.spatial import KDTree
+
+from ..captures.synthetic_families import FamilyView, family_views
+from ..correspond import correspond_in, sample_points
+from ..errors import bad_input
+from ..types import FeatureMap, View
+
+POINTS = 300
+"""Surface points of a view that pairs are made from."""
+SAME_PLACE = 0.02
+"""Places of two members of a family count as the same below this distance, in units of the average member."""
+FIRST_MEMBER = 7000
+"""Seeds of the members trained on; the rendered data sets use others (`captures.synthetic.set_seeds`)."""
+
+
+@dataclass(frozen=True)
+class TrainingPair:
+    """Two maps of one object and where the same surface points are in them."""
+
+    source: FeatureMap
+    target: FeatureMap
+    xy0: Float[torch.Tensor, "n 2"]
+    xy1: Float[torch.Tensor, "n 2"]
+
+
+def object_pairs(
+    views: Sequence[View],
+    maps: Sequence[FeatureMap],
+    *,
+    min_overlap: float = 0.1,
+    max_angle_deg: float = 120.0,
+    seed: int = 0,
+) -> list[TrainingPair]:
+    """Return the ordered pairs of views of one object that can be used.
+
+    Args:
+        views: Views of the object.
+        maps: Their feature maps.
+        min_overlap: Pairs that share less of the surface (0-1) are left out.
+        max_angle_deg: Pairs whose viewing directions differ more are left out.
+        seed: Which points.
+
+    Raises:
+        EquiviewError: There is no such pair.
+    """
+    found = []
+    for i in range(len(views)):
+        point_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
+        points = sample_points(views, i, POINTS, point_seed)
+        for j in range(len(views)):
+            truth = correspond_in(views, (i, j), points) if i != j else None
+            if truth is None or truth.overlap < min_overlap or truth.angle_deg > max_angle_deg:
+                continue
+            found.append(TrainingPair(maps[i], maps[j], _float(truth.xy0), _float(truth.xy1)))
+    found = [pair for pair in found if len(pair.xy0)]
+    if not found:
+        expected = f"a pair that shares {min_overlap:.0%} of the surface within {max_angle_deg:g} degrees"
+        raise bad_input("training views", expected, "none", "Use more views, closer together.")
+    return found
+
+
+def members(count: int) -> list[FamilyView]:
+    """Return one picture of each of `count` members of every rendered family."""
+    return family_views(range(FIRST_MEMBER, FIRST_MEMBER + count))
+
+
+def family_pairs(pictures: Sequence[FamilyView], maps: Sequence[FeatureMap], seed: int = 0) -> list[TrainingPair]:
+    """Return the ordered pairs of members of one family that show 20 common places or more.
+
+    Two pixels belong together when what they show lies at the same place of the family's average member.
+
+    Args:
+        pictures: From `members`.
+        maps: Their feature maps.
+        seed: Which points.
+    """
+    rng = np.random.default_rng([seed, 0xFA])
+    places = [_places(picture) for picture in pictures]
+    trees = [KDTree(where) for _, where in places]
+    found = []
+    for i, one in enumerate(pictures):
+        for j, other in enumerate(pictures):
+            if i == j or one.family != other.family:
+                continue
+            chosen = rng.permutation(len(places[i][0]))[:POINTS]
+            xy0, where = (own[chosen] for own in places[i])
+            distance, nearest = trees[j].query(where)
+            same = distance < SAME_PLACE
+            if same.sum() >= 20:
+                xy1 = places[j][0][nearest[same]]
+                found.append(TrainingPair(maps[i], maps[j], _float(xy0[same]), _float(xy1)))
+    return found
+
+
+def _places(picture: FamilyView) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 3"]]:
+    """Return the pixel centres on the member and the places on the average member they show."""
+    rows, cols = np.nonzero(picture.view.mask)
+    return np.stack([cols + 0.5, rows + 0.5], 1), picture.surface.points_in_world[rows, cols]
+
+
+def _float(array: np.ndarray) -> Float[torch.Tensor, "n 2"]:
+    return torch.from_numpy(np.array(array, dtype=np.float32))

@@ -1,0 +1,205 @@
+"""A linear head trained on the fixed features of a few objects: a matrix product a step, no pass through the backbone.
+
+Corresponding tokens of two views are pulled together against all other places of the target view (InfoNCE, van den Oord
+et al., 2018), while the similarities between tokens of ordinary pictures are held where they were. The features come
+from one pass over every view, so that a thousand steps cost a minute on a laptop.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+
+from ..errors import bad_input
+from ..heads import LinearHead
+from ..sampling import sample, token_centers
+from ..types import FeatureMap
+from .head_pairs import TrainingPair
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """How a linear head is trained.
+
+    Attributes:
+        steps: Steps of Adam.
+        lr: Its learning rate, falling linearly to zero after a short warm-up.
+        temperature: Of InfoNCE.
+        retention: Weight of what holds the similarities of ordinary pictures: the mean squared change of their cosines
+            over the variance of these.
+        shrinkage: Weight of the squared distance of the matrix from the identity, a mean over channels.
+        pairs: Pairs of views in a step.
+        points: Correspondences of a pair in a step.
+        negatives: Tokens of the target view in a step, beside the other correspondences.
+        dead_zone: Places of the target nearer than this to the right one are no negatives, in tokens.
+        max_angle_deg: Pairs whose viewing directions differ more are left out.
+        min_overlap: Pairs that share less of the surface (0-1) are left out.
+        members: Members of each rendered family (see `captures.synthetic_families`) whose surfaces are matched to one
+            another, so that what tells one instance from the next does not drown what they have in common; 0 for none.
+        family_share: Share of the pairs that are of families.
+    """
+
+    steps: int = 600
+    lr: float = 1e-3
+    temperature: float = 0.05
+    retention: float = 3.0
+    shrinkage: float = 0.1
+    pairs: int = 4
+    points: int = 128
+    negatives: int = 400
+    dead_zone: float = 1.5
+    max_angle_deg: float = 120.0
+    min_overlap: float = 0.1
+    members: int = 10
+    family_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "temperature", "pairs", "points", "negatives"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise bad_input(f"head training {name}", "a number above 0", str(getattr(self, name)), "Raise it.")
+        for name in ("steps", "retention", "shrinkage", "dead_zone"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise bad_input(f"head training {name}", "0 or more", str(getattr(self, name)), "Raise it.")
+        if self.members == 1 or self.members < 0 or not 0 <= self.family_share < 1:
+            found = f"{self.members} members, share {self.family_share}"
+            fix = "members=0 does without families."
+            raise bad_input("head training families", "no members or two and more, a share in [0, 1)", found, fix)
+
+
+Progress = Callable[[int, int], None]
+
+
+def train_head(
+    objects: Sequence[Sequence[TrainingPair]],
+    families: Sequence[TrainingPair],
+    pictures: Iterable[FeatureMap],
+    config: HeadTraining,
+    *,
+    strength: float = 1.0,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    budget_s: float | None = None,
+    progress: Progress | None = None,
+) -> LinearHead:
+    """Train a linear head on fixed features.
+
+    The seed decides everything, unless the time runs out. It is a minute or two of work, so an interrupted one begins
+    anew.
+
+    Args:
+        objects: For each training object its pairs of views, see `head_pairs.object_pairs`.
+        families: Pairs of members of one family, see `head_pairs.family_pairs`; empty for none.
+        pictures: Feature maps of ordinary pictures, for retention.
+        config: Everything about the optimisation.
+        strength: Of the returned head.
+        seed: Of the points, pairs and tokens.
+        device: Where the head is; maps may lie elsewhere.
+        budget_s: The learning rate reaches zero, and training ends, after these seconds at the latest.
+        progress: Called after every step with steps done and steps in all.
+
+    Raises:
+        EquiviewError: No object, no picture, or the training diverged.
+    """
+    ordinary = [fmap.tokens.flatten(1).T for fmap in pictures]
+    if not ordinary or not objects:
+        found = f"{len(objects)} objects, {len(ordinary)} pictures"
+        raise bad_input("head training", "at least one object and one picture", found, "Give a mesh.")
+    dim = ordinary[0].shape[1]
+    head = LinearHead(torch.eye(dim), torch.zeros(dim)).to(device).requires_grad_(True)
+    optimiser = torch.optim.Adam(head.parameters(), lr=config.lr)
+    rng, started = np.random.default_rng([seed, 0x4EAD]), time.monotonic()
+    with torch.enable_grad():
+        for step in range(config.steps):
+            done = max(step / config.steps, 0 if budget_s is None else (time.monotonic() - started) / budget_s)
+            if done >= 1:
+                log.warning("time for %d of %d steps of the head's training", step, config.steps)
+                break
+            for group in optimiser.param_groups:
+                group["lr"] = config.lr * min(1, (step + 1) / 20) * (1 - done)
+            drawn = [_draw(objects, families, config, rng) for _ in range(config.pairs)]
+            loss = head_loss(head, drawn, ordinary, config, rng)
+            if not bool(loss.isfinite()):
+                raise bad_input("head training", "a finite loss", f"{loss.item()} at step {step}", "Lower lr.")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if progress is not None:
+                progress(step + 1, config.steps)
+    return LinearHead(head.matrix.cpu(), head.mean.cpu(), strength).requires_grad_(False)
+
+
+def _draw(
+    objects: Sequence[Sequence[TrainingPair]],
+    families: Sequence[TrainingPair],
+    config: HeadTraining,
+    rng: np.random.Generator,
+) -> TrainingPair:
+    """Draw a pair: of a family at its share, else of an object, every object equally often."""
+    of_family = bool(families) and rng.random() < config.family_share
+    own = families if of_family else objects[int(rng.integers(len(objects)))]
+    return own[int(rng.integers(len(own)))]
+
+
+def head_loss(
+    head: LinearHead,
+    pairs: Sequence[TrainingPair],
+    ordinary: Sequence[Float[torch.Tensor, "n c"]],
+    config: HeadTraining,
+    rng: np.random.Generator,
+) -> Float[torch.Tensor, ""]:
+    """Return the loss of one step: mean InfoNCE of the pairs, plus what holds the head back."""
+    loss = torch.stack([pair_loss(head, pair, config, rng) for pair in pairs]).mean()
+    away = (head.matrix - torch.eye(len(head.matrix)).to(head.matrix)).square().sum() / len(head.matrix)
+    loss = loss + config.shrinkage * away
+    return loss + config.retention * retention_loss(head, ordinary, rng) if config.retention else loss
+
+
+def pair_loss(
+    head: LinearHead, pair: TrainingPair, config: HeadTraining, rng: np.random.Generator
+) -> Float[torch.Tensor, ""]:
+    """Return InfoNCE of correspondences against tokens of the whole target view, background included.
+
+    A search looks at the whole picture, so the negatives are drawn from all of it.
+    """
+    chosen = _some(len(pair.xy0), config.points, rng)
+    xy0, xy1 = pair.xy0[chosen], pair.xy1[chosen]
+    centers = token_centers(pair.target)
+    others = _some(len(centers), config.negatives, rng)
+    tokens = pair.target.tokens.flatten(1).T[others]
+    query, match, other = described(head, sample(pair.source, xy0), sample(pair.target, xy1), tokens)
+    places = torch.cat([xy1, centers[others]])
+    near = torch.cdist(xy1, places) < config.dead_zone * max(pair.target.stride_xy)
+    similarity = query @ torch.cat([match, other]).T / config.temperature
+    right = (query * match).sum(1) / config.temperature
+    wrong = similarity.masked_fill(near.to(similarity.device), -torch.inf)
+    return (torch.logsumexp(torch.cat([right[:, None], wrong], 1), 1) - right).mean()
+
+
+def retention_loss(
+    head: LinearHead, ordinary: Sequence[Float[torch.Tensor, "n c"]], rng: np.random.Generator
+) -> Float[torch.Tensor, ""]:
+    """Return the mean squared change of cosines within and between two ordinary pictures, over their variance."""
+    one, two = (ordinary[int(rng.integers(len(ordinary)))] for _ in range(2))
+    one, two = (own[_some(len(own), n, rng)].float() for own, n in ((one, 200), (two, 400)))
+    both = torch.cat([one, two])
+    before = (F.normalize(one, dim=1) @ F.normalize(both, dim=1).T).to(head.matrix.device)
+    (after,) = described(head, both)
+    return (after[: len(one)] @ after.T - before).square().mean() / before.var().clamp(min=1e-6)
+
+
+def described(head: LinearHead, *tokens: Float[torch.Tensor, "n c"]) -> list[Float[torch.Tensor, "n c"]]:
+    """Return unit descriptors of several sets of features, one product for all."""
+    together = torch.cat(tokens).to(head.matrix.device)
+    out = head(together.T[None, :, :, None])[0, :, :, 0].T
+    return list(F.normalize(out, dim=1, eps=1e-12).split([len(own) for own in tokens]))
+
+
+def _some(available: int, wanted: int, rng: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(rng.permutation(available)[:wanted])
