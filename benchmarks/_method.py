@@ -51,7 +51,7 @@ class Repetition:
 def repetitions(objects: int = 1) -> list[Repetition]:
     """Return 3 seeds x 3 objects for one object, and 3 seeds for several (drawn, or all ten)."""
     if objects == 1:
-        return [Repetition(seed, (name,)) for name, seed in product(TRAIN_OBJECTS, SEEDS)]
+        return [Repetition(seed, (name,)) for seed, name in product(SEEDS, TRAIN_OBJECTS)]
     names = split("train")
     return [
         Repetition(seed, tuple(names[n] for n in np.random.default_rng(seed).permutation(len(names))[:objects]))

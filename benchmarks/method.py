@@ -26,8 +26,10 @@ from torch import nn
 
 from equiview.adapters.folder import versions
 from equiview.backbones import load_backbone
+from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor
 from equiview.finetune.closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
+from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
 from equiview.finetune.head_training import train_head
 from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
 from equiview.finetune.train import train
@@ -62,6 +64,8 @@ class Bench:
         self.features = Features(weights, work)
         self.measured = Measured(self.features, split("test"))
         self.fixed = HeadChain([AverageHead(), CenterHead()])
+        self.kept: dict[tuple[str, int], list[TrainingPair]] = {}
+        self.members: dict[int, list[FamilyView]] = {}
 
     # Controls -----------------------------------------------------------------------------------------------------
 
@@ -98,17 +102,35 @@ class Bench:
     def solved(self, recipe: Recipe, repetition: Repetition) -> nn.Module:
         """Return what `adapt` makes of a recipe, from features that are kept."""
         fixed = self.fixed if recipe.head == "centered_average" else AverageHead()
-        names = (*repetition.objects, *recipe.companions)
-        maps = {name: apply_head(fixed, self.features.of_object(name, self.features.spread)) for name in names}
-        objects = ((self.features.views(name, len(own)), own) for name, own in maps.items())
-        drawn = apply_head(fixed, self.features.ordinary(repetition.seed, self.features.spread))
+        names, seed = (*repetition.objects, *recipe.companions), repetition.seed
+        drawn = apply_head(fixed, self.features.ordinary(seed, self.features.spread))
         if recipe.kind == "train_head":
-            head = train_head(objects, drawn, recipe.head_training, strength=recipe.strength, seed=repetition.seed)
+            pairs = [self.pairs(name, seed) for name in names]
+            families = self.families(recipe.head_training.members, seed)
+            head = train_head(pairs, families, drawn, recipe.head_training, strength=recipe.strength, seed=seed)
         else:
-            views = view_statistics(objects, recipe.closed_form, repetition.seed)
-            pictures = picture_statistics(drawn, recipe.closed_form.tokens_per_picture, repetition.seed)
+            maps = {name: apply_head(fixed, self.features.of_object(name, self.features.spread)) for name in names}
+            objects = ((self.features.views(name, len(own)), own) for name, own in maps.items())
+            views = view_statistics(objects, recipe.closed_form, seed)
+            pictures = picture_statistics(drawn, recipe.closed_form.tokens_per_picture, seed)
             head = solve_closed_form(pictures, views, recipe.closed_form, recipe.strength)
         return HeadChain([fixed, head])
+
+    def pairs(self, name: str, seed: int) -> list[TrainingPair]:
+        """Return an object's training pairs; those of one seed are kept, because every row asks for the companions."""
+        if (name, seed) not in self.kept:
+            self.kept = {key: own for key, own in self.kept.items() if key[1] == seed}
+            maps = apply_head(self.fixed, self.features.of_object(name, self.features.spread))
+            self.kept[name, seed] = object_pairs(self.features.views(name, len(maps)), maps, seed=seed)
+        return self.kept[name, seed]
+
+    def families(self, count: int, seed: int) -> list[TrainingPair]:
+        if count == 0:
+            return []
+        pictures = self.members.setdefault(count, members(count))
+        views = [one.view for one in pictures]
+        maps = self.features.maps(f"members-{count}", lambda: views, self.features.spread)
+        return family_pairs(pictures, apply_head(self.fixed, maps), seed)
 
     def heads(self) -> Iterator[Row]:
         one, default = RECIPES["one-step"], RECIPES["default"]

@@ -4,8 +4,9 @@
     equiview study baselines/study_points.json --out runs/study/page
 
 Blocks x resolutions x backbones (equiview/tiny, DeiT-Tiny, random weights of three seeds) x pretrained, smoothed (3x3
-average) or adapted (the recipe one-step from one object). A backbone sees every picture once at each resolution: all blocks are kept in memory, so
-that a point costs seconds. Finished points lie in WORK/points; the same command goes on where it stopped.
+average) or adapted (the recipe one-step from one object). A backbone sees every picture once at each resolution: all
+blocks are kept in memory, so that a point costs seconds. Finished points lie in WORK/points; the same command goes on
+where it stopped.
 """
 
 import argparse
