@@ -4,11 +4,11 @@
     EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core --work runs/method-tiny \
         --out baselines/method_tiny.json
 
-A head on fixed features has nine repetitions, three seeds times three training objects (three seeds for several objects
-or none); training the network has three, each seed with an object of its own (one for 1,000 steps). Choices were made on
-the development objects and on every second class of PF-WILLOW; the numbers are on the test objects and, for PF-WILLOW, on
-the other five classes (`willow`) and on all ten (`willow_all`). Finished rows lie in WORK/rows; the same command goes on
-where it stopped.
+A head on fixed features has nine repetitions, three seeds times three training objects (three seeds for several
+objects or none); training the network has three, each seed with an object of its own (one for 1,000 steps). Choices
+were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects and,
+for PF-WILLOW, on the other five classes (`willow`) and on all ten (`willow_all`). Finished rows lie in WORK/rows; the
+same command goes on where it stopped.
 """
 
 import argparse
