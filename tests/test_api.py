@@ -42,6 +42,7 @@ PUBLIC = [
     "open_source",
     "sample_surface",
     "save_adapter",
+    "set_strength",
     "track",
     "transfer",
     "write_report",

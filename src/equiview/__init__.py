@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .adapters import load_adapter, save_adapter
+    from .adapters import load_adapter, save_adapter, set_strength
     from .backbones import load_backbone
     from .captures import open_object
     from .captures.opening import open_capture
@@ -80,6 +80,7 @@ __all__ = [
     "open_source",
     "sample_surface",
     "save_adapter",
+    "set_strength",
     "track",
     "transfer",
     "write_report",
@@ -119,6 +120,7 @@ _HOME = {
     "open_source": "sources",
     "sample_surface": "correspond",
     "save_adapter": "adapters",
+    "set_strength": "adapters",
     "track": "tracking",
     "transfer": "transfer",
     "write_report": "report",
