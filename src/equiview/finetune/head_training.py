@@ -57,7 +57,7 @@ class HeadTraining:
     dead_zone: float = 1.5
     max_angle_deg: float = 120.0
     min_overlap: float = 0.1
-    members: int = 10
+    members: int = 24
     family_share: float = 0.5
 
     def __post_init__(self) -> None:
