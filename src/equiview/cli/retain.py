@@ -1,0 +1,91 @@
+"""`equiview retain`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .app import app
+from .common import command, examples, finish, quiet_transformers, resolve_device
+from .progress import StageProgress
+
+WEIGHTS = {"drift": 0.15, "equivariance": 0.35, "transfer": 0.2, "tracking": 0.3}
+
+
+@app.command(
+    short_help="What an adapter costs elsewhere, and how strongly to apply it.",
+    epilog=examples(
+        "equiview retain --backbone equiview/tiny --adapter runs/mug --out runs/mug-retain",
+        "equiview retain --backbone facebook/dinov2-base --adapter runs/mug --photos PHOTOS \\",
+        "    --pairs pf-willow:PF-dataset-WILLOW --clips badja:BADJA --out runs/mug-retain",
+        "equiview retain --backbone equiview/tiny --adapter runs/mug --strengths 0.5 1 --tolerance 2 --out runs/two",
+    ),
+)
+@command
+def retain(
+    backbone: options.Backbone,
+    adapter: Annotated[Path, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")],
+    out: options.Out,
+    strengths: Annotated[
+        list[float] | None,
+        typer.Option("--strengths", metavar="S...", help="0 to 1, and 0 in any case; 0 0.25 0.5 0.75 1 if left out."),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Points of PCK@0.10 that may be lost at the recommended strength.")
+    ] = 1.0,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of ordinary photos for the drift; pictures are drawn if left out.")
+    ] = None,
+    objects: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objects",
+            metavar="X...",
+            help=f"{options.OBJECT_HELP} The built-in ones it was not trained on if left out.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME:PATH",
+            help="Pairs for semantic transfer, such as pf-willow:FOLDER (see transfer); rendered if left out.",
+        ),
+    ] = None,
+    clips: Annotated[
+        str | None, typer.Option(help="badja:FOLDER or tapvid:FILE for tracking; rendered if left out.")
+    ] = None,
+    views: options.Views = 6,
+    points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
+    long_side: options.LongSide = None,
+    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Measure what an adapter costs elsewhere, at several strengths between the base features and the adapted ones.
+
+    Drift on ordinary pictures, equivariance on objects it was not trained on, semantic transfer and tracking, each with
+    the change from strength 0; a page with the trade-off, and the strength that keeps what was asked to be kept.
+    """
+    from ..report.retention import retention_table, write_retention_page
+    from ..retention import STRENGTHS, RetentionConfig, measure_retention
+
+    quiet_transformers()
+    config = RetentionConfig(
+        strengths=tuple(strengths) if strengths else STRENGTHS,
+        tolerance=tolerance,
+        photos=None if photos is None else str(photos),
+        objects=tuple(objects or ()),
+        pairs=pairs,
+        clips=clips,
+        views=views,
+        points=points,
+        seed=seed,
+    )
+    where = {"device": resolve_device(device), "dtype": dtype.value}
+    with StageProgress(WEIGHTS) as progress:
+        found = measure_retention(backbone, adapter, out, config, **where, long_side=long_side, progress=progress)
+    page = write_retention_page(found, out / "retention.html")
+    words = "\n".join(["", *found["reading"]["lead"]])
+    finish({"command": "retain", **found}, [page, out / "retention.json"], json, retention_table(found), words)

@@ -1,0 +1,125 @@
+"""What the numbers of a retention report say in plain words, and which strength they speak for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from .settings import HEADLINES
+
+Verdict = Literal["keeps", "unclear", "loses", "not measured"]
+Entries = Sequence[Mapping[str, Any]]
+
+
+def change(entry: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """Return the change of a task's headline score from strength 0; {"value": None} where there is none."""
+    return entry["difference"][task].get(HEADLINES[task], {"value": None, "ci95": None, "n": 0})
+
+
+def verdict(entry: Mapping[str, Any], tolerance: float) -> Verdict:
+    """Say whether a strength keeps semantic transfer.
+
+    "loses": the whole interval of the change lies below minus the tolerance. "keeps": the whole interval lies above it.
+    "unclear": the interval holds it. Without an interval (few source pictures) the value decides, never for "loses".
+    """
+    found = change(entry, "transfer")
+    value, ci95 = found["value"], found["ci95"]
+    if value is None:
+        return "not measured"
+    if ci95 is None:
+        return "keeps" if value >= -tolerance else "unclear"
+    return "loses" if ci95[1] < -tolerance else "keeps" if ci95[0] >= -tolerance else "unclear"
+
+
+def recommended(entries: Entries, tolerance: float) -> float | None:
+    """Return the largest strength whose mean loss of transfer is at most the tolerance; None without any score."""
+    within = [
+        entry["strength"]
+        for entry in entries
+        if (value := change(entry, "transfer")["value"]) is not None and value >= -tolerance
+    ]
+    return max(within, default=None)
+
+
+def read_retention(entries: Entries, tolerance: float) -> dict[str, Any]:
+    """Return {"recommended", "tolerance", "verdicts": {strength: verdict}, "lead": [sentences]}.
+
+    Args:
+        entries: One a strength, strength 0 first, each with metrics of every task and "difference".
+        tolerance: Points of PCK@0.10.
+    """
+    best = recommended(entries, tolerance)
+    verdicts = {f"{entry['strength']:g}": verdict(entry, tolerance) for entry in entries}
+    return {
+        "recommended": best,
+        "tolerance": tolerance,
+        "verdicts": verdicts,
+        "lead": [*_first(entries, best, tolerance), *_losses(verdicts, tolerance), *_others(entries, best)],
+    }
+
+
+def points(found: Mapping[str, Any]) -> str:
+    """Write a change with its interval."""
+    if found["value"] is None:
+        return "not measured"
+    interval = "" if found["ci95"] is None else ", 95 % interval {:+.1f} to {:+.1f}".format(*found["ci95"])
+    return f"{found['value']:+.1f}{interval}"
+
+
+def _named(entries: Entries, strength: float) -> Mapping[str, Any]:
+    return next(entry for entry in entries if entry["strength"] == strength)
+
+
+def _first(entries: Entries, best: float | None, tolerance: float) -> list[str]:
+    if best is None:
+        return ["No pair of pictures could be scored, so there is no strength to recommend."]
+    allowed = f"{tolerance:g} point{'' if tolerance == 1 else 's'}"
+    full = entries[-1]
+    if best == 0:
+        return [
+            f"Recommended strength 0: every strength above it loses more than {allowed} of semantic transfer. At "
+            f"strength {full['strength']:g} PCK@0.10 changes by {points(change(full, 'transfer'))}, PCDP@0.05 by "
+            f"{points(change(full, 'equivariance'))}."
+        ]
+    entry = _named(entries, best)
+    lost, gained = change(entry, "transfer"), change(entry, "equivariance")
+    found = [
+        f"Recommended strength {best:g}: the largest that loses at most {allowed} of semantic transfer (PCK@0.10 "
+        f"{points(lost)}); multiview equivariance changes by {points(gained)} (PCDP@0.05)."
+    ]
+    if lost["ci95"] is None:
+        found.append(f"With {lost['n']} source pictures (fewer than 5) no interval is given: take it as an indication.")
+    elif lost["ci95"][0] < -tolerance:
+        found.append(f"That interval goes below {-tolerance:g}: a larger loss is not excluded by {lost['n']} pictures.")
+    ci95 = gained["ci95"]
+    if ci95 is not None and ci95[0] <= 0 <= ci95[1]:
+        found.append("The interval of the equivariance reaches zero: no gain is shown at this strength.")
+    return found
+
+
+def _losses(verdicts: Mapping[str, Verdict], tolerance: float) -> list[str]:
+    groups = {kind: [name for name, own in verdicts.items() if own == kind] for kind in ("loses", "unclear")}
+    words = {
+        "loses": f"more than {tolerance:g} lost, interval and all",
+        "unclear": f"on which side of {tolerance:g} lost the truth lies is not shown",
+    }
+    return [f"Strength {_listed(names)}: {words[kind]}." for kind, names in groups.items() if names]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _others(entries: Entries, best: float | None) -> list[str]:
+    chosen = dict.fromkeys([best or entries[-1]["strength"], entries[-1]["strength"]])
+    tracks = [f"{points(change(_named(entries, one), 'tracking'))} at strength {one:g}" for one in chosen]
+    drifts = [f"{_drift(_named(entries, one)['drift'])} at strength {one:g}" for one in chosen]
+    return [
+        f"Tracking (average Jaccard): {'; '.join(tracks)}.",
+        f"Drift on ordinary pictures: {'; '.join(drifts)}.",
+    ]
+
+
+def _drift(drift: Mapping[str, Any]) -> str:
+    cosine, cka, near, chance = (drift[name]["value"] for name in ("cosine", "cka", "neighbours", "chance"))
+    parts = [] if cosine is None else [f"cosine {cosine:.2f}"]
+    parts += [] if cka is None else [f"CKA {cka:.2f}"]
+    return ", ".join([*parts, f"{100 * near:.0f} % of nearest neighbours stay (chance {100 * chance:.1f} %)"])

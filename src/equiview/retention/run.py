@@ -1,0 +1,158 @@
+"""The retention report's job: one adapter at several strengths, on what it was not made for, in a resumable folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..adapters import adapter_folder, read_record
+from ..adapters.folder import versions
+from ..bench.settings import Opened
+from ..io import read_jsonl, write_json
+from ..loading import load
+from ..runs import Progress, as_json, check_names, check_sources, claim_folder, device_name, object_name, write_rows
+from ..tasks import equivariance, tracking, transfer
+from .reading import read_retention
+from .scoring import failures, task_difference, task_metrics
+from .settings import NEAR_WORDS, TASKS, RetentionConfig
+from .strengths import Knob
+from .units import (
+    Unit,
+    builtin_objects,
+    clip_units,
+    drift_unit,
+    measure_config,
+    object_units,
+    open_tracking,
+    open_transfer,
+    photo_set,
+    trained_objects,
+    transfer_units,
+)
+
+Protocols = Mapping[str, dict[str, Any]]
+
+
+def measure_retention(
+    backbone: str,
+    adapter: Path,
+    out: Path,
+    config: RetentionConfig | None = None,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    long_side: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure what an adapter costs elsewhere, at several strengths, and write retention.json.
+
+    Rows of every piece (photos, object, block of pairs, clip) and strength are written as soon as they exist: the same
+    call goes on where it stopped, and one with more strengths measures only the new ones.
+
+    Args:
+        backbone: Hub id, folder, or `equiview/tiny`.
+        adapter: Its folder, or the run folder that contains it.
+        out: The folder: retention.json, rows/TASK/strength-S/UNIT.jsonl, views/.
+        config: What is measured.
+        device: Where it runs.
+        dtype: Of the weights, `float32` or `bfloat16`.
+        long_side: Pictures are resized to this; None is what the adapter was made for.
+        progress: Called with (task, done, total).
+
+    Returns:
+        The content of retention.json: {"protocol", "strengths": [{"strength", task: {metric: {"value", "ci95", "n"}},
+        "difference": {task: {metric: {"value", "ci95", "n", ...}}}, "failed": {task: {reason: samples}}}], "reading"}.
+
+    Raises:
+        EquiviewError: Bad input, an adapter that does not fit or has no strength, or a folder that holds another run.
+    """
+    config, out = config or RetentionConfig(), Path(out)
+    report = progress or (lambda stage, done, total: None)
+    record = read_record(adapter_folder(Path(adapter)))
+    objects = config.objects or builtin_objects(record)
+    check_names(objects, "objects")
+    check_sources(objects)
+    photos, _ = photo_set(config)
+    sizes: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
+    model = load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
+    knob = Knob(model)
+    held = {key: value for key, value in asdict(config).items() if key not in ("strengths", "tolerance")}
+    claim_folder(out, held | {"objects": objects, "photo_names": photos, "features": knob.at(1.0).describe()})
+    (pairs_name, pairs), (clips_name, clips) = open_transfer(config), open_tracking(config)
+    units = {
+        "drift": [drift_unit(config)],
+        "equivariance": object_units(config, objects, out / "views"),
+        "transfer": transfer_units(pairs),
+        "tracking": clip_units(clips),
+    }
+    for task in TASKS:
+        measure_task(task, units[task], knob, config.measured, out, report)
+    protocols = protocols_of(knob, config, pairs, clips)
+    data = {"photos": photos, "objects": list(objects), "pairs": pairs_name, "clips": clips_name}
+    seen = sorted(trained_objects(record) & {object_name(one) for one in objects})
+    protocol = {
+        "features": knob.at(1.0).describe(),
+        "retention": asdict(config) | {"data": data, "trained_on": seen},
+        "tasks": protocols,
+        "ci95": "percentile bootstrap, 10,000 draws of photos, objects, source pictures or clips; differences paired",
+        "versions": versions(),
+        "device": device_name(device),
+    }
+    found = summarize(out, units, config, protocols, pairs.scoring)
+    result = as_json({"protocol": protocol, "strengths": found, "reading": read_retention(found, config.tolerance)})
+    write_json(out / "retention.json", result)
+    return result
+
+
+def rows_file(out: Path, unit: Unit, strength: float) -> Path:
+    """Return where the rows of a piece at one strength are; when the file is there, they are finished."""
+    return out / "rows" / unit.task / f"strength-{strength!r}" / f"{unit.name}.jsonl"
+
+
+def measure_task(
+    task: str, units: Sequence[Unit], knob: Knob, strengths: Sequence[float], out: Path, progress: Progress
+) -> None:
+    """Measure every piece at the strengths that are not there yet; what they share is made once."""
+    total = len(units) * len(strengths)
+    for number, unit in enumerate(units):
+        missing = [one for one in strengths if not rows_file(out, unit, one).exists()]
+        score = unit.prepare() if missing else None
+        for count, strength in enumerate(missing):
+            progress(task, (number + 1) * len(strengths) - len(missing) + count, total)
+            assert score is not None
+            write_rows(rows_file(out, unit, strength), score(knob.at(strength)))
+    progress(task, total, total)
+
+
+def protocols_of(knob: Knob, config: RetentionConfig, pairs: Opened, clips: Opened) -> Protocols:
+    """Return what must be known to repeat each task; the features stand beside them."""
+    source: Any = knob.at(1.0)
+    found: dict[str, dict[str, Any]] = {
+        "drift": {"queries": config.queries, "units": NEAR_WORDS},
+        "equivariance": equivariance.protocol_of(source, measure_config(config)),
+        "transfer": transfer.protocol_of(source, pairs.config, pairs.scoring),  # type: ignore[arg-type]
+        "tracking": tracking.protocol_of(source, clips.config),  # type: ignore[arg-type]
+    }
+    return {task: {key: value for key, value in own.items() if key != "features"} for task, own in found.items()}
+
+
+def summarize(
+    out: Path, units: Mapping[str, Sequence[Unit]], config: RetentionConfig, protocols: Protocols, scoring: Any
+) -> list[dict[str, Any]]:
+    """Return an entry for each strength, from the rows on disk."""
+    first: dict[str, list[dict[str, Any]]] = {}
+    entries = []
+    for strength in config.measured:
+        rows = {t: [row for one in units[t] for row in read_jsonl(rows_file(out, one, strength))] for t in TASKS}
+        first = first or rows
+        metrics = {task: task_metrics(task, rows[task], protocols[task], scoring) for task in TASKS}
+        differences = {
+            task: task_difference(task, first[task], rows[task], protocols[task], metrics[task])
+            for task in TASKS
+            if task != "drift"
+        }
+        failed = {task: failures(rows[task]) for task in TASKS}
+        entries.append({"strength": strength, **metrics, "difference": differences, "failed": failed})
+    return entries

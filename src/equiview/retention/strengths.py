@@ -1,0 +1,104 @@
+"""One adapter at several strengths: the backbone runs once a picture, and the head at every strength."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..adapters import has_lora
+from ..adapters.folder import head_parts
+from ..adapters.lora import ADAPTER_NAME, lora_layers
+from ..errors import bad_input
+from ..features import Extractor, Picture, picture_rgb
+from ..heads import LinearHead, ResidualConvHead
+from ..types import FeatureMap
+
+
+def set_strength(extractor: Extractor, strength: float) -> None:
+    """Set how much of what was learned is applied, in place.
+
+    Args:
+        extractor: With an adapter.
+        strength: 0 leaves the fixed parts of the head (averaging, centring) and nothing that was learned; 1 is the
+            adapter as it was made.
+
+    Raises:
+        EquiviewError: Nothing of the adapter has a strength.
+    """
+    parts = [part for part in head_parts(extractor.head) if isinstance(part, LinearHead | ResidualConvHead)]
+    layers = lora_layers(extractor.backbone)
+    if not parts and not layers:
+        fix = "Adapt with another recipe."
+        raise bad_input("adapter", "LoRA, a linear or a residual head", "none that has a strength", fix)
+    for part in parts:
+        part.strength = strength
+    for _, layer in layers:
+        layer.set_scale(ADAPTER_NAME, strength)
+
+
+class Knob:
+    """An adapted extractor whose strength can be turned, with the maps before the head kept while there is room.
+
+    Where the adapter has LoRA, the backbone itself depends on the strength and nothing can be shared.
+
+    Args:
+        adapted: With its adapter.
+        cache_mb: Room for maps; a picture is computed again when it was dropped.
+    """
+
+    def __init__(self, adapted: Extractor, cache_mb: int = 1024) -> None:
+        self.adapted = adapted
+        self.shared = None if has_lora(adapted.backbone) else Extractor(adapted.backbone, adapted.config)
+        self.cache_mb = cache_mb
+        self._maps: OrderedDict[str, FeatureMap] = OrderedDict()
+        self._bytes = 0
+
+    def at(self, strength: float) -> "AtStrength":
+        """Return the features at one strength; several may be used in turn."""
+        return AtStrength(self, strength)
+
+    @torch.no_grad()
+    def map(self, picture: Picture, strength: float) -> FeatureMap:
+        """Return one picture's features at a strength."""
+        set_strength(self.adapted, strength)
+        if self.shared is None:
+            (fmap,) = self.adapted.maps([picture])
+            return fmap
+        fmap = self._before_head(picture, self.shared)
+        return fmap if self.adapted.head is None else fmap.replace_tokens(self.adapted.head(fmap.tokens[None])[0])
+
+    def _before_head(self, picture: Picture, shared: Extractor) -> FeatureMap:
+        rgb = np.ascontiguousarray(picture_rgb(picture))
+        key = f"{hashlib.sha256(rgb.data).hexdigest()} {rgb.shape}"
+        if key in self._maps:
+            self._maps.move_to_end(key)
+            return self._maps[key]
+        (fmap,) = shared.maps([rgb])
+        self._maps[key] = fmap
+        self._bytes += fmap.tokens.numel() * fmap.tokens.element_size()
+        while self._bytes > self.cache_mb * 2**20 and len(self._maps) > 1:
+            dropped = self._maps.popitem(last=False)[1]
+            self._bytes -= dropped.tokens.numel() * dropped.tokens.element_size()
+        return fmap
+
+
+@dataclass(frozen=True)
+class AtStrength:
+    """A `MapSource`: the features of a knob at one strength."""
+
+    knob: Knob
+    strength: float
+
+    def maps(self, views: Iterable[Picture], *, batch_size: int = 4) -> Iterator[FeatureMap]:
+        """Yield one map a picture, one at a time: sources of several strengths may be read by turns."""
+        for view in views:
+            yield self.knob.map(view, self.strength)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what names these features, the strength included (JSON)."""
+        set_strength(self.knob.adapted, self.strength)
+        return self.knob.adapted.describe() | {"strength": self.strength}
