@@ -30,7 +30,7 @@ LAYERS = (
     ("pictures", "pair_picture", "match_picture", "feature_pictures", "overlay", "runs", "live"),
     (
         *("bench", "measuring", "improve", "transferring", "posing", "image_matching", "feature_files"),
-        *("compare", "study", "export", "exported_model"),
+        *("compare", "study", "retention", "export", "exported_model"),
     ),
     ("demo", "doctor"),
     ("report",),

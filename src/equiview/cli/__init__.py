@@ -25,6 +25,7 @@ def main() -> None:
         pose,
         render,
         report,
+        retain,
         study,
         track,
         transfer,

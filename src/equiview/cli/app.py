@@ -11,11 +11,11 @@ from .common import SETTINGS, examples, setup_logging
 GLOBAL_FLAGS = ("--quiet", "-q", "--verbose", "-v", "--debug")
 LIST_OPTIONS = (
     *("--objects", "--train-objects", "--train-object", "--test-objects", "--remeasure", "--set", "--points"),
-    *("--x", "--y"),
+    *("--x", "--y", "--strengths"),
 )
 
 ORDER = (
-    *("demo", "doctor", "capture", "render", "measure", "finetune", "improve", "export"),
+    *("demo", "doctor", "capture", "render", "measure", "finetune", "improve", "retain", "export"),
     *("match", "features", "view", "epipolar", "transfer", "track", "pose", "bench", "compare", "study", "report"),
 )
 
