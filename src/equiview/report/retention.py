@@ -32,8 +32,8 @@ WORDS = {
     "not measured": "Not measured",
 }
 READING = {
-    "Strength": "0 is the same features without what was learned (averaging and centring stay), 1 the adapter as it was "
-    "made, between them a part of the way.",
+    "Strength": "0 is the same features without what was learned (averaging and centring stay), 1 the adapter as it "
+    "was made, between them a part of the way.",
     "Change": "paired with strength 0: the same objects, source pictures and clips; small, the 95 % interval over them "
     "(none for fewer than 5).",
     "Equivariance": "PCDP@0.05, the share of surface points found again within 5 % of the image edge in another view "
@@ -43,8 +43,8 @@ READING = {
     "Tracking": "TAP-Vid's scores, percent.",
     "Cosine": "of the same token at strength 0 and at this one, mean over tokens and pictures.",
     "CKA": "linear centred kernel alignment over all tokens, 1 when the features differ by a rotation and a scale.",
-    "Neighbours that stay": "share of tokens whose nearest token in the next picture is the same, or one beside it, as at "
-    "strength 0.",
+    "Neighbours that stay": "share of tokens whose nearest token in the next picture is the same, or one beside it, "
+    "as at strength 0.",
 }
 
 
@@ -138,7 +138,8 @@ def _scores(result: Mapping[str, Any]) -> Html:
         own = "not measured" if entry["strength"] == 0 else verdicts[name]
         words = "the reference" if entry["strength"] == 0 else WORDS[own]
         colour = {"keeps": "up", "loses": "down"}.get(own)
-        first = h("th", name, h("small", " recommended") if entry["strength"] == best else None, scope="row")
+        mark = [h("br"), h("small", "recommended")] if entry["strength"] == best else []
+        first = h("th", name, *mark, scope="row")
         cells = [_cell(entry, *score) for score in SCORES]
         chosen = "ours" if entry["strength"] == best else None
         body.append(h("tr", first, h("td", words, class_=f"words {colour or ''}".strip()), *cells, class_=chosen))

@@ -34,7 +34,7 @@ def trade_off_figure(entries: Entries, reading: Mapping[str, Any]) -> Html | Non
         axes = figure.subplots()
         for place in (axes.axvline, axes.axhline):
             place(0, color=INK, lw=1, alpha=0.4)
-        axes.axvline(-tolerance, color=LIMIT, lw=1.3, ls="--", label=f"{tolerance:g} points of transfer lost")
+        axes.axvline(-tolerance, color=LIMIT, lw=1.3, ls="--", label=f"{reading['allowed']} of transfer lost")
         axes.plot([x["value"] for _, x, _ in marks], [y["value"] for _, _, y in marks], color=LINE, lw=1.4, alpha=0.5)
         for strength, x, y in marks:
             _point(axes, x, y, strength, CHOSEN if strength == best else LINE)

@@ -40,17 +40,18 @@ def recommended(entries: Entries, tolerance: float) -> float | None:
 
 
 def read_retention(entries: Entries, tolerance: float) -> dict[str, Any]:
-    """Return {"recommended", "tolerance", "verdicts": {strength: verdict}, "lead": [sentences]}.
+    """Return the recommended strength, a verdict for each strength above 0, and the sentences that say so ("lead").
 
     Args:
         entries: One a strength, strength 0 first, each with metrics of every task and "difference".
         tolerance: Points of PCK@0.10.
     """
     best = recommended(entries, tolerance)
-    verdicts = {f"{entry['strength']:g}": verdict(entry, tolerance) for entry in entries}
+    verdicts = {f"{entry['strength']:g}": verdict(entry, tolerance) for entry in entries if entry["strength"] > 0}
     return {
         "recommended": best,
         "tolerance": tolerance,
+        "allowed": allowed(tolerance),
         "verdicts": verdicts,
         "lead": [*_first(entries, best, tolerance), *_losses(verdicts, tolerance), *_others(entries, best)],
     }
@@ -64,6 +65,11 @@ def points(found: Mapping[str, Any]) -> str:
     return f"{found['value']:+.1f}{interval}"
 
 
+def allowed(tolerance: float) -> str:
+    """Write the points that may be lost."""
+    return f"{tolerance:g} point{'' if tolerance == 1 else 's'}"
+
+
 def _named(entries: Entries, strength: float) -> Mapping[str, Any]:
     return next(entry for entry in entries if entry["strength"] == strength)
 
@@ -71,19 +77,18 @@ def _named(entries: Entries, strength: float) -> Mapping[str, Any]:
 def _first(entries: Entries, best: float | None, tolerance: float) -> list[str]:
     if best is None:
         return ["No pair of pictures could be scored, so there is no strength to recommend."]
-    allowed = f"{tolerance:g} point{'' if tolerance == 1 else 's'}"
     full = entries[-1]
     if best == 0:
         return [
-            f"Recommended strength 0: every strength above it loses more than {allowed} of semantic transfer. At "
+            f"Recommended strength 0: every other one loses more than {allowed(tolerance)} of semantic transfer. At "
             f"strength {full['strength']:g} PCK@0.10 changes by {points(change(full, 'transfer'))}, PCDP@0.05 by "
             f"{points(change(full, 'equivariance'))}."
         ]
     entry = _named(entries, best)
     lost, gained = change(entry, "transfer"), change(entry, "equivariance")
     found = [
-        f"Recommended strength {best:g}: the largest that loses at most {allowed} of semantic transfer (PCK@0.10 "
-        f"{points(lost)}); multiview equivariance changes by {points(gained)} (PCDP@0.05)."
+        f"Recommended strength {best:g}: the largest that loses at most {allowed(tolerance)} of semantic transfer "
+        f"(PCK@0.10 {points(lost)}); multiview equivariance changes by {points(gained)} (PCDP@0.05)."
     ]
     if lost["ci95"] is None:
         found.append(f"With {lost['n']} source pictures (fewer than 5) no interval is given: take it as an indication.")
@@ -98,10 +103,10 @@ def _first(entries: Entries, best: float | None, tolerance: float) -> list[str]:
 def _losses(verdicts: Mapping[str, Verdict], tolerance: float) -> list[str]:
     groups = {kind: [name for name, own in verdicts.items() if own == kind] for kind in ("loses", "unclear")}
     words = {
-        "loses": f"more than {tolerance:g} lost, interval and all",
-        "unclear": f"on which side of {tolerance:g} lost the truth lies is not shown",
+        "loses": "More than {} of transfer lost, the whole interval included, at strength {}.",
+        "unclear": "Whether more than {} of transfer is lost is not shown (the interval holds both) at strength {}.",
     }
-    return [f"Strength {_listed(names)}: {words[kind]}." for kind, names in groups.items() if names]
+    return [words[kind].format(allowed(tolerance), _listed(names)) for kind, names in groups.items() if names]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def photo_set(config: RetentionConfig) -> tuple[list[str], Callable[[int], Pictu
     count = config.sizes.photos
     if config.photos is None:
         first = FIRST_DRAWN + count * config.seed
-        return [f"drawn-{number}" for number in range(count)], lambda number: dead_leaves(first + number)
+        return [f"drawn-{number}" for number in range(count)], cache(lambda number: dead_leaves(first + number))
     files = photo_files(Path(config.photos))
     if len(files) < 2:
         raise bad_input(config.photos, "two photos or more", "one", "Each is compared with the next.")
@@ -100,13 +100,13 @@ def drift_unit(config: RetentionConfig) -> Unit:
     return Unit("drift", "photos", lambda: score)
 
 
-def object_units(config: RetentionConfig, objects: Sequence[str], cache: Path) -> list[Unit]:
+def object_units(config: RetentionConfig, objects: Sequence[str], cache_dir: Path) -> list[Unit]:
     """Return a unit for each object."""
     measure = measure_config(config)
 
     def prepare(source: str) -> Score:
         name = object_name(source)
-        views = open_objects([source], config.views, config.seed, cache, _silent)[name]
+        views = open_objects([source], config.views, config.seed, cache_dir, _silent)[name]
         plan = plan_object(name, views, measure)
         return lambda features: score_object(plan, list(features.maps(plan.views)), measure)
 
