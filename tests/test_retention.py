@@ -314,7 +314,7 @@ def test_the_reading_without_intervals_or_scores():
 def test_the_page_holds_the_curve_and_the_table(finished):
     found = read(finished)
     page = render_retention(found)
-    assert page.count("<svg") == 2 and "http" not in re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL)
+    assert page.count("<svg") == 2 and "://" not in re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL)
     assert "Recommended strength" in page and "<script" not in page
     for entry in found["strengths"]:
         entry["difference"]["transfer"] = {}

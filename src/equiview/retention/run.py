@@ -21,6 +21,7 @@ from .strengths import Knob
 from .units import (
     Unit,
     builtin_objects,
+    check_sets,
     clip_units,
     drift_unit,
     measure_config,
@@ -75,6 +76,7 @@ def measure_retention(
     check_names(objects, "objects")
     check_sources(objects)
     photos, _ = photo_set(config)
+    check_sets(config)
     sizes: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
     model = load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
     knob = Knob(model)

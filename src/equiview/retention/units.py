@@ -150,6 +150,18 @@ def open_tracking(config: RetentionConfig) -> tuple[str, Opened]:
     raise bad_input("clips", "badja:FOLDER or tapvid:FILE", repr(config.clips), "Check the spelling.")
 
 
+def check_sets(config: RetentionConfig) -> None:
+    """Open the data sets that are given, so that a bad one is found before anything is rendered.
+
+    Raises:
+        EquiviewError: One is unknown, missing or broken.
+    """
+    if config.pairs is not None:
+        open_transfer(config)
+    if config.clips is not None:
+        open_tracking(config)
+
+
 def _bench(config: RetentionConfig) -> BenchConfig:
     own = config.sizes
     sizes = BenchSizes(clips=own.clips, clip=own.clip, members=own.members, family=own.family)
