@@ -225,7 +225,7 @@ def test_the_report_has_its_form(finished):
     assert all(e["value"] == 0 for task in first["difference"].values() for e in task.values())
     change = last["difference"]["equivariance"]["ape"]["value"]
     assert change == pytest.approx(last["equivariance"]["ape"]["value"] - first["equivariance"]["ape"]["value"])
-    assert found["protocol"]["retention"]["data"]["pairs"] == "synthetic-families"
+    assert found["protocol"]["data"]["pairs"] == "synthetic-families"
     assert found["protocol"]["features"]["adapter"]["sha256"]
     rows = list(finished.rglob("rows/*/strength-*/*.jsonl"))
     assert len(rows) == 3 * (1 + 2 + 1 + 2)

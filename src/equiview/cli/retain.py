@@ -12,6 +12,23 @@ from .progress import StageProgress
 
 WEIGHTS = {"drift": 0.15, "equivariance": 0.35, "transfer": 0.2, "tracking": 0.3}
 
+Adapter = Annotated[Path, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
+Strengths = Annotated[
+    list[float] | None,
+    typer.Option("--strengths", metavar="S...", help="0 to 1, and 0 in any case; 0 0.25 0.5 0.75 1 if left out."),
+]
+Tolerance = Annotated[
+    float, typer.Option(min=0, help="Points of PCK@0.10 that may be lost at the recommended strength.")
+]
+Photos = Annotated[
+    Path | None, typer.Option(help="Folder of ordinary photos for the drift; pictures are drawn if left out.")
+]
+OBJECTS_HELP = f"{options.OBJECT_HELP} The built-in ones it was not trained on if left out."
+Objects = Annotated[list[str] | None, typer.Option("--objects", metavar="X...", help=OBJECTS_HELP)]
+PAIRS_HELP = "Pairs for semantic transfer, such as pf-willow:FOLDER (see transfer); rendered if left out."
+Pairs = Annotated[str | None, typer.Option(metavar="NAME:PATH", help=PAIRS_HELP)]
+Clips = Annotated[str | None, typer.Option(help="badja:FOLDER or tapvid:FILE for tracking; rendered if left out.")]
+
 
 @app.command(
     short_help="What an adapter costs elsewhere, and how strongly to apply it.",
@@ -25,36 +42,14 @@ WEIGHTS = {"drift": 0.15, "equivariance": 0.35, "transfer": 0.2, "tracking": 0.3
 @command
 def retain(
     backbone: options.Backbone,
-    adapter: Annotated[Path, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")],
+    adapter: Adapter,
     out: options.Out,
-    strengths: Annotated[
-        list[float] | None,
-        typer.Option("--strengths", metavar="S...", help="0 to 1, and 0 in any case; 0 0.25 0.5 0.75 1 if left out."),
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="Points of PCK@0.10 that may be lost at the recommended strength.")
-    ] = 1.0,
-    photos: Annotated[
-        Path | None, typer.Option(help="Folder of ordinary photos for the drift; pictures are drawn if left out.")
-    ] = None,
-    objects: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--objects",
-            metavar="X...",
-            help=f"{options.OBJECT_HELP} The built-in ones it was not trained on if left out.",
-        ),
-    ] = None,
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME:PATH",
-            help="Pairs for semantic transfer, such as pf-willow:FOLDER (see transfer); rendered if left out.",
-        ),
-    ] = None,
-    clips: Annotated[
-        str | None, typer.Option(help="badja:FOLDER or tapvid:FILE for tracking; rendered if left out.")
-    ] = None,
+    strengths: Strengths = None,
+    tolerance: Tolerance = 1.0,
+    photos: Photos = None,
+    objects: Objects = None,
+    pairs: Pairs = None,
+    clips: Clips = None,
     views: options.Views = 6,
     points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
     long_side: options.LongSide = None,

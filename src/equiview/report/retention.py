@@ -86,7 +86,7 @@ def render_retention(result: Mapping[str, Any]) -> str:
 
 
 def _subtitle(result: Mapping[str, Any]) -> str:
-    data = result["protocol"]["retention"]["data"]
+    data = result["protocol"]["data"]
     return (
         f"{len(result['strengths'])} strengths \u00b7 {len(data['photos'])} ordinary pictures \u00b7 "
         f"{len(data['objects'])} objects \u00b7 {data['pairs']} \u00b7 {data['clips']}"
@@ -108,7 +108,7 @@ def _lead(result: Mapping[str, Any]) -> Html:
 
 
 def _notes(result: Mapping[str, Any]) -> list[str]:
-    seen = result["protocol"]["retention"]["trained_on"]
+    seen = result["protocol"]["trained_on"]
     found = [f"The adapter was trained on {', '.join(seen)}: its equivariance there is no proof."] if seen else []
     for task, reasons in result["strengths"][-1]["failed"].items():
         found += [f"{task}: {count} not scored, {reason}." for reason, count in reasons.items()]
@@ -187,7 +187,7 @@ def _drift(result: Mapping[str, Any]) -> Html:
 
 
 def _protocol(protocol: Mapping[str, Any]) -> Html:
-    data = protocol["retention"]["data"]
+    data = protocol["data"]
     facts = {
         "Backbone": protocol["features"]["backbone"],
         "Objects": ", ".join(data["objects"]),

@@ -1,7 +1,7 @@
 """The retention report's job: one adapter at several strengths, on what it was not made for, in a resumable folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,43 +69,63 @@ def measure_retention(
     Raises:
         EquiviewError: Bad input, an adapter that does not fit or has no strength, or a folder that holds another run.
     """
-    config, out = config or RetentionConfig(), Path(out)
-    report = progress or (lambda stage, done, total: None)
+    out, report = Path(out), progress or (lambda stage, done, total: None)
     record = read_record(adapter_folder(Path(adapter)))
-    objects = config.objects or builtin_objects(record)
-    check_names(objects, "objects")
-    check_sources(objects)
-    photos, _ = photo_set(config)
-    check_sets(config)
+    config = config or RetentionConfig()
+    config = replace(config, objects=config.objects or builtin_objects(record))
+    check_inputs(config)
     sizes: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
-    model = load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
-    knob = Knob(model)
-    held = {key: value for key, value in asdict(config).items() if key not in ("strengths", "tolerance")}
-    claim_folder(out, held | {"objects": objects, "photo_names": photos, "features": knob.at(1.0).describe()})
-    (pairs_name, pairs), (clips_name, clips) = open_transfer(config), open_tracking(config)
-    units = {
-        "drift": [drift_unit(config)],
-        "equivariance": object_units(config, objects, out / "views"),
-        "transfer": transfer_units(pairs),
-        "tracking": clip_units(clips),
-    }
+    knob = Knob(load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes))
+    claim(out, config, knob)
+    data = Data(*open_transfer(config), *open_tracking(config))
+    units = units_of(config, data, out)
     for task in TASKS:
         measure_task(task, units[task], knob, config.measured, out, report)
-    protocols = protocols_of(knob, config, pairs, clips)
-    data = {"photos": photos, "objects": list(objects), "pairs": pairs_name, "clips": clips_name}
-    seen = sorted(trained_objects(record) & {object_name(one) for one in objects})
-    protocol = {
-        "features": knob.at(1.0).describe(),
-        "retention": asdict(config) | {"data": data, "trained_on": seen},
-        "tasks": protocols,
-        "ci95": "percentile bootstrap, 10,000 draws of photos, objects, source pictures or clips; differences paired",
-        "versions": versions(),
-        "device": device_name(device),
-    }
-    found = summarize(out, units, config, protocols, pairs.scoring)
+    protocols = protocols_of(knob, config, data)
+    found = summarize(out, units, config, protocols, data.pairs.scoring)
+    seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
+    protocol = protocol_of(knob, config, data) | {"trained_on": seen, "tasks": protocols, "device": device_name(device)}
     result = as_json({"protocol": protocol, "strengths": found, "reading": read_retention(found, config.tolerance)})
     write_json(out / "retention.json", result)
     return result
+
+
+def check_inputs(config: RetentionConfig) -> None:
+    """Open what is cheap to open of everything that is given, before anything is loaded or rendered.
+
+    Raises:
+        EquiviewError: Something is missing, broken, or named twice.
+    """
+    check_names(config.objects, "objects")
+    check_sources(config.objects)
+    photo_set(config)
+    check_sets(config)
+
+
+def claim(out: Path, config: RetentionConfig, knob: Knob) -> None:
+    """Claim the folder for this adapter and these data; strengths and tolerance may change when it is continued."""
+    held = {key: value for key, value in asdict(config).items() if key not in ("strengths", "tolerance")}
+    claim_folder(out, held | {"photo_names": photo_set(config)[0], "features": knob.at(1.0).describe()})
+
+
+@dataclass(frozen=True)
+class Data:
+    """The opened sets of transfer and tracking, with their names."""
+
+    pairs_name: str
+    pairs: Opened
+    clips_name: str
+    clips: Opened
+
+
+def units_of(config: RetentionConfig, data: Data, out: Path) -> dict[str, list[Unit]]:
+    """Return everything that is measured, by task."""
+    return {
+        "drift": [drift_unit(config)],
+        "equivariance": object_units(config, config.objects, out / "views"),
+        "transfer": transfer_units(data.pairs),
+        "tracking": clip_units(data.clips),
+    }
 
 
 def rows_file(out: Path, unit: Unit, strength: float) -> Path:
@@ -128,16 +148,29 @@ def measure_task(
     progress(task, total, total)
 
 
-def protocols_of(knob: Knob, config: RetentionConfig, pairs: Opened, clips: Opened) -> Protocols:
+def protocols_of(knob: Knob, config: RetentionConfig, data: Data) -> Protocols:
     """Return what must be known to repeat each task; the features stand beside them."""
     source: Any = knob.at(1.0)
     found: dict[str, dict[str, Any]] = {
         "drift": {"queries": config.queries, "units": NEAR_WORDS},
         "equivariance": equivariance.protocol_of(source, measure_config(config)),
-        "transfer": transfer.protocol_of(source, pairs.config, pairs.scoring),  # type: ignore[arg-type]
-        "tracking": tracking.protocol_of(source, clips.config),  # type: ignore[arg-type]
+        "transfer": transfer.protocol_of(source, data.pairs.config, data.pairs.scoring),  # type: ignore[arg-type]
+        "tracking": tracking.protocol_of(source, data.clips.config),  # type: ignore[arg-type]
     }
     return {task: {key: value for key, value in own.items() if key != "features"} for task, own in found.items()}
+
+
+def protocol_of(knob: Knob, config: RetentionConfig, data: Data) -> dict[str, Any]:
+    """Return what is the same for all tasks."""
+    photos, _ = photo_set(config)
+    names = {"photos": photos, "objects": list(config.objects), "pairs": data.pairs_name, "clips": data.clips_name}
+    return {
+        "features": knob.at(1.0).describe(),
+        "retention": asdict(config),
+        "data": names,
+        "ci95": "percentile bootstrap, 10,000 draws of photos, objects, source pictures or clips; differences paired",
+        "versions": versions(),
+    }
 
 
 def summarize(
