@@ -30,7 +30,7 @@ class Sizes:
     """
 
     photos: int = 24
-    members: int = 3
+    members: int = 5
     family: FamilyWorld = FamilyWorld(hw=(256, 256))
     clips: int = 5
     clip: ClipWorld = ClipWorld(frames=8)
