@@ -29,7 +29,7 @@ class Sizes:
         clip: What they look like.
     """
 
-    photos: int = 24
+    photos: int = 16
     members: int = 5
     family: FamilyWorld = FamilyWorld(hw=(256, 256))
     clips: int = 5
