@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from equiview.adapters import save_adapter
+from equiview.adapters import save_adapter, set_strength
 from equiview.adapters.lora import LoraSpec, add_lora, lora_parameters
 from equiview.backbones import load_backbone
 from equiview.captures.synthetic_clips import ClipWorld
@@ -30,7 +30,6 @@ from equiview.retention import (
     drift_rows,
     measure_retention,
     read_retention,
-    set_strength,
 )
 from equiview.retention.scoring import drift_metrics
 from equiview.types import FeatureMap
@@ -206,7 +205,7 @@ def test_a_lora_is_scaled(backbone):
 
 
 def test_an_adapter_without_a_strength_is_refused(backbone):
-    with pytest.raises(EquiviewError, match="none that has a strength"):
+    with pytest.raises(EquiviewError, match="no base to go back to"):
         Knob(Extractor(load_backbone(backbone), FeatureConfig(), RandomConvHead(32))).map(picture(), 0.5)
 
 

@@ -4,7 +4,7 @@ from .drift import Moments, chance_agreement, drift_rows, mean_cosine, neighbour
 from .reading import read_retention
 from .run import measure_retention
 from .settings import HEADLINES, STRENGTHS, TASKS, RetentionConfig, Sizes
-from .strengths import AtStrength, Knob, set_strength
+from .strengths import AtStrength, Knob
 
 __all__ = [
     "HEADLINES",
@@ -21,5 +21,4 @@ __all__ = [
     "measure_retention",
     "neighbour_agreement",
     "read_retention",
-    "set_strength",
 ]

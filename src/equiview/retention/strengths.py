@@ -9,35 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..adapters import has_lora
-from ..adapters.folder import head_parts
-from ..adapters.lora import ADAPTER_NAME, lora_layers
-from ..errors import bad_input
+from ..adapters import has_lora, set_strength
 from ..features import Extractor, Picture, picture_rgb
-from ..heads import LinearHead, ResidualConvHead
 from ..types import FeatureMap
-
-
-def set_strength(extractor: Extractor, strength: float) -> None:
-    """Set how much of what was learned is applied, in place.
-
-    Args:
-        extractor: With an adapter.
-        strength: 0 leaves the fixed parts of the head (averaging, centring) and nothing that was learned; 1 is the
-            adapter as it was made.
-
-    Raises:
-        EquiviewError: Nothing of the adapter has a strength.
-    """
-    parts = [part for part in head_parts(extractor.head) if isinstance(part, LinearHead | ResidualConvHead)]
-    layers = lora_layers(extractor.backbone)
-    if not parts and not layers:
-        fix = "Adapt with another recipe."
-        raise bad_input("adapter", "LoRA, a linear or a residual head", "none that has a strength", fix)
-    for part in parts:
-        part.strength = strength
-    for _, layer in layers:
-        layer.set_scale(ADAPTER_NAME, strength)
 
 
 class Knob:
