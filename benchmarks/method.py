@@ -4,11 +4,11 @@
     EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core --work runs/method-tiny \
         --out baselines/method_tiny.json
 
-A head on fixed features has nine repetitions, three seeds times three training objects (three seeds for several
-objects or none); training the network has three, each seed with an object of its own (one for 1,000 steps). Choices
-were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects and,
-for PF-WILLOW, on the other five classes (`willow`) and on all ten (`willow_all`). Finished rows lie in WORK/rows; the
-same command goes on where it stopped.
+The recipes on one object have nine repetitions, three seeds times three training objects. Rows for comparison that
+train have three: each seed with an object of its own, or with several or none (one for 1,000 steps of the network).
+Choices were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects
+and, for PF-WILLOW, on the other five classes (`willow`) and on all ten (`willow_all`). Finished rows lie in WORK/rows;
+the same command goes on where it stopped.
 """
 
 import argparse
@@ -90,14 +90,14 @@ class Bench:
 
     # Heads on fixed features --------------------------------------------------------------------------------------
 
-    def linear(self, name: str, recipe: Recipe, objects: int = 1, **about: Any) -> Row:
-        """Return a row of a recipe that ends in a linear head."""
+    def linear(self, name: str, recipe: Recipe, objects: int = 1, few: bool = False, **about: Any) -> Row:
+        """Return a row of a recipe that ends in a linear head; `few`: three repetitions, each seed with its object."""
         against = ("last block", "block 8 + average", "blocks 4,6,8,10 + average", "blocks 4,6,8,10 + random conv")
         return self.fixed_row(
             name,
             self.features.spread,
             lambda repetition: self.head_of(recipe, repetition),
-            repetitions(objects) if objects else [Repetition(seed, ()) for seed in range(3)],
+            diagonal() if few else repetitions(objects) if objects else [Repetition(seed, ()) for seed in range(3)],
             (*against, WITHOUT),
             **about,
         )
@@ -149,7 +149,7 @@ class Bench:
         yield self.linear("one-step", one)
         yield self.linear("default", default)
         yield self.linear("default, without the object", default, objects=0)
-        yield self.linear("default, without companions", alone)
+        yield self.linear("default, without companions", alone, few=True)
         for strength in (0.25, 0.5, 0.75, 1.0):
             for recipe in (one, default):
                 if strength != recipe.strength:
@@ -164,7 +164,7 @@ class Bench:
         for steps in STEPS:
             training = replace(default.head_training, steps=steps)
             about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
-            yield self.linear(f"default, {steps} steps", replace(default, head_training=training), **about)
+            yield self.linear(f"default, {steps} steps", replace(default, head_training=training), few=True, **about)
 
     # Training the network -----------------------------------------------------------------------------------------
 
@@ -182,9 +182,8 @@ class Bench:
 
     def networks(self) -> Iterator[Row]:
         conv = ("last block", "last block + average", "last block + random conv")
-        diagonal = [one for one in repetitions() if one.objects == (TRAIN_OBJECTS[one.seed],)]
         for steps in STEPS:
-            repeats = diagonal if steps < 1000 else diagonal[:1]
+            repeats = diagonal() if steps < 1000 else diagonal()[:1]
             recipe = override(RECIPES["paper"], {"steps": steps})
             about = {"part": "paper", "curve": {"recipe": "paper", "steps": steps}}
             yield self.trained(f"paper, {steps} step{'s' * (steps > 1)}", recipe, repeats, conv, **about)
@@ -195,6 +194,11 @@ class Bench:
 
     def rows(self) -> list[Row]:
         return [*self.controls(), *self.heads(), *self.networks()]
+
+
+def diagonal() -> list[Repetition]:
+    """Return three repetitions of one object: each seed with an object of its own."""
+    return [one for one in repetitions() if one.objects == (TRAIN_OBJECTS[one.seed],)]
 
 
 def table(bench: Bench, rows: Sequence[Row], seconds: Mapping[str, list[float]]) -> dict[str, Any]:
@@ -245,7 +249,7 @@ def protocol(bench: Bench) -> dict[str, Any]:
         "points": MEASURE.points,
         "long_side": 640,
         "search": "whole target image",
-        "training": "12 views an object; heads: three objects x three seeds; networks: three objects, a seed each",
+        "training": "12 views an object; 9 repetitions: three objects x three seeds; 3: three objects, a seed each",
         "willow": f"PF-WILLOW, classes of no choice, long side {WILLOW_SIDE}, extent, <=; by source picture",
         "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "paper")},
         "versions": versions(),
