@@ -92,7 +92,7 @@ class Bench:
     # Heads on fixed features --------------------------------------------------------------------------------------
 
     def linear(self, name: str, recipe: Recipe, objects: int = 1, few: int = 0, **about: Any) -> Row:
-        """Return a row of a recipe that ends in a linear head; `few`: so many repetitions, each seed with its object."""
+        """Return a row of a recipe that ends in a linear head, with all repetitions or a few of them."""
         repeats = repetitions(objects) if objects else [Repetition(seed, ()) for seed in range(3)]
         if few:
             repeats = (diagonal() if objects == 1 else repeats)[:few]
