@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .measuring import MeasureRun, measure_objects
     from .pose import Template
     from .report import write_report
+    from .retention import RetentionConfig, measure_retention
     from .sampling import descriptors
     from .sources import open_source
     from .tasks.equivariance import MeasureConfig
@@ -61,6 +62,7 @@ __all__ = [
     "MeasureRun",
     "PoseScene",
     "PosedImage",
+    "RetentionConfig",
     "Template",
     "View",
     "__version__",
@@ -75,6 +77,7 @@ __all__ = [
     "load_backbone",
     "match",
     "measure_objects",
+    "measure_retention",
     "open_capture",
     "open_object",
     "open_source",
@@ -102,6 +105,7 @@ _HOME = {
     "MeasureRun": "measuring",
     "PoseScene": "types",
     "PosedImage": "types",
+    "RetentionConfig": "retention",
     "Template": "pose",
     "View": "types",
     "correspond": "correspond",
@@ -115,6 +119,7 @@ _HOME = {
     "load_backbone": "backbones",
     "match": "matching",
     "measure_objects": "measuring",
+    "measure_retention": "retention",
     "open_capture": "captures.opening",
     "open_object": "captures",
     "open_source": "sources",
