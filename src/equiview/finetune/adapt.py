@@ -22,6 +22,7 @@ from .closed_form import picture_statistics, solve_closed_form, view_statistics
 from .head_pairs import family_pairs, members, object_pairs
 from .head_training import train_head
 from .recipes import Recipe, prepare
+from .teaching import change_of, warn_if_little
 from .train import train
 
 log = logging.getLogger(__name__)
@@ -161,6 +162,8 @@ def with_closed_form(
         of_objects = ((views, list(maps(views))) for views in objects.values())
         statistics = view_statistics(of_objects, config, seed)
     log.info("closed form from %d correspondences and %d tokens of ordinary pictures", statistics.n, pictures.n)
+    change = float(np.trace(statistics.scatter) / max(np.trace(pictures.covariance), 1e-30))
+    warn_if_little(", ".join(objects), change, statistics.n)
     return with_head(extractor, solve_closed_form(pictures, statistics, config, recipe.strength))
 
 
@@ -183,6 +186,8 @@ def with_trained_head(
     pairs = [object_pairs(views, list(maps(views)), seed=seed, **limits) for views in objects.values()]
     of_families = family_pairs(family, list(maps([one.view for one in family])), seed)
     ordinary = list(maps(ordinary_pictures(photos, seed)))
+    for name, own in zip(objects, pairs, strict=True):
+        warn_if_little(name, change_of(own, ordinary), sum(len(pair.xy0) for pair in own))
     trained = train_head(
         pairs,
         of_families,

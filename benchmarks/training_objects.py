@@ -1,0 +1,102 @@
+"""What makes a good training object: the gain of one solve from each of many, beside what can be said of the object.
+
+    EQUIVIEW_SHARED=... python benchmarks/training_objects.py --work runs/method --out baselines/training_objects.json
+
+Ten scanned objects, twenty procedural ones, a white sphere, a white box and a thin rod, 6 views each; the recipe one-step
+and the same at full strength; PCDP@0.05 on the DEVELOPMENT objects minus the same features without an object.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from _method import VIEWS, Features
+from _protocol import MEASURE, rounded, shared, split
+from scipy.stats import spearmanr
+
+from equiview.captures import open_object
+from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
+from equiview.finetune.recipes import ONE_STEP
+from equiview.heads import AverageHead, CenterHead, HeadChain
+from equiview.improve import apply_head
+from equiview.io import write_json
+from equiview.tasks.equivariance import plan_object, score_object, summarize
+
+FIXED = HeadChain([AverageHead(), CenterHead()])
+SOLIDS = {
+    "white sphere": lambda: trimesh.creation.icosphere(4),
+    "white box": lambda: trimesh.creation.box((1, 0.7, 0.4)),
+    "thin rod": lambda: trimesh.creation.cylinder(0.01, 1),
+}
+
+
+def views_of(name: str, features: Features) -> list[Any]:
+    if name not in SOLIDS:
+        return features.views(name, VIEWS)
+    path = features.work / "solids" / f"{name.replace(' ', '_')}.ply"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SOLIDS[name]().export(path)
+    return list(open_object(str(path), n_views=VIEWS, seed=0, cache_dir=features.work / "views"))
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/method"))
+    parser.add_argument("--out", type=Path, default=Path("baselines/training_objects.json"))
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    features = Features(str(shared() / "data" / "weights" / "deit-tiny-patch16-224"), args.work)
+    spread = features.spread
+    dev = {
+        name: (
+            plan_object(name, features.views(name, VIEWS), MEASURE),
+            apply_head(FIXED, features.of_object(name, spread, VIEWS)),
+        )
+        for name in split("dev")
+    }
+    pictures = picture_statistics(apply_head(FIXED, features.ordinary(0, spread)))
+
+    def score(head) -> float:
+        rows = [
+            row
+            for plan, maps in dev.values()
+            for row in score_object(plan, maps if head is None else apply_head(head, maps), MEASURE)
+        ]
+        return summarize(rows, {})["metrics"]["pcdp@0.05"]["value"]
+
+    base, found = score(None), {}
+    for name in [*split("train"), *(f"procedural:{seed}" for seed in range(9001, 9021)), *SOLIDS]:
+        views = views_of(name, features)
+        label = f"{name.replace(':', '-').replace(' ', '-')}-{VIEWS}"
+        maps = apply_head(FIXED, features.maps(label, lambda v=views: v, spread))
+        seen = view_statistics([(views, maps)], ONE_STEP.closed_form)
+        colours = np.concatenate([view.rgb[view.mask] for view in views]).astype(float)
+        found[name] = {
+            "gain": score(solve_closed_form(pictures, seen, ONE_STEP.closed_form, ONE_STEP.strength)) - base,
+            "gain_at_full_strength": score(solve_closed_form(pictures, seen, ONE_STEP.closed_form)) - base,
+            "change": float(np.trace(seen.scatter) / np.trace(pictures.covariance)),
+            "points": seen.n,
+            "colour_std": float(colours.std(0).mean()),
+            "share_of_picture": float(np.mean([view.mask.mean() for view in views])),
+        }
+        print(name, rounded(found[name]), flush=True)
+    write_json(args.out, rounded({"without_object": base, "objects": found, "spearman": relations(found)}))
+    print(f"wrote {args.out}")
+
+
+def relations(found: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return Spearman's rho of each property and the gain, over the objects that are not bare solids."""
+    own = [entry for name, entry in found.items() if name not in SOLIDS]
+    return {
+        key: float(spearmanr([one[key] for one in own], [one["gain"] for one in own]).statistic)
+        for key in ("change", "points", "colour_std", "share_of_picture")
+    }
+
+
+if __name__ == "__main__":
+    main()

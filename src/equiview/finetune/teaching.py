@@ -1,0 +1,53 @@
+"""Whether an object has anything to teach: how much its features change with the view, and how many points say so.
+
+Any object with volume will do. Over 30 scanned and procedural objects the gain of one solve hardly depended on which it
+was, and neither texture nor colour mattered; a thin rod, which covers a token or two across, was the one that taught
+nothing (`benchmarks/training_objects.py`, docs/science.md).
+"""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+
+from ..sampling import sample
+from ..types import FeatureMap
+from .head_pairs import TrainingPair
+
+log = logging.getLogger(__name__)
+
+ENOUGH_CHANGE = 0.2
+"""Least view scatter over the variance of ordinary pictures: a thin rod has 0.1, the least of 30 objects 0.26."""
+ENOUGH_POINTS = 500
+"""Fewest correspondences that say how features change."""
+
+
+def warn_if_little(name: str, change: float, points: int) -> str | None:
+    """Log what is wrong with a training object, and return it; None when nothing is.
+
+    Args:
+        name: Of the object or objects.
+        change: Trace of its view scatter over the trace of the covariance of ordinary pictures.
+        points: Correspondences.
+    """
+    if points < ENOUGH_POINTS:
+        text = f"{name}: only {points} points are seen in two views; {ENOUGH_POINTS} or more teach. Use more views."
+    elif change < ENOUGH_CHANGE:
+        text = (
+            f"{name}: its features change little with the view ({change:.2f} of the variance of ordinary pictures; "
+            f"{ENOUGH_CHANGE} or more teaches). It may be too thin or too small in its pictures: use another object."
+        )
+    else:
+        return None
+    log.warning(text)
+    return text
+
+
+def change_of(pairs: Sequence[TrainingPair], ordinary: Sequence[FeatureMap]) -> float:
+    """Return the view scatter of an object's pairs over the variance of ordinary pictures, both as traces."""
+    total, points = 0.0, 0
+    for pair in pairs:
+        moved = sample(pair.source, pair.xy0) - sample(pair.target, pair.xy1)
+        total, points = total + float(moved.square().sum()) / 2, points + len(moved)
+    tokens = torch.cat([fmap.tokens.flatten(1)[:, ::7] for fmap in ordinary], 1)
+    return total / max(1, points) / max(float(tokens.var(1).sum()), 1e-30)
