@@ -2,7 +2,7 @@
 
     EQUIVIEW_SHARED=... python benchmarks/training_objects.py --work runs/method --out baselines/training_objects.json
 
-Ten scanned objects, twenty procedural ones, a white sphere, a white box and a thin rod, 6 views each; the recipe one-step
+Ten scanned objects, twenty procedural ones, a white sphere, a white box and a thin rod, 6 views each; recipe one-step
 and the same at full strength; PCDP@0.05 on the DEVELOPMENT objects minus the same features without an object.
 """
 
