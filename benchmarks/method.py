@@ -1,7 +1,7 @@
 """The table of methods: every way of adapting beside its controls, on objects and on PF-WILLOW.
 
     EQUIVIEW_SHARED=... python benchmarks/method.py --work runs/method --out baselines/method_deit_tiny.json
-    EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core --work runs/method-tiny \
+    EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core --few --work runs/method-tiny \
         --out baselines/method_tiny.json
 
 The recipes on one object have nine repetitions, three seeds times three training objects. Rows for comparison that
@@ -204,7 +204,12 @@ class Bench:
 
 def diagonal() -> list[Repetition]:
     """Return three repetitions of one object: each seed with an object of its own."""
-    return [one for one in repetitions() if one.objects == (TRAIN_OBJECTS[one.seed],)]
+    return [one for one in repetitions() if is_diagonal(one)]
+
+
+def is_diagonal(repetition: Repetition) -> bool:
+    """Say whether it is one of those, or one with several objects or none."""
+    return len(repetition.objects) != 1 or repetition.objects == (TRAIN_OBJECTS[repetition.seed],)
 
 
 def table(bench: Bench, rows: Sequence[Row], seconds: Mapping[str, list[float]]) -> dict[str, Any]:
@@ -268,11 +273,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/method"))
     parser.add_argument("--out", type=Path, default=Path("baselines/method_deit_tiny.json"))
     parser.add_argument("--only", nargs="*", choices=("core", "more", "curves", "paper"), help="parts of the table")
+    parser.add_argument("--few", action="store_true", help="three repetitions of everything")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     bench = Bench(args.backbone or str(shared() / "data" / "weights" / "deit-tiny-patch16-224"), args.work)
     rows = [row for row in bench.rows() if args.only is None or row.part in args.only]
+    if args.few:
+        rows = [replace(row, repetitions=[one for one in row.repetitions if is_diagonal(one)]) for row in rows]
     for row in rows:
         for repetition in row.repetitions:
             label, started = label_of(row, repetition), time.monotonic()
