@@ -1,7 +1,8 @@
-"""Print the tables of docs/science.md and README.md from the committed baselines.
+"""Print the tables of docs/science.md, docs/measurements.md and README.md from the committed baselines.
 
 python benchmarks/tables.py baselines/recipes_deit_tiny.json
 python benchmarks/tables.py baselines/blocks_deit_tiny.json
+python benchmarks/tables.py baselines/method_deit_tiny.json
 """
 
 import json
@@ -48,8 +49,32 @@ def interval(d: dict) -> str:
     return f"{d['value']:+.2f}{ends}"
 
 
+WITHOUT = "blocks 4,6,8,10 + average + centre"
+
+
+def methods(rows: dict) -> list[str]:
+    """Return the table of methods: both measurements, and their differences to the features without the object."""
+    lines = [
+        "| features | n | PCDP@.05 | 0-45 deg | 45-90 | 90-180 | APE | minus without the object | PF-WILLOW | minus |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, entry in rows.items():
+        metrics, willow = entry["metrics"], entry["willow"]
+        pcdp = metrics["pcdp@0.05"]
+        cells = [number(pcdp["value"]), *(number(pcdp["by_angle"][b]["value"], 1) for b in BINS)]
+        cells.append(number(metrics["ape"]["value"]))
+        against = entry["difference_to"].get(WITHOUT)
+        cells.append("" if against is None else interval(against["pcdp@0.05"]))
+        cells.append(number(willow["pck@0.10"], 1))
+        cells.append("" if against is None else interval(willow["difference_to"][WITHOUT]))
+        lines.append(f"| {name} | {entry['repetitions']} | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> None:
     rows = json.loads(Path(sys.argv[1]).read_text())["rows"]
+    if all("willow" in entry for entry in rows.values()):
+        print("\n".join(methods(rows)))
     for search in ("image", "in_mask", "unambiguous"):
         print(f"\nsearch: {search}\n")
         print("\n".join(scores(rows, search)))

@@ -2,8 +2,9 @@
 
 With S_n the covariance of features over ordinary pictures (what tells things apart) and S_w the scatter within
 correspondences (what changes with the view), the Wiener filter W = S_n (S_n + S_w / c)^-1 keeps the first and
-suppresses the second. Features become W (f - m) and are compared by cosine. The mean m matters as much as W: taken
-over the training object, and not over pictures, it makes the gain (docs/science.md).
+suppresses the second. Features become W (f - m) and are compared by cosine. Where features are not centred, the mean m
+matters as much as W: taken over the training object, and not over pictures, it makes the gain (docs/measurements.md).
+Features centred on their own picture (`heads.CenterHead`) need none, and keep more of what they are good for elsewhere.
 """
 
 from collections.abc import Iterable, Sequence
