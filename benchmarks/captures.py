@@ -2,8 +2,8 @@
 
     EQUIVIEW_SHARED=... python benchmarks/captures.py --backbone FOLDER --work W --out baselines/captures_deit_tiny.json
 
-Four experiments with the recipe `one-step`, three repetitions each (seed s; where one trains on a rendered object, the
-s-th of three), their rows averaged within an object:
+Four experiments with the recipe `one-step` of 0.2.0, three repetitions each (seed s; where one trains on a rendered
+object, the s-th of three), their rows averaged within an object:
 
 - fox to fox: adapted on every second photo of the fox, scored on the others (cameras given, points by COLMAP);
 - fox to fox, photos alone: the same with cameras recovered by COLMAP;
@@ -18,10 +18,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from _protocol import mesh_path, rounded, shared, split
+from _protocol import ONE_STEP_020, mesh_path, rounded, shared, split
 
 from equiview.captures.opening import open_capture
-from equiview.finetune.recipes import get_recipe
 from equiview.improve import ImproveConfig, improve
 from equiview.io import read_json, read_jsonl, write_json
 from equiview.sfm import CaptureConfig, capture_from_pictures, capture_with_poses
@@ -54,7 +53,7 @@ def run(backbone: str, work: Path, views: int) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
         for seed, (train, test) in zip(SEEDS, repetitions, strict=True):
             out = work / name.replace(",", "").replace(" ", "-") / str(seed)
-            improve(backbone, train, test, out, ImproveConfig(get_recipe("one-step"), views=views, seed=seed))
+            improve(backbone, train, test, out, ImproveConfig(ONE_STEP_020, views=views, seed=seed))
             rows += read_jsonl(out / "rows.jsonl")
             protocol = read_json(out / "summary.json")["protocol"]
         summary = improvement_summary(rows, {})

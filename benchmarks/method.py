@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import torch
 from _method import HELD_OUT, SCORING, TRAIN_OBJECTS, VIEWS, WILLOW_SIDE, Features, Measured, Repetition, repetitions
-from _protocol import MEASURE, entry, rounded, shared, split
+from _protocol import MEASURE, ONE_STEP_020, entry, rounded, shared, split
 from torch import nn
 
 from equiview.adapters.folder import versions
 from equiview.backbones import load_backbone
 from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor
-from equiview.finetune.closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
+from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
 from equiview.finetune.head_training import train_head
 from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
@@ -159,8 +159,7 @@ class Bench:
                 if strength != recipe.strength:
                     name = f"{recipe.name}, strength {strength:g}"
                     yield self.linear(name, replace(recipe, strength=strength), few=3, part="more")
-        old = replace(one, head="average", strength=1.0, closed_form=ClosedFormConfig(center="objects"))
-        yield self.linear("one-step of 0.2.0 (not centred)", old, few=3, part="more")
+        yield self.linear("one-step of 0.2.0 (not centred)", ONE_STEP_020, few=3, part="more")
         for objects in OBJECTS[1:]:
             for recipe in (one, default):
                 about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}

@@ -16,7 +16,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from _protocol import Rows, all_block_maps, entry, pick_blocks, plans, protocol, rounded, shared, split, views_of
+from _protocol import (
+    ONE_STEP_020,
+    Rows,
+    all_block_maps,
+    entry,
+    pick_blocks,
+    plans,
+    protocol,
+    rounded,
+    shared,
+    split,
+    views_of,
+)
 
 from equiview.adapters import load_adapter, save_adapter
 from equiview.adapters.folder import RECORD_FILE
@@ -37,11 +49,10 @@ from equiview.io import write_json
 
 TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
 SEVERAL = (4, 6, 8, 10)
-ONE_STEP = replace(RECIPES["one-step"], head="average", strength=1.0, closed_form=ClosedFormConfig())
 BASES = {
     "paper": RECIPES["paper"],
     "lora-only": RECIPES["lora-only"],
-    "default": replace(ONE_STEP, name="default", companions=COMPANIONS),
+    "default": replace(ONE_STEP_020, name="default", companions=COMPANIONS),
 }
 # The recipe; with photos in place of drawn pictures; both centred on the pictures with c = 1; the centring alone;
 # the recipe with nothing changed but the centre.
@@ -107,7 +118,7 @@ class Bench:
                 self.closed_form(seed, label, blocks, views, photos)
 
     def closed_form(self, seed: int, label: str, blocks, views, photos: Path) -> None:
-        source = Extractor(self.backbone, replace(ONE_STEP.features, blocks=blocks), AverageHead(3))
+        source = Extractor(self.backbone, replace(ONE_STEP_020.features, blocks=blocks), AverageHead(3))
         variants = [f"{label} + average + whitening/{seed}"]
         if len(blocks) > 1:
             variants += [f"{name}/{seed}" for name in CLOSED_FORMS]
