@@ -8,7 +8,7 @@
     python benchmarks/adapter.py --runs runs --out baselines/adapter_deit_tiny.json
 
 The runs are finished folders; this compares them and writes the numbers without the paths. Strength 0 is the same
-blocks, average and centring without what was learned. (baselines/adapter_tiny.json is of 0.2.0, whose demo made the adapter.)
+blocks, average and centring without what was learned. (baselines/adapter_tiny.json: the adapter of the demo of 0.2.0.)
 """
 
 import argparse
