@@ -39,7 +39,7 @@ from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
 from equiview.finetune.train import train
 from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, RandomConvHead
 from equiview.improve import apply_head
-from equiview.io import append_jsonl, atomic_path, read_jsonl, write_json
+from equiview.io import atomic_path, write_json
 from equiview.row_scores import scores
 from equiview.tasks.comparison import difference
 
@@ -214,7 +214,7 @@ def is_diagonal(repetition: Repetition) -> bool:
     return len(repetition.objects) != 1 or repetition.objects == (TRAIN_OBJECTS[repetition.seed],)
 
 
-def table(bench: Bench, rows: Sequence[Row], seconds: Mapping[str, list[float]]) -> dict[str, Any]:
+def table(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
     """Return every finished row with its paired differences."""
     labels = {row.name: [label_of(row, one) for one in row.repetitions] for row in rows}
     labels = {name: own for name, own in labels.items() if all(bench.measured.done(label) for label in own)}
@@ -230,7 +230,6 @@ def table(bench: Bench, rows: Sequence[Row], seconds: Mapping[str, list[float]])
                 "difference_to": {c: difference(pck(bench, labels[c], classes), values, "pck@0.10") for c in controls}
             }
         result["repetitions"] = len(own)
-        result["seconds"] = float(np.mean(seconds[row.name])) if seconds.get(row.name) else None
         if row.curve is not None:
             result["curve"] = dict(row.curve)
         found[row.name] = result
@@ -289,12 +288,8 @@ def main() -> None:
             fresh = not bench.measured.done(label)
             row.score(label, repetition)
             if fresh:
-                append_jsonl(args.work / "seconds.jsonl", {"row": row.name, "seconds": time.monotonic() - started})
                 print(f"{label:60s} {time.monotonic() - started:6.1f} s", flush=True)
-        seconds: dict[str, list[float]] = {}
-        for line in read_jsonl(args.work / "seconds.jsonl"):
-            seconds.setdefault(line["row"], []).append(line["seconds"])
-        found = table(bench, rows, seconds)
+        found = table(bench, rows)
         write_json(args.out, rounded({"protocol": protocol(bench), "rows": found}))
         if row.name in found:
             show(row.name, found[row.name])

@@ -140,7 +140,7 @@ DEFAULT = replace(
     kind="train_head",
     closed_form=None,
     head_training=HeadTraining(),
-    strength=0.8,
+    strength=0.5,
     time_budget_s=600.0,
     companions=COMPANIONS,
 )
