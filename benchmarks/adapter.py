@@ -24,9 +24,11 @@ SUITES = ("synthetic", "real")
 
 
 def without_folders(value: Any) -> Any:
-    """Keep the last name of every folder: a path belongs to one machine."""
+    """Keep the last name of every path: the rest belongs to one machine."""
     if isinstance(value, dict):
         return {key: Path(own).name if key == "folder" else without_folders(own) for key, own in value.items()}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
     return [without_folders(one) for one in value] if isinstance(value, list) else value
 
 
