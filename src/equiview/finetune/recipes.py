@@ -22,7 +22,7 @@ from .losses import LOSSES
 from .pairs import PAIR_SAMPLERS, PairConfig
 
 Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head"]
-Head = Literal["none", "average", "centered_average", "random_conv", "residual_conv"]
+Head = Literal["none", "average", "centered", "centered_average", "random_conv", "residual_conv"]
 SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Depths of several blocks: 4, 6, 8 and 10 of 12 (the best of a few sets tried)."""
 
@@ -43,8 +43,8 @@ class Recipe:
         features: How features are extracted; its `blocks` are filled from `depths` when those are given.
         depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
         lora: The adapter; None for none.
-        head: `none`, `average` (fixed), `centered_average` (fixed too), `random_conv` (the paper's), `residual_conv`
-            (starts as the identity).
+        head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`; `random_conv` (the paper's);
+            `residual_conv` (starts as the identity).
         closed_form: How the linear head is solved; None where `kind` solves none.
         head_training: How the linear head is trained; None unless `kind` is `train_head`.
         strength: Of the linear head that was trained: 0 is the features as they were, 1 the head in full.
@@ -209,6 +209,7 @@ def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
     heads: dict[str, Callable[[], nn.Module | None]] = {
         "none": lambda: None,
         "average": AverageHead,
+        "centered": CenterHead,
         "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
         "random_conv": lambda: RandomConvHead(dim, seed),
         "residual_conv": lambda: ResidualConvHead(dim),
