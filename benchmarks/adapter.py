@@ -5,7 +5,12 @@
     equiview bench -b BACKBONE --adapter runs/marker --out runs/synthetic-after
     equiview bench -b BACKBONE --adapter runs/marker --strength 0 --suite real --root DATA --out runs/real-before
     equiview bench -b BACKBONE --adapter runs/marker --suite real --root DATA --out runs/real-after
-    python benchmarks/adapter.py --runs runs --out baselines/adapter_deit_tiny.json
+    equiview bench -b BACKBONE --blocks 4,6,8,10 --out runs/synthetic-plain
+    equiview finetune -b BACKBONE --train-object large_marker.glb --recipe one-step --set head=centered --out runs/fine
+    equiview bench -b BACKBONE --adapter runs/fine --strength 0 --tasks pose --out runs/fine-0
+    equiview bench -b BACKBONE --adapter runs/fine --strength 0.5 --tasks pose --out runs/fine-0.5
+    python benchmarks/adapter.py --runs runs --out baselines/adapter_deit_tiny.json \
+        --also synthetic-plain synthetic-after --also synthetic-plain fine-0 --also fine-0 fine-0.5
 
 The runs are finished folders; this compares them and writes the numbers without the paths. Strength 0 is the same
 blocks, average and centring without what was learned. (baselines/adapter_tiny.json: the adapter of the demo of 0.2.0.)
@@ -36,10 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--also", nargs=2, action="append", default=[], metavar=("BEFORE", "AFTER"), help="more runs")
     arguments = parser.parse_args()
     folders = {suite: [arguments.runs / f"{suite}-{when}" for when in ("before", "after")] for suite in SUITES}
     found = {suite: without_folders(compare_runs(*pair)) for suite, pair in folders.items()}
-    write_json(arguments.out, rounded({"commands": [line.strip() for line in __doc__.splitlines()[2:7]], **found}))
+    for pair in arguments.also:
+        found[" to ".join(pair)] = without_folders(compare_runs(*(arguments.runs / name for name in pair)))
+    write_json(arguments.out, rounded({"commands": [line.strip() for line in __doc__.splitlines()[2:13]], **found}))
     print(f"Wrote {arguments.out}")
 
 

@@ -1,6 +1,6 @@
 """Whether an object has anything to teach: how much its features change with the view, and how many points say so.
 
-Any object with volume will do. Over 30 scanned and procedural objects the gain of one solve hardly depended on which it
+Any object with volume will do. Over 22 scanned and procedural objects the gain of one solve hardly depended on which it
 was, and neither texture nor colour mattered; a thin rod, which covers a token or two across, was the one that taught
 nothing (`benchmarks/training_objects.py`, docs/science.md).
 """
@@ -17,7 +17,7 @@ from .head_pairs import TrainingPair
 log = logging.getLogger(__name__)
 
 ENOUGH_CHANGE = 0.2
-"""Least view scatter over the variance of ordinary pictures: a thin rod has 0.1, the least of 30 objects 0.26."""
+"""Least view scatter over the variance of ordinary pictures: a thin rod has 0.04, the least of 22 objects 0.24."""
 ENOUGH_POINTS = 500
 """Fewest correspondences that say how features change."""
 
