@@ -47,7 +47,7 @@ def main() -> None:
     found = {suite: without_folders(compare_runs(*pair)) for suite, pair in folders.items()}
     for pair in arguments.also:
         found[" to ".join(pair)] = without_folders(compare_runs(*(arguments.runs / name for name in pair)))
-    write_json(arguments.out, rounded({"commands": [line.strip() for line in __doc__.splitlines()[2:13]], **found}))
+    write_json(arguments.out, rounded({"commands": [line.strip() for line in __doc__.splitlines()[2:12]], **found}))
     print(f"Wrote {arguments.out}")
 
 

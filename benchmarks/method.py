@@ -160,16 +160,15 @@ class Bench:
                     name = f"{recipe.name}, strength {strength:g}"
                     yield self.linear(name, replace(recipe, strength=strength), few=3, part="more")
         yield self.linear("one-step of 0.2.0 (not centred)", ONE_STEP_020, few=3, part="more")
-        for objects in OBJECTS[1:]:
-            for recipe in (one, default):
+        for steps in STEPS[:-1]:
+            training = replace(default.head_training, steps=steps)
+            about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
+            yield self.linear(f"default, {steps} steps", replace(default, head_training=training), few=3, **about)
+        for recipe in (one, default):
+            for objects in OBJECTS[1:]:
                 about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}
                 few = 1 if recipe is default else 3
                 yield self.linear(f"{recipe.name}, {objects} objects", recipe, objects, few, **about)
-        for steps in STEPS:
-            training = replace(default.head_training, steps=steps)
-            about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
-            few = 3 if steps < 1000 else 1
-            yield self.linear(f"default, {steps} steps", replace(default, head_training=training), few=few, **about)
 
     # Training the network -----------------------------------------------------------------------------------------
 
