@@ -4,8 +4,9 @@ import pytest
 
 from equiview.errors import EquiviewError
 from equiview.features import FeatureConfig
+from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.recipes import RECIPES, get_recipe, override, prepare
-from equiview.heads import AverageHead, RandomConvHead
+from equiview.heads import AverageHead, CenterHead, RandomConvHead
 
 from .tiny import recipe, tiny_backbone
 
@@ -74,11 +75,21 @@ def test_overrides_read_text_as_the_type_of_the_setting():
         ("lora", "4", "LoraSpec or none"),
         ("depths", "0.5,x", "float"),
         ("lora.rank", 0, "rank"),
+        ("strength", 3, "from 0 to 1"),
+        ("head_training.steps", -1, "0 or more"),
     ],
 )
 def test_wrong_settings_are_refused(key: str, value, message: str):
     with pytest.raises(EquiviewError, match=message):
         override(get_recipe("default"), {key: value})
+
+
+def test_the_closed_form_of_0_2_0_can_be_had():
+    """As the changelog says it."""
+    old = override(get_recipe("one-step"), {"head": "average", "closed_form.center": "objects", "strength": "1"})
+    assert (old.head, old.strength, old.closed_form) == ("average", 1.0, ClosedFormConfig())
+    extractor = prepare(tiny_backbone(), override(old, {"head": "centered"}), seed=0)
+    assert isinstance(extractor.head, CenterHead)
 
 
 def test_an_unknown_recipe_lists_those_there_are():

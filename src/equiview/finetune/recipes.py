@@ -14,7 +14,7 @@ from ..adapters.lora import LoraSpec, add_lora
 from ..backbones.base import Backbone
 from ..errors import bad_input
 from ..features import Extractor, FeatureConfig
-from ..heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead
+from ..heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead, check_strength
 from .augment import AugmentConfig
 from .closed_form import ClosedFormConfig
 from .head_training import HeadTraining
@@ -99,6 +99,7 @@ class Recipe:
         for field in ("batch", "accumulate", "checkpoint_every", "temperature", "lr", "clip"):
             if not 0 < getattr(self, field) < math.inf:
                 raise bad_input(f"recipe {field}", "a finite number above 0", str(getattr(self, field)), "Raise it.")
+        check_strength(self.strength, "recipe strength")
         for field in ("steps", "weight_decay", "regulariser"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise bad_input(f"recipe {field}", "a finite number, 0 or more", str(getattr(self, field)), "Raise it.")
