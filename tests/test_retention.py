@@ -31,6 +31,7 @@ from equiview.retention import (
     measure_retention,
     read_retention,
 )
+from equiview.retention.run import trained_on_families
 from equiview.retention.scoring import drift_metrics
 from equiview.types import FeatureMap
 from worlds import sphere_ring
@@ -296,6 +297,9 @@ def test_the_reading_recommends_the_largest_strength_within_the_tolerance():
     assert "Recommended strength 0.75" in words and "not excluded" in words
     assert "included, at strength 1." in words and "(the interval holds both) at strength 0.75." in words
     assert read_retention(entries, 5.0)["recommended"] == 1.0
+    taught = read_retention(entries, 5.0, taught=True)
+    assert taught["recommended"] is None and set(taught["verdicts"].values()) == {"not measured"}
+    assert "trained on members" in taught["lead"][0]
     none = read_retention([entries[0], entries[-1]], 1.0)
     assert none["recommended"] == 0 and none["lead"][0].startswith("Recommended strength 0: every other one")
 
@@ -377,3 +381,18 @@ def test_objects_it_was_trained_on_are_left_out(adapter):
 
     found = builtin_objects(read_record(adapter))
     assert "builtin:mug" not in found and "builtin:camera" in found and len(found) == 7
+
+
+@pytest.mark.parametrize(
+    ("recipe", "found"),
+    [
+        ({"kind": "train_head", "head_training": {"members": 24}}, True),
+        ({"kind": "train_head", "head_training": {"members": 0}}, False),
+        ({"kind": "closed_form", "head_training": {"members": 24}}, False),
+        ({"kind": "closed_form", "head_training": None}, False),
+        ("one-step", False),
+        (None, False),
+    ],
+)
+def test_it_is_known_when_the_families_were_trained_on(recipe, found):
+    assert trained_on_families({} if recipe is None else {"recipe": recipe}) is found

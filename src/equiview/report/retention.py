@@ -97,7 +97,7 @@ def _lead(result: Mapping[str, Any]) -> Html:
     reading = result["reading"]
     best = reading["recommended"]
     own = "not measured" if best is None else "loses" if best == 0 else reading["verdicts"][f"{best:g}"]
-    label = "Nothing measured" if best is None else f"Recommended strength {best:g}"
+    label = "No recommendation" if best is None else f"Recommended strength {best:g}"
     first, *rest = map(typeset, reading["lead"])
     words = [h("p", first, class_="lead"), *(h("p", line) for line in rest)]
     box = h("section", h("strong", label), *words, class_=f"verdict {VERDICTS[own]}", aria_label="Result")

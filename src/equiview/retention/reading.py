@@ -5,6 +5,10 @@ from typing import Any, Literal
 
 from .settings import HEADLINES
 
+TAUGHT = (
+    "No strength is recommended: the adapter was trained on members of the same rendered families, so its transfer on "
+    "them says nothing about other things. Give pairs of real pictures (--pairs pf-willow:FOLDER, or your own)."
+)
 Verdict = Literal["keeps", "unclear", "loses", "not measured"]
 Entries = Sequence[Mapping[str, Any]]
 
@@ -39,21 +43,30 @@ def recommended(entries: Entries, tolerance: float) -> float | None:
     return max(within, default=None)
 
 
-def read_retention(entries: Entries, tolerance: float) -> dict[str, Any]:
+def read_retention(entries: Entries, tolerance: float, taught: bool = False) -> dict[str, Any]:
     """Return the recommended strength, a verdict for each strength above 0, and the sentences that say so ("lead").
 
     Args:
         entries: One a strength, strength 0 first, each with metrics of every task and "difference".
         tolerance: Points of PCK@0.10.
+        taught: The adapter was trained on pairs like those transfer was measured on: nothing is recommended.
     """
-    best = recommended(entries, tolerance)
-    verdicts = {f"{entry['strength']:g}": verdict(entry, tolerance) for entry in entries if entry["strength"] > 0}
+    best = None if taught else recommended(entries, tolerance)
+    verdicts: dict[str, Verdict] = {
+        f"{entry['strength']:g}": "not measured" if taught else verdict(entry, tolerance)
+        for entry in entries
+        if entry["strength"] > 0
+    }
     return {
         "recommended": best,
         "tolerance": tolerance,
         "allowed": allowed(tolerance),
         "verdicts": verdicts,
-        "lead": [*_first(entries, best, tolerance), *_losses(verdicts, tolerance), *_others(entries, best)],
+        "lead": [
+            *([TAUGHT] if taught else _first(entries, best, tolerance)),
+            *_losses(verdicts, tolerance),
+            *_others(entries, best),
+        ],
     }
 
 

@@ -85,9 +85,19 @@ def measure_retention(
     found = summarize(out, units, config, protocols, data.pairs.scoring)
     seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
     protocol = protocol_of(knob, config, data) | {"trained_on": seen, "tasks": protocols, "device": device_name(device)}
-    result = as_json({"protocol": protocol, "strengths": found, "reading": read_retention(found, config.tolerance)})
+    reading = read_retention(found, config.tolerance, config.pairs is None and trained_on_families(record))
+    result = as_json({"protocol": protocol, "strengths": found, "reading": reading})
     write_json(out / "retention.json", result)
     return result
+
+
+def trained_on_families(record: Mapping[str, Any]) -> bool:
+    """Say whether an adapter's recipe trained on members of the rendered families, as `default` does."""
+    recipe = record.get("recipe")
+    if not isinstance(recipe, Mapping) or recipe.get("kind") != "train_head":
+        return False
+    training = recipe.get("head_training")
+    return isinstance(training, Mapping) and bool(training.get("members"))
 
 
 def check_inputs(config: RetentionConfig) -> None:
