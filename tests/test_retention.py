@@ -319,6 +319,8 @@ def test_the_page_holds_the_curve_and_the_table(finished):
     page = render_retention(found)
     assert page.count("<svg") == 2 and "://" not in re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL)
     assert "Recommended strength" in page and "<script" not in page
+    found["reading"] = read_retention(found["strengths"], 1.0, taught=True)
+    assert "No recommendation" in (page := render_retention(found)) and page.count("<svg") == 2
     for entry in found["strengths"]:
         entry["difference"]["transfer"] = {}
     found["reading"] = read_retention(found["strengths"], 1.0)

@@ -38,7 +38,8 @@ def trade_off_figure(entries: Entries, reading: Mapping[str, Any]) -> Html | Non
         axes.plot([x["value"] for _, x, _ in marks], [y["value"] for _, _, y in marks], color=LINE, lw=1.4, alpha=0.5)
         for strength, x, y in marks:
             _point(axes, x, y, strength, CHOSEN if strength == best else LINE)
-        axes.plot([], [], ls="", marker="D", color=CHOSEN, label=f"recommended: {best:g}")
+        if best is not None:
+            axes.plot([], [], ls="", marker="D", color=CHOSEN, label=f"recommended: {best:g}")
         axes.set_xlabel("semantic transfer, change of PCK@0.10 (points)", fontsize=10)
         axes.set_ylabel("equivariance, change of PCDP@0.05 (points)", fontsize=10)
         axes.margins(0.12)
