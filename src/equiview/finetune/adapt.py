@@ -105,7 +105,7 @@ def adapt(
         )
     if recipe.closed_form is not None and recipe.kind != "train_head":
         extractor = with_closed_form(extractor, objects, recipe, photos, seed, report)
-    if recipe.head_training is not None and recipe.kind == "train_head":
+    if recipe.kind == "train_head":
         left_s = None if budget_s is None else max(1.0, budget_s - (time.monotonic() - started))
         extractor = with_trained_head(extractor, objects, recipe, photos, seed, report, left_s)
     log.info("adapted with %s in %.1f s", recipe.name, time.monotonic() - started)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..correspond import correspond_in, sample_points
 from ..errors import bad_input
 from ..heads import LinearHead
 from ..sampling import sample
 from ..types import FeatureMap, View
+from .view_pairs import no_usable_pair, usable_pairs
 
 
 @dataclass(frozen=True)
@@ -101,23 +101,12 @@ def view_statistics(
     """
     total, outer, n = 0.0, 0.0, 0
     for views, maps in objects:
-        for i in range(len(views)):
-            point_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-            points = sample_points(views, i, config.points, point_seed)
-            for j in range(len(views)):
-                truth = correspond_in(views, (i, j), points) if i != j else None
-                if truth is None or truth.overlap < config.min_overlap or truth.angle_deg > config.max_angle_deg:
-                    continue
-                a = sample(maps[i], torch.from_numpy(truth.xy0).float()).cpu().double().numpy()
-                b = sample(maps[j], torch.from_numpy(truth.xy1).float()).cpu().double().numpy()
-                total, outer, n = total + (a + b).sum(0) / 2, outer + (a - b).T @ (a - b) / 2, n + len(a)
+        for i, j, truth in usable_pairs(views, config.points, config.min_overlap, config.max_angle_deg, seed):
+            a = sample(maps[i], torch.from_numpy(truth.xy0).float()).cpu().double().numpy()
+            b = sample(maps[j], torch.from_numpy(truth.xy1).float()).cpu().double().numpy()
+            total, outer, n = total + (a + b).sum(0) / 2, outer + (a - b).T @ (a - b) / 2, n + len(a)
     if n == 0:
-        raise bad_input(
-            "training views",
-            f"a pair that shares {config.min_overlap:.0%} of the surface within {config.max_angle_deg:g} degrees",
-            "none",
-            "Use more views, closer together.",
-        )
+        raise no_usable_pair(config.min_overlap, config.max_angle_deg)
     return ViewStatistics(np.asarray(total) / n, np.asarray(outer) / n, n)
 
 

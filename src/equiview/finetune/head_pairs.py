@@ -9,9 +9,8 @@ from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from ..captures.synthetic_families import FamilyView, family_views
-from ..correspond import correspond_in, sample_points
-from ..errors import bad_input
 from ..types import FeatureMap, View
+from .view_pairs import no_usable_pair, usable_pairs
 
 POINTS = 300
 """Surface points of a view that pairs are made from."""
@@ -51,19 +50,13 @@ def object_pairs(
     Raises:
         EquiviewError: There is no such pair.
     """
-    found = []
-    for i in range(len(views)):
-        point_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-        points = sample_points(views, i, POINTS, point_seed)
-        for j in range(len(views)):
-            truth = correspond_in(views, (i, j), points) if i != j else None
-            if truth is None or truth.overlap < min_overlap or truth.angle_deg > max_angle_deg:
-                continue
-            found.append(TrainingPair(maps[i], maps[j], _float(truth.xy0), _float(truth.xy1)))
-    found = [pair for pair in found if len(pair.xy0)]
+    found = [
+        TrainingPair(maps[i], maps[j], _float(truth.xy0), _float(truth.xy1))
+        for i, j, truth in usable_pairs(views, POINTS, min_overlap, max_angle_deg, seed)
+        if len(truth)
+    ]
     if not found:
-        expected = f"a pair that shares {min_overlap:.0%} of the surface within {max_angle_deg:g} degrees"
-        raise bad_input("training views", expected, "none", "Use more views, closer together.")
+        raise no_usable_pair(min_overlap, max_angle_deg)
     return found
 
 
