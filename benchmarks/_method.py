@@ -113,14 +113,17 @@ class Fixed:
 
 
 class Measured:
-    """The two measurements: PCDP and APE on the test objects, PCK on PF-WILLOW. A finished row is only read."""
+    """The two measurements: PCDP and APE on some objects, PCK on PF-WILLOW. A finished row is only read."""
 
-    def __init__(self, features: Features, objects: Sequence[str]) -> None:
+    def __init__(self, features: Features, objects: Sequence[str], classes: slice | None = None) -> None:
         self.features, self.work = features, features.work
         self.plans = {name: plan_object(name, features.views(name, VIEWS), MEASURE) for name in objects}
         self.pairs: list[KeypointPair] = load_pf_willow(shared() / "data" / "semantic" / "PF-dataset-WILLOW")
+        self.classes = sorted({pair.category for pair in self.pairs})
         files = sorted({path for pair in self.pairs for path in (pair.image0, pair.image1)})
         self.pictures = [read_image(path) for path in files]
+        scored = set(self.classes if classes is None else self.classes[classes])
+        self.pairs = [pair for pair in self.pairs if pair.category in scored]
 
     def head(self, row: str, blocks, head: Callable[[], nn.Module | None]) -> None:
         """Score a head on the backbone's fixed features; the head is made only when it is needed."""
@@ -163,6 +166,5 @@ class Measured:
         return [row for label in labels for name in self.plans for row in read_jsonl(self.path(label, name))]
 
     def willow(self, labels: Sequence[str], classes: slice | None = None) -> list[dict[str, Any]]:
-        names = sorted({pair.category for pair in self.pairs})
-        wanted = set(names if classes is None else names[classes])
+        wanted = set(self.classes if classes is None else self.classes[classes])
         return [row for label in labels for row in read_jsonl(self.path(label, "willow")) if row["category"] in wanted]

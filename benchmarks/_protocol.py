@@ -13,7 +13,7 @@ from equiview.adapters.folder import versions
 from equiview.captures import open_object
 from equiview.features import Extractor, FeatureConfig, split_blocks
 from equiview.finetune.closed_form import ClosedFormConfig
-from equiview.finetune.recipes import ONE_STEP
+from equiview.finetune.recipes import WIENER
 from equiview.io import read_jsonl
 from equiview.runs import rows_path, write_rows
 from equiview.tasks.comparison import paired_difference
@@ -21,7 +21,7 @@ from equiview.tasks.equivariance import MeasureConfig, ObjectPlan, plan_object, 
 from equiview.types import FeatureMap
 
 # The recipe one-step of 0.2.0, which some tables were made with.
-ONE_STEP_020 = replace(ONE_STEP, head="average", strength=1.0, closed_form=ClosedFormConfig())
+ONE_STEP_020 = replace(WIENER, name="one-step", head="average", strength=1.0, closed_form=ClosedFormConfig())
 VIEWS = 12
 MEASURE = MeasureConfig(points=300)
 

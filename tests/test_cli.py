@@ -160,14 +160,14 @@ def test_improve_passes_everything_on(run: Run, monkeypatch: pytest.MonkeyPatch,
         return writes_a_run(out)
 
     monkeypatch.setattr(importlib.import_module("equiview.improve"), "improve", improve)
-    words = "improve --backbone b --train-object x.glb y.glb --test-objects a.glb b.glb --recipe one-step --seed 3"
+    words = "improve --backbone b --train-object x.glb y.glb --test-objects a.glb b.glb --recipe wiener --seed 3"
     words += " --set closed_form.c=2 --views 5 --points 7 --budget 9 --device cpu --json"
     code, out, _ = run(*words.split(), "--out", str(tmp_path / "run"))
     assert code == 0, out
     assert (seen.backbone, seen.train, seen.test) == ("b", ["x.glb", "y.glb"], ["a.glb", "b.glb"])
     config = seen.config
     assert (config.views, config.points, config.budget_s, config.seed, config.device) == (5, 7, 9.0, 3, "cpu")
-    assert config.recipe.name == "one-step" and config.recipe.closed_form.c == 2
+    assert config.recipe.name == "wiener" and config.recipe.closed_form.c == 2
     assert json.loads(out)["command"] == "improve"
 
 

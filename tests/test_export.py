@@ -16,7 +16,7 @@ from equiview.backbones import Backbone, BackboneInfo, load_backbone
 from equiview.errors import EquiviewError
 from equiview.export import export, open_export
 from equiview.features import Extractor, FeatureConfig
-from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, RandomConvHead, ResidualConvHead
+from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, RandomConvHead, ResidualConvHead, WhitenHead
 
 from .backbones.tiny import SPECS, make_model, save
 from .test_adapters import disturb, linear_head
@@ -34,7 +34,7 @@ def residual(dim: int, strength: float = 1.0) -> ResidualConvHead:
 def heads(dim: int) -> nn.Module:
     """Every kind of head in one chain, nested as recipes may nest them."""
     square = LinearHead(torch.eye(dim).flip(0), torch.ones(dim), 0.3)
-    inner = [CenterHead(), residual(dim), square, residual(dim, 0.6), RandomConvHead(dim, seed=1)]
+    inner = [CenterHead(), WhitenHead(0.7, 0.3), residual(dim), square, residual(dim, 0.6), RandomConvHead(dim, seed=1)]
     return HeadChain([AverageHead(), HeadChain(inner), linear_head(dim)])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import fractional_matrix_power
 from torch import nn
 
 from equiview.backbones import load_backbone
@@ -19,6 +20,7 @@ from equiview.heads import (
     LinearHead,
     RandomConvHead,
     ResidualConvHead,
+    WhitenHead,
     build_head,
     head_spec,
 )
@@ -114,6 +116,42 @@ def test_center_of_one_colour_is_finite(dtype: torch.dtype, noise: float, value:
     assert torch.isfinite(maps.grad).all()
 
 
+@pytest.mark.parametrize("channels", [5, 40])
+@pytest.mark.parametrize(("power", "ridge"), [(0.5, 1.0), (1.0, 0.1), (0.0, 2.0)])
+def test_whiten_is_a_power_of_the_pictures_own_second_moment(channels: int, power: float, ridge: float) -> None:
+    maps = torch.randn(2, channels, 4, 6, generator=torch.Generator().manual_seed(1))  # Fewer and more than 24 tokens.
+    found = WhitenHead(power, ridge)(maps)
+    for one, new in zip(maps, found, strict=True):
+        tokens = one.flatten(1).double()
+        moment = tokens @ tokens.T / 24
+        relative = moment * channels / moment.trace() + ridge * torch.eye(channels)
+        wanted = np.real(fractional_matrix_power(relative.numpy(), -power / 2)) @ tokens.numpy()
+        torch.testing.assert_close(new.flatten(1).double(), torch.from_numpy(wanted), atol=1e-5, rtol=1e-4)
+    # A picture does not look at its neighbours in the batch; turned features are whitened as much; scale goes along.
+    torch.testing.assert_close(WhitenHead(power, ridge)(maps[:1]), found[:1])
+    turn = torch.linalg.qr(torch.randn(channels, channels, generator=torch.Generator().manual_seed(2)))[0]
+    turned = torch.einsum("dc,bchw->bdhw", turn, found)
+    again = WhitenHead(power, ridge)(torch.einsum("dc,bchw->bdhw", turn, maps))
+    torch.testing.assert_close(again, turned, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(WhitenHead(power, ridge)(100 * maps), 100 * found, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("noise", [0.0, 1e-30, 1e-3])
+def test_whiten_of_one_colour_is_finite(dtype: torch.dtype, noise: float) -> None:
+    maps = (3.7 + noise * _maps()).to(dtype).requires_grad_()
+    found = WhitenHead()(CenterHead()(maps))
+    assert found.dtype == dtype and torch.isfinite(found).all() and found.abs().max() <= 20 * noise + 0.1
+    found.sum().backward()
+    assert torch.isfinite(maps.grad).all()
+
+
+@pytest.mark.parametrize(("power", "ridge"), [(-0.1, 1.0), (1.5, 1.0), (0.5, 0.0), (0.5, float("nan"))])
+def test_whiten_refuses(power: float, ridge: float) -> None:
+    with pytest.raises(EquiviewError, match="a power from 0 to 1, a ridge above 0"):
+        WhitenHead(power, ridge)
+
+
 def _square() -> LinearHead:
     return _linear(5)
 
@@ -152,6 +190,7 @@ def test_specs_without_a_strength_are_in_full() -> None:
 HEADS = [
     AverageHead(5),
     CenterHead(),
+    WhitenHead(0.7, 0.3),
     RandomConvHead(5, seed=3),
     ResidualConvHead(5),
     _linear(),

@@ -70,6 +70,24 @@ class Center(nn.Module):
         return (tokens - (tokens * weights).sum((2, 3), keepdim=True) / total).to(maps.dtype)
 
 
+class Whiten(nn.Module):
+    """Multiply each image's tokens by (C / v + ridge)^(-power / 2): C their second moment, v its mean."""
+
+    def __init__(self, power, ridge):
+        super().__init__()
+        self.power, self.ridge = power, ridge
+
+    def forward(self, maps):
+        tokens = maps.flatten(2).float()
+        few = tokens.shape[2] < tokens.shape[1]
+        rows = tokens.mT if few else tokens
+        values, vectors = torch.linalg.eigh(rows @ rows.mT / tokens.shape[2])
+        mean = (values.clamp(min=0).sum(1, keepdim=True) / tokens.shape[1]).clamp(min=torch.finfo(values.dtype).tiny)
+        gains = (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
+        matrix = (vectors * gains[:, None]) @ vectors.mT
+        return (tokens @ matrix if few else matrix @ tokens).reshape(maps.shape).to(maps.dtype)
+
+
 class Conv(nn.Module):
     """3x3 convolution with zero padding; when residual, `strength` of it is added to its input."""
 
@@ -107,13 +125,14 @@ def build_head(part):
         return Average(part["kernel"])
     if kind == "center":
         return Center()
+    if kind == "whiten":
+        return Whiten(part["power"], part["ridge"])
     if kind in ("random_conv", "residual_conv"):
         return Conv(part["dim"], kind == "residual_conv", part.get("strength", 1.0))
     if kind == "linear":
         return Linear(part["in"], part["out"], part.get("strength", 1.0))
-    raise ValueError(
-        f"config.json: expected a head of kind average, center, random_conv, residual_conv or linear, got {kind!r}"
-    )
+    known = "average, center, whiten, random_conv, residual_conv or linear"
+    raise ValueError(f"config.json: expected a head of kind {known}, got {kind!r}")
 
 
 class EquiviewFeatureModel(PreTrainedModel):

@@ -3,6 +3,7 @@
 `head_spec` turns one into JSON and `build_head` makes it again from that and a state dict; "no head" is `None` or `[]`.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
@@ -75,6 +76,46 @@ class CenterHead(nn.Module):
         weights = weights / weights.amax((2, 3), keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
         total = weights.sum((2, 3), keepdim=True).clamp(min=1)
         return (tokens - (tokens * weights).sum((2, 3), keepdim=True) / total).to(maps.dtype)
+
+
+class WhitenHead(nn.Module):
+    """Even out each picture's own variances: tokens are multiplied by (C / v + ridge)^(-power / 2).
+
+    C is the second moment of this picture's tokens (centre them first, see `CenterHead`), v its mean over directions. A
+    few directions carry most of what varies within a picture, whatever sets one place apart from the next; power 1
+    would make all directions alike, noise too. It has no parameters, and gradients take the matrix as given.
+
+    Args:
+        power: 0 changes nothing, 1 whitens.
+        ridge: Added to variances relative to their mean; directions far below it are scaled alike.
+
+    Raises:
+        EquiviewError: The power is outside 0..1, or the ridge is not above 0.
+    """
+
+    kind = "whiten"
+
+    def __init__(self, power: float = 0.5, ridge: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= power <= 1 or not 0 < ridge < math.inf:
+            fix = "0.5 and 1 are the defaults."
+            raise bad_input("whiten head", "a power from 0 to 1, a ridge above 0", f"{power:g}, {ridge:g}", fix)
+        self.power, self.ridge = float(power), float(ridge)
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "power": self.power, "ridge": self.ridge}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        tokens = maps.flatten(2).float()
+        # X f(X^T X) = f(X X^T) X: the smaller of the two moments serves.
+        few = tokens.shape[2] < tokens.shape[1]
+        rows = (tokens.mT if few else tokens).detach()
+        values, vectors = torch.linalg.eigh(rows @ rows.mT / tokens.shape[2])
+        # The mean over all directions, the empty ones too: a picture of one colour has none, and stays as it is.
+        mean = (values.clamp(min=0).sum(1, keepdim=True) / tokens.shape[1]).clamp(min=torch.finfo(values.dtype).tiny)
+        gains = (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
+        matrix = (vectors * gains[:, None]) @ vectors.mT
+        return (tokens @ matrix if few else matrix @ tokens).reshape(maps.shape).to(maps.dtype)
 
 
 class _ConvHead(nn.Module):
@@ -218,16 +259,19 @@ def head_spec(head: nn.Module | None) -> list[dict[str, Any]]:
     """
     specs = []
     for part in head_parts(head):
-        if not isinstance(part, AverageHead | CenterHead | RandomConvHead | ResidualConvHead | LinearHead):
+        if not isinstance(part, HEADS):
             known = f"one of {', '.join(_BUILDERS)}"
             raise bad_input("head", known, type(part).__name__, "Compose these in a HeadChain.")
         specs.append(part.spec())
     return specs
 
 
+HEADS = (AverageHead, CenterHead, WhitenHead, RandomConvHead, ResidualConvHead, LinearHead)
+
 _BUILDERS = {
     "average": lambda spec: AverageHead(spec["kernel"]),
     "center": lambda spec: CenterHead(),
+    "whiten": lambda spec: WhitenHead(spec["power"], spec["ridge"]),
     "random_conv": lambda spec: RandomConvHead(spec["dim"]),
     "residual_conv": lambda spec: ResidualConvHead(spec["dim"], spec.get("strength", 1.0)),
     "linear": lambda spec: LinearHead(

@@ -86,14 +86,14 @@ def test_wrong_settings_are_refused(key: str, value, message: str):
 
 def test_the_closed_form_of_0_2_0_can_be_had():
     """As the changelog says it."""
-    old = override(get_recipe("one-step"), {"head": "average", "closed_form.center": "objects", "strength": "1"})
+    old = override(get_recipe("wiener"), {"head": "average", "closed_form.center": "objects", "strength": "1"})
     assert (old.head, old.strength, old.closed_form) == ("average", 1.0, ClosedFormConfig())
     extractor = prepare(tiny_backbone(), override(old, {"head": "centered"}), seed=0)
     assert isinstance(extractor.head, CenterHead)
 
 
 def test_an_unknown_recipe_lists_those_there_are():
-    with pytest.raises(EquiviewError, match="paper, one-step, default, lora-only"):
+    with pytest.raises(EquiviewError, match="paper, one-step, default, wiener, lora-only"):
         get_recipe("papre")
 
 

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,16 @@ from ..heads import HeadChain
 from ..io import read_image
 from ..types import FeatureMap, View
 from .closed_form import picture_statistics, solve_closed_form, view_statistics
-from .head_pairs import family_pairs, members, object_pairs
-from .head_training import train_head
+from .head_pairs import TrainingPair, family_pairs, members, object_pairs
+from .head_step import step_head
+from .head_training import HeadTraining, train_head
 from .recipes import Recipe, prepare
 from .teaching import change_of, warn_if_little
 from .train import train
 
 log = logging.getLogger(__name__)
 
-PICTURES = 60
+PICTURES, FEW_PICTURES = 60, 12
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 Progress = Callable[[str, int, int], None]
 
@@ -103,8 +104,10 @@ def adapt(
             time_budget_s=budget_s,
             progress=lambda done, total, _: report("train", done, total),
         )
-    if recipe.closed_form is not None and recipe.kind != "train_head":
+    if "closed_form" in recipe.kind:
         extractor = with_closed_form(extractor, objects, recipe, photos, seed, report)
+    if recipe.kind == "step_head":
+        extractor = with_stepped_head(extractor, objects, recipe, photos, seed, report)
     if recipe.kind == "train_head":
         left_s = None if budget_s is None else max(1.0, budget_s - (time.monotonic() - started))
         extractor = with_trained_head(extractor, objects, recipe, photos, seed, report, left_s)
@@ -155,7 +158,7 @@ def with_closed_form(
     """Solve the linear head on top of an extractor's features and return the extractor with it."""
     assert recipe.closed_form is not None
     config = recipe.closed_form
-    maps = _counted_maps(extractor, objects, progress)
+    maps = _counted_maps(extractor, objects, progress, PICTURES)
     with torch.no_grad():
         pictures = picture_statistics(maps(ordinary_pictures(photos, seed)), config.tokens_per_picture, seed)
         # One object's maps in memory at a time.
@@ -181,13 +184,11 @@ def with_trained_head(
     assert recipe.head_training is not None
     config = recipe.head_training
     family = members(config.members) if config.members else []
-    maps = _counted_maps(extractor, objects, progress, len(family))
-    limits = {"min_overlap": config.min_overlap, "max_angle_deg": config.max_angle_deg}
-    pairs = [object_pairs(views, list(maps(views)), seed=seed, **limits) for views in objects.values()]
+    maps = _counted_maps(extractor, objects, progress, PICTURES + len(family))
+    pairs = _pairs(objects, maps, config, seed)
     of_families = family_pairs(family, list(maps([one.view for one in family])), seed)
     ordinary = list(maps(ordinary_pictures(photos, seed)))
-    for name, own in zip(objects, pairs, strict=True):
-        warn_if_little(name, change_of(own, ordinary), sum(len(pair.xy0) for pair in own))
+    _warn(objects, pairs, ordinary)
     trained = train_head(
         pairs,
         of_families,
@@ -202,6 +203,46 @@ def with_trained_head(
     return with_head(extractor, trained)
 
 
+def with_stepped_head(
+    extractor: Extractor,
+    objects: Mapping[str, Sequence[View]],
+    recipe: Recipe,
+    photos: Path | None,
+    seed: int,
+    progress: Progress,
+) -> Extractor:
+    """Take one step of a linear head on top of an extractor's features and return the extractor with it."""
+    assert recipe.head_training is not None
+    maps = _counted_maps(extractor, objects, progress, FEW_PICTURES)
+    pairs = _pairs(objects, maps, recipe.head_training, seed)
+    # What features vary over in general is only asked for the warning, so a few pictures do.
+    _warn(objects, pairs, list(maps(ordinary_pictures(photos, seed)[:FEW_PICTURES])))
+    stepped = step_head(
+        pairs,
+        recipe.head_training,
+        strength=recipe.strength,
+        seed=seed,
+        device=extractor.device,
+        progress=lambda done, total: progress("train", done, total),
+    )
+    return with_head(extractor, stepped)
+
+
+def _pairs(
+    objects: Mapping[str, Sequence[View]],
+    maps: Callable[[Sequence[Picture]], Iterator[FeatureMap]],
+    config: HeadTraining,
+    seed: int,
+) -> list[list[TrainingPair]]:
+    limits = {"min_overlap": config.min_overlap, "max_angle_deg": config.max_angle_deg}
+    return [object_pairs(views, list(maps(views)), seed=seed, **limits) for views in objects.values()]
+
+
+def _warn(objects: Iterable[str], pairs: Sequence[Sequence[TrainingPair]], ordinary: Sequence[FeatureMap]) -> None:
+    for name, own in zip(objects, pairs, strict=True):
+        warn_if_little(name, change_of(own, ordinary), sum(len(pair.xy0) for pair in own))
+
+
 def with_head(extractor: Extractor, head: nn.Module) -> Extractor:
     """Return the extractor with one more head on top."""
     fixed = [] if extractor.head is None else [extractor.head]
@@ -210,11 +251,11 @@ def with_head(extractor: Extractor, head: nn.Module) -> Extractor:
 
 
 def _counted_maps(
-    extractor: Extractor, objects: Mapping[str, Sequence[View]], progress: Progress, more: int = 0
+    extractor: Extractor, objects: Mapping[str, Sequence[View]], progress: Progress, more: int
 ) -> Callable[[Sequence[Picture]], Iterator[FeatureMap]]:
     """Return a function from pictures to maps on the CPU that reports how many of all were computed."""
     extractor.eval()
-    total, done = PICTURES + more + sum(len(views) for views in objects.values()), itertools.count(1)
+    total, done = more + sum(len(views) for views in objects.values()), itertools.count(1)
 
     def maps(pictures: Sequence[Picture]) -> Iterator[FeatureMap]:
         for fmap in extractor.maps(pictures, device="cpu"):

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """How a linear head is trained.
+    """How a linear head is trained (`train_head`), or moved by one step (`head_step.step_head`).
 
     Attributes:
         steps: Steps of Adam.
@@ -46,7 +46,7 @@ class HeadTraining:
         family_share: Share of the pairs that are of families.
     """
 
-    steps: int = 600
+    steps: int = 200
     lr: float = 1e-3
     temperature: float = 0.05
     retention: float = 3.0

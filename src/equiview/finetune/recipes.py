@@ -14,15 +14,15 @@ from ..adapters.lora import LoraSpec, add_lora
 from ..backbones.base import Backbone
 from ..errors import bad_input
 from ..features import Extractor, FeatureConfig
-from ..heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead, check_strength
+from ..heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead, WhitenHead, check_strength
 from .augment import AugmentConfig
 from .closed_form import ClosedFormConfig
 from .head_training import HeadTraining
 from .losses import LOSSES
 from .pairs import PAIR_SAMPLERS, PairConfig
 
-Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head"]
-Head = Literal["none", "average", "centered", "centered_average", "random_conv", "residual_conv"]
+Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head", "step_head"]
+Head = Literal["none", "average", "centered", "centered_average", "whitened_average", "random_conv", "residual_conv"]
 SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Depths of several blocks: 4, 6, 8 and 10 of 12 (the best of a few sets tried)."""
 
@@ -39,14 +39,15 @@ class Recipe:
     Attributes:
         name: Shown in records.
         kind: `train` runs `train.train`; `closed_form` solves a linear head and trains nothing; the third does both;
-            `train_head` trains a linear head on the backbone's fixed features.
+            `train_head` trains a linear head on the backbone's fixed features, `step_head` takes one step of it.
         features: How features are extracted; its `blocks` are filled from `depths` when those are given.
         depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
         lora: The adapter; None for none.
-        head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`; `random_conv` (the paper's);
-            `residual_conv` (starts as the identity).
+        head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened_average` (each
+            picture's variances evened out before the average); `random_conv` (the paper's); `residual_conv` (starts as
+            the identity).
         closed_form: How the linear head is solved; None where `kind` solves none.
-        head_training: How the linear head is trained; None unless `kind` is `train_head`.
+        head_training: How the linear head is trained; None unless `kind` is `train_head` or `step_head`.
         strength: Of the linear head that was trained: 0 is the features as they were, 1 the head in full.
         loss: A name of `losses.LOSSES`.
         temperature: Of the loss.
@@ -105,9 +106,9 @@ class Recipe:
                 raise bad_input(f"recipe {field}", "a finite number, 0 or more", str(getattr(self, field)), "Raise it.")
         if "closed_form" in self.kind and self.closed_form is None:
             raise bad_input("recipe closed_form", f"settings for kind {self.kind!r}", "none", "Set closed_form.c=1.")
-        if self.kind == "train_head" and self.head_training is None:
-            fix = "Set head_training.steps=600."
-            raise bad_input("recipe head_training", "settings for kind 'train_head'", "none", fix)
+        if self.kind in ("train_head", "step_head") and self.head_training is None:
+            fix = "Set head_training.steps=200."
+            raise bad_input("recipe head_training", f"settings for kind {self.kind!r}", "none", fix)
 
     def feature_config(self, blocks: int) -> FeatureConfig:
         """Return how features are extracted from a backbone of this many blocks.
@@ -127,11 +128,11 @@ COMPANIONS = tuple(f"procedural:{seed}" for seed in range(9001, 9009))
 
 ONE_STEP = Recipe(
     "one-step",
-    kind="closed_form",
+    kind="step_head",
     depths=SPREAD,
     lora=None,
-    head="centered_average",
-    closed_form=ClosedFormConfig(center="none"),
+    head="whitened_average",
+    head_training=HeadTraining(steps=1, points=300, members=0),
     strength=0.5,
     steps=0,
 )
@@ -139,11 +140,17 @@ DEFAULT = replace(
     ONE_STEP,
     name="default",
     kind="train_head",
-    closed_form=None,
     head_training=HeadTraining(),
-    strength=0.5,
     time_budget_s=600.0,
     companions=COMPANIONS,
+)
+WIENER = replace(
+    ONE_STEP,
+    name="wiener",
+    kind="closed_form",
+    head="centered_average",
+    head_training=None,
+    closed_form=ClosedFormConfig(center="none"),
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -161,6 +168,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "one-step": ONE_STEP,
     "default": DEFAULT,
+    "wiener": WIENER,
     "lora-only": Recipe("lora-only", steps=100),
 }
 """By name. Adding one is one entry here."""
@@ -212,6 +220,7 @@ def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
         "average": AverageHead,
         "centered": CenterHead,
         "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
+        "whitened_average": lambda: HeadChain([CenterHead(), WhitenHead(), AverageHead()]),
         "random_conv": lambda: RandomConvHead(dim, seed),
         "residual_conv": lambda: ResidualConvHead(dim),
     }

@@ -1,0 +1,201 @@
+"""What the search shares: development data, features of every second block, and the rule that compares methods."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from _method import CHOSEN_ON, SCORING, TRAIN_OBJECTS, VIEWS, Features, Measured, Repetition
+from _protocol import split
+from torch import nn
+
+from equiview.features import Extractor
+from equiview.finetune.adapt import ordinary_pictures
+from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
+from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead
+from equiview.improve import apply_head
+from equiview.row_scores import scores
+from equiview.tasks.comparison import difference, paired_difference
+from equiview.tasks.equivariance import summarize
+from equiview.types import FeatureMap
+
+EVEN = (2, 4, 6, 8, 10, 12)
+ONE_THREE = tuple(Repetition(seed, (TRAIN_OBJECTS[seed],)) for seed in range(3))
+WITHOUT = "without the object"
+AT_MOST = 1.0
+"""Points of PF-WILLOW that a method may lose; it is read at its best strength within them."""
+
+Adapted = nn.Module | Extractor
+Strengths = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method: what makes it, once a repetition, and at which strengths it is scored.
+
+    Attributes:
+        name: In the table.
+        family: Of methods, as the table groups them.
+        make: From a repetition to a function from strength to the adapted head (on fixed features) or extractor.
+        blocks: Whose features it works on, for heads.
+        kernel: Of the average under it, for heads.
+        strengths: From 0 to 1; (1,) where there is no way back.
+        once: One repetition only: nothing in it depends on seed or object.
+        trained: Scored only with `--long`: it takes minutes a repetition.
+    """
+
+    name: str
+    family: str
+    make: Callable[[Repetition], Callable[[float], Adapted | None]]
+    blocks: tuple[int, ...] = (4, 6, 8, 10)
+    kernel: int = 3
+    strengths: Strengths = (0.25, 0.5, 0.75, 1.0)
+    once: bool = False
+    trained: bool = False
+
+
+class Blend(nn.Module):
+    """Features beside a head's, each of unit length: the cosine is a mixture, (1 - s) of the one and s of the other."""
+
+    def __init__(self, head: nn.Module, strength: float) -> None:
+        super().__init__()
+        self.head, self.strength = head, strength
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        own, new = F.normalize(maps, dim=1), F.normalize(self.head(maps), dim=1)
+        return torch.cat([(1 - self.strength) ** 0.5 * own, self.strength**0.5 * new], 1)
+
+
+def linear(matrix: np.ndarray | torch.Tensor, mean: np.ndarray | None = None) -> Callable[[float], LinearHead]:
+    """Return a square linear head by strength."""
+    own = torch.as_tensor(matrix).float()
+    zero = torch.zeros(own.shape[1]) if mean is None else torch.as_tensor(mean).float()
+    return lambda strength: LinearHead(own, zero, strength)
+
+
+@dataclass
+class Space:
+    """Features of the data the search may look at: training objects, development objects, five classes."""
+
+    weights: str
+    work: Path
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.features = Features(self.weights, self.work)
+        self.measured = Measured(self.features, split("dev"), CHOSEN_ON)
+
+    def fixed(self, kernel: int = 3) -> nn.Module:
+        return HeadChain([*([AverageHead(kernel)] if kernel > 1 else []), CenterHead()])
+
+    def maps(self, what: str, pictures, blocks: Sequence[int], side: int = 640, kernel: int = 3) -> list[FeatureMap]:
+        """Return smoothed and centred maps of some blocks, cut out of those of every second block."""
+        if tuple(blocks) == self.features.spread:
+            return apply_head(self.fixed(kernel), self.features.maps(what, pictures, blocks, side))
+        dim, wide = self.features.backbone.info.dim, self.features.maps(what, pictures, EVEN, side)
+        rows = [EVEN.index(block) for block in blocks]
+        cut = [m.replace_tokens(torch.cat([m.tokens[n * dim : (n + 1) * dim] for n in rows])) for m in wide]
+        return apply_head(self.fixed(kernel), cut)
+
+    def of_object(self, name: str, blocks: Sequence[int], count: int, kernel: int = 3) -> list[FeatureMap]:
+        label = f"{name.replace(':', '-')}-{count}"
+        return self.maps(label, lambda: self.features.views(name, count), blocks, kernel=kernel)
+
+    def ordinary(self, seed: int, blocks=(4, 6, 8, 10), kernel: int = 3) -> list[FeatureMap]:
+        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, kernel=kernel)
+
+    def pairs(self, name: str, seed: int, count: int = 12, blocks=(4, 6, 8, 10), kernel: int = 3) -> list[TrainingPair]:
+        """Return the pairs of views of an object; the last twenty asked for are kept."""
+        key = (name, seed, count, tuple(blocks), kernel)
+        if key not in self.kept:
+            self.kept = dict(list(self.kept.items())[-19:])
+            maps = self.of_object(name, blocks, count, kernel)
+            self.kept[key] = object_pairs(self.features.views(name, count), maps, seed=seed)
+        return self.kept[key]
+
+    def families(self, count: int, seed: int) -> list[TrainingPair]:
+        key = ("families", count, seed)
+        if key not in self.kept:
+            pictures = members(count)
+            views = [one.view for one in pictures]
+            self.kept[key] = family_pairs(pictures, self.maps(f"members-{count}", lambda: views, (4, 6, 8, 10)), seed)
+        return self.kept[key]
+
+    # Scoring ------------------------------------------------------------------------------------------------------
+
+    def score(self, candidate: Candidate, repetition: Repetition) -> None:
+        """Score a repetition at every strength; what is finished is only read."""
+        made: list[Callable[[float], Adapted | None]] = []
+
+        def at(strength: float) -> Adapted | None:
+            if not made:
+                made.append(candidate.make(repetition))
+            return made[0](strength)
+
+        for strength in candidate.strengths:
+            label = self.label(candidate, repetition, strength)
+            if self.measured.done(label):
+                continue
+            adapted = at(strength)
+            if isinstance(adapted, Extractor):
+                self.measured.extractor(label, lambda own=adapted: own)
+            else:
+                self.heads(label, candidate, adapted)
+
+    def heads(self, label: str, candidate: Candidate, head: nn.Module | None) -> None:
+        def through(maps: list[FeatureMap]) -> list[FeatureMap]:
+            return maps if head is None else apply_head(head, maps)
+
+        blocks, kernel = candidate.blocks, candidate.kernel
+        pictures = self.measured.pictures
+        self.measured.score(
+            label,
+            lambda name: through(self.of_object(name, blocks, VIEWS, kernel)),
+            lambda: through(self.maps("willow", lambda: pictures, blocks, 448, kernel)),
+        )
+
+    def label(self, candidate: Candidate, repetition: Repetition, strength: float) -> str:
+        plain = "-".join(candidate.name.replace(",", " ").replace("/", " ").replace("%", "").split())
+        return f"search/{plain}/{strength:g}/{repetition.name}"
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def read(self, labels: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Return the rows of objects, and PCK@0.10 by source picture."""
+        values: dict[str, list[float]] = {}
+        scoring = {"threshold": SCORING.threshold, "inclusive": SCORING.inclusive}
+        for row in self.measured.willow(labels):
+            if "failed" not in row:
+                values.setdefault(row["image0"], []).append(scores(row, scoring)["pck@0.10"])
+        return self.measured.rows(labels), {name: float(np.mean(own)) for name, own in values.items()}
+
+    def result(self, candidate: Candidate, repetitions: Sequence[Repetition], base: str) -> dict[str, Any] | None:
+        """Return a candidate's scores by strength, and those at the strength the rule picks."""
+        base_rows, base_pck = self.read([base])
+        by_strength = {}
+        for strength in candidate.strengths:
+            labels = [self.label(candidate, one, strength) for one in repetitions]
+            labels = [label for label in labels if self.measured.done(label)]
+            if not labels:
+                return None
+            rows, pck = self.read(labels)
+            metrics = summarize(rows, {})["metrics"]
+            by_strength[f"{strength:g}"] = {
+                "pcdp@0.05": metrics["pcdp@0.05"]["value"],
+                "by_angle": {k: v["value"] for k, v in metrics["pcdp@0.05"]["by_angle"].items()},
+                "ape": metrics["ape"]["value"],
+                "willow": float(np.mean(list(pck.values()))),
+                "gain": _short(paired_difference(base_rows, rows, "pcdp@0.05")),
+                "willow_change": _short(difference(base_pck, pck, "pck@0.10")),
+                "repetitions": len(labels),
+            }
+        within = {s: r for s, r in by_strength.items() if r["willow_change"]["value"] >= -AT_MOST}
+        best = max(within, key=lambda s: within[s]["pcdp@0.05"], default=None)
+        return {"family": candidate.family, "best_strength": best, "by_strength": by_strength}
+
+
+def _short(found: dict[str, Any]) -> dict[str, Any]:
+    return {"value": found["value"], "ci95": found["ci95"]}

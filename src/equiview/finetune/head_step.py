@@ -1,0 +1,135 @@
+"""A linear head one optimiser step from the identity: the gradient of every pair of views of an object at once.
+
+The gradient is InfoNCE's over the pairs among three of four views; how far to follow it is searched on the pairs that
+the other views take part in. The object decides both, so there is nothing to tune and nothing to draw but points.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from ..errors import bad_input
+from ..heads import LinearHead
+from .head_pairs import TrainingPair
+from .head_training import HeadTraining, pair_loss
+
+log = logging.getLogger(__name__)
+
+SIZES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+"""Lengths of the step that are tried, as shares of the norm of the identity."""
+HELD_OUT = 4
+"""Every fourth view is held out."""
+SEARCHED = 32
+"""Pairs that the search looks at, at most."""
+Progress = Callable[[int, int], None]
+
+
+def step_head(
+    objects: Sequence[Sequence[TrainingPair]],
+    config: HeadTraining,
+    *,
+    strength: float = 1.0,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> LinearHead:
+    """Return the head after one full-batch gradient step, its length searched on held-out views.
+
+    Args:
+        objects: For each training object its pairs of views, see `head_pairs.object_pairs`.
+        config: Points, negatives, temperature and dead zone; what only concerns many steps is not used.
+        strength: Of the returned head.
+        seed: Of the points and tokens.
+        device: Where the head is; maps may lie elsewhere.
+        progress: Called after every pair with pairs done and pairs in all.
+
+    Returns:
+        `I + length * direction`, without an offset; the identity where no length tried improves the held-out pairs.
+
+    Raises:
+        EquiviewError: There is no pair, or the gradient is not finite or zero.
+    """
+    split = [split_pairs(pairs) for pairs in objects]
+    own, held = ([pair for sides in split for pair in sides[n]] for n in range(2))
+    if not own:
+        raise bad_input("head step", "at least one pair of views", "none", "Give an object with more views.")
+    held = [held[n] for n in np.random.default_rng([seed, 1]).permutation(len(held))[:SEARCHED]]
+    report = _counter(progress, len(own) + len(held) * (1 + len(SIZES)))
+    dim = own[0].source.tokens.shape[0]
+    head = LinearHead(torch.eye(dim), torch.zeros(dim)).to(device)
+    slope = _gradient(head, own, config, seed, report)
+    norm = float(slope.norm())
+    if not np.isfinite(norm) or norm == 0:
+        raise bad_input("head step", "a finite gradient above 0", f"{norm:g}", "Check the views: are all alike?")
+    direction = slope * (-(dim**0.5) / norm)
+    losses = {size: _loss_at(direction, size, held, config, seed, report) for size in (0.0, *SIZES)}
+    best = min(losses, key=lambda size: losses[size])
+    log.info(
+        "one step of length %g from %d pairs; %d held-out pairs: %.3f -> %.3f",
+        *(best, len(own), len(held), losses[0.0], losses[best]),
+    )
+    matrix = torch.eye(dim) + best * direction.cpu()
+    return LinearHead(matrix, torch.zeros(dim), strength).requires_grad_(False)
+
+
+def split_pairs(pairs: Sequence[TrainingPair]) -> tuple[list[TrainingPair], list[TrainingPair]]:
+    """Return the pairs among three of four views, and those that a fourth takes part in.
+
+    Where views are too few for both, all pairs serve as both.
+    """
+    views = list({id(pair.target): None for pair in pairs})
+    held = set(views[::HELD_OUT])
+    own = [pair for pair in pairs if not held & {id(pair.source), id(pair.target)}]
+    out = [pair for pair in pairs if held & {id(pair.source), id(pair.target)}]
+    if own and out:
+        return own, out
+    log.warning(
+        "%d views are too few to hold some out: the length of the step is searched on its own pairs", len(views)
+    )
+    return list(pairs), list(pairs)
+
+
+def _gradient(
+    head: LinearHead, pairs: Sequence[TrainingPair], config: HeadTraining, seed: int, report: Callable[[], None]
+) -> torch.Tensor:
+    """Return the gradient of the mean loss in the matrix, pair by pair: memory stays that of one."""
+    head.requires_grad_(True)
+    rng = np.random.default_rng([seed, 0])
+    with torch.enable_grad():
+        for pair in pairs:
+            (pair_loss(head, pair, config, rng) / len(pairs)).backward()
+            report()
+    assert head.matrix.grad is not None
+    return head.matrix.grad
+
+
+@torch.no_grad()
+def _loss_at(
+    direction: torch.Tensor,
+    size: float,
+    pairs: Sequence[TrainingPair],
+    config: HeadTraining,
+    seed: int,
+    report: Callable[[], None],
+) -> float:
+    dim, rng = len(direction), np.random.default_rng([seed, 2])
+    head = LinearHead(torch.eye(dim) + size * direction.cpu(), torch.zeros(dim)).to(direction.device)
+    losses = []
+    for pair in pairs:
+        losses.append(float(pair_loss(head, pair, config, rng)))
+        report()
+    return float(np.mean(losses))
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[], None]:
+    done = 0
+
+    def report() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return report
