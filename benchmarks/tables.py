@@ -3,6 +3,8 @@
 python benchmarks/tables.py baselines/recipes_deit_tiny.json
 python benchmarks/tables.py baselines/blocks_deit_tiny.json
 python benchmarks/tables.py baselines/method_deit_tiny.json
+python benchmarks/tables.py baselines/method_costs.json
+python benchmarks/tables.py baselines/method_deit_tiny.json baselines/method_costs.json    # both in one table
 """
 
 import json
@@ -52,12 +54,17 @@ def interval(d: dict) -> str:
 WITHOUT = "blocks 4,6,8,10 + average + centre"
 
 
-def methods(rows: dict) -> list[str]:
-    """Return the table of methods: both measurements, and their differences to the features without the object."""
+def methods(rows: dict, costs: dict | None = None) -> list[str]:
+    """Return the table of methods: both measurements, and their differences to the features without the object.
+
+    With the rows of method_costs.json, every line ends in what it cost.
+    """
     lines = [
         "| features | n | PCDP@.05 | 0-45 deg | 45-90 | 90-180 | APE | minus without the object | PF-WILLOW | minus |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    if costs is not None:
+        lines = [lines[0] + " CPU s | peak GB |", lines[1] + "---|---|"]
     for name, entry in rows.items():
         metrics, willow = entry["metrics"], entry["willow"]
         pcdp = metrics["pcdp@0.05"]
@@ -67,14 +74,40 @@ def methods(rows: dict) -> list[str]:
         cells.append("" if against is None else interval(against["pcdp@0.05"]))
         cells.append(number(willow["pck@0.10"], 1))
         cells.append("" if against is None else interval(willow["difference_to"][WITHOUT]))
+        if costs is not None:
+            cells += cost_cells(name, costs)
         lines.append(f"| {name} | {entry['repetitions']} | {' | '.join(cells)} |")
     return lines
 
 
+def cost_cells(name: str, costs: dict) -> list[str]:
+    """Return CPU seconds and peak GB of a row; strength changes neither, and what needs no adapting costs nothing."""
+    if name.startswith(("last block", "block ", "blocks ")):
+        return ["0", "0"]
+    found = costs.get(name.partition(", strength")[0])
+    return ["not measured"] * 2 if found is None else [number(found["cpu_s"], 0), number(found["peak_gb"])]
+
+
+def cost(found: dict) -> list[str]:
+    """Return the tables of method_costs.json: the ways of adapting, and the features of one picture."""
+    lines = ["| from meshes to a saved adapter | CPU s | wall s | peak GB |", "|---|---|---|---|"]
+    for name, way in found["rows"].items():
+        lines.append(f"| {name} | {number(way['cpu_s'], 0)} | {number(way['wall_s'], 0)} | {number(way['peak_gb'])} |")
+    one = found["extraction"]
+    lines += ["", f"| features of one picture (peak {number(one['peak_gb'])} GB) | CPU s | wall s |", "|---|---|---|"]
+    for name, own in one["rows"].items():
+        lines.append(f"| {name} | {number(own['cpu_s'])} | {number(own['wall_s'])} |")
+    return lines
+
+
 def main() -> None:
-    rows = json.loads(Path(sys.argv[1]).read_text())["rows"]
+    first, *more = (json.loads(Path(path).read_text()) for path in sys.argv[1:])
+    rows = first["rows"]
+    if "extraction" in first:
+        print("\n".join(cost(first)))
+        return
     if all("willow" in entry for entry in rows.values()):
-        print("\n".join(methods(rows)))
+        print("\n".join(methods(rows, more[0]["rows"] if more else None)))
     for search in ("image", "in_mask", "unambiguous"):
         print(f"\nsearch: {search}\n")
         print("\n".join(scores(rows, search)))

@@ -12,10 +12,10 @@ from ..compare import is_bench
 from ..errors import bad_input
 from ..io import atomic_path, read_json
 from . import numbers
+from .boxes import fold, pretty, result_box, scroll_table
 from .drawing import data_uri
 from .html import Html, h, join, typeset
 from .page import page_head
-from .sections import fold, pretty, scroll_table
 
 TASK_WORDS = {
     "pose": ("One-shot pose", "Queries located against posed references of the same object."),
@@ -156,15 +156,15 @@ def _lead(summary: Mapping[str, Any]) -> Html:
         if metric == {"pose": "pose_recall@5deg", "track": "share_under_8px", "transfer": "pck@0.10"}[task]:
             value, interval = score_text(metric, entry)
             within = f" (95 % interval {interval})" if interval else ""
-            lines.append(h("p", typeset(f"{dataset}: {metric} {value}{within}."), class_="lead"))
+            lines.append(f"{dataset}: {metric} {value}{within}.")
     bad = [
         f"{task} {dataset}: {count} not scored, {reason}"
         for task, datasets in summary["failed"].items()
         for dataset, reasons in datasets.items()
         for reason, count in reasons.items()
     ]
-    lines += [h("p", f"Failures are counted: {'; '.join(bad)}.")] if bad else []
-    return h("section", h("strong", "Measured"), *lines, class_="verdict plain", aria_label="Result")
+    failed = [f"Failures are counted: {'; '.join(bad)}."] if bad else []
+    return result_box("plain", "Measured", [*lines, *failed], leads=len(lines))
 
 
 def _task(summary: Mapping[str, Any], task: str, folder: Path) -> Html:

@@ -16,11 +16,11 @@ from .. import __version__
 from ..errors import bad_input
 from ..io import atomic_path
 from ..live.pack import Pack, PackedView
+from .boxes import fold
 from .drawing import data_uri
 from .html import Html, h, join
 from .numbers import number
 from .run import LABELS
-from .sections import fold
 
 MAX_PAGE_BYTES = 15_000_000
 SCRIPTS = ("decode.js", "match.js", "draw.js", "build.js", "page.js", "start.js")

@@ -9,10 +9,11 @@ from rich.table import Table
 from .. import __version__
 from ..io import atomic_path
 from . import numbers
+from .boxes import broken, fold, pretty, result_box, scroll_table
 from .html import Html, h, join, typeset
 from .page import page_head
 from .retention_figures import drift_figure, trade_off_figure
-from .sections import fold, pretty, scroll_table
+from .words import Verdict
 
 # Task, metric, column, digits, and what a share is multiplied by.
 SCORES = (
@@ -24,7 +25,7 @@ SCORES = (
     ("tracking", "delta_avg", "delta_avg", 1),
 )
 DRIFT = (("cosine", "Cosine"), ("cka", "CKA"), ("neighbours", "Neighbours|that stay"), ("chance", "Chance"))
-VERDICTS = {"keeps": "good", "loses": "bad", "unclear": "unclear", "not measured": "plain"}
+VERDICTS: dict[str, Verdict] = {"keeps": "good", "loses": "bad", "unclear": "unclear", "not measured": "plain"}
 WORDS = {
     "keeps": "Keeps transfer",
     "loses": "Loses transfer",
@@ -98,13 +99,7 @@ def _lead(result: Mapping[str, Any]) -> Html:
     best = reading["recommended"]
     own = "not measured" if best is None else "loses" if best == 0 else reading["verdicts"][f"{best:g}"]
     label = "No recommendation" if best is None else f"Recommended strength {best:g}"
-    first, *rest = map(typeset, reading["lead"])
-    words = [h("p", first, class_="lead"), *(h("p", line) for line in rest)]
-    box = h("section", h("strong", label), *words, class_=f"verdict {VERDICTS[own]}", aria_label="Result")
-    notes = _notes(result)
-    if not notes:
-        return box
-    return join(box, h("div", h("b", "Please note"), h("ul", *(h("li", note) for note in notes)), class_="notes"))
+    return result_box(VERDICTS[own], label, reading["lead"], _notes(result))
 
 
 def _notes(result: Mapping[str, Any]) -> list[str]:
@@ -130,7 +125,7 @@ def _figures(result: Mapping[str, Any]) -> Html:
 
 def _scores(result: Mapping[str, Any]) -> Html:
     titles = ["Strength", "Transfer", *(title for _, _, title, _ in SCORES)]
-    header = h("tr", *(h("th", *_broken(title), scope="col") for title in titles))
+    header = h("tr", *(h("th", broken(title), scope="col") for title in titles))
     verdicts, best = result["reading"]["verdicts"], result["reading"]["recommended"]
     body = []
     for entry in result["strengths"]:
@@ -145,12 +140,6 @@ def _scores(result: Mapping[str, Any]) -> Html:
         body.append(h("tr", first, h("td", words, class_=f"words {colour or ''}".strip()), *cells, class_=chosen))
     hint = "Below each score: the change from strength 0, and its 95 % interval."
     return join(scroll_table("Scores by strength", [header], body), h("p", hint, class_="hint"))
-
-
-def _broken(title: str) -> list[object]:
-    """Break a column's name at "|", so that the table stays narrow."""
-    first, *rest = title.split("|")
-    return [first, *(part for line in rest for part in (h("br"), line))]
 
 
 def _cell(entry: Mapping[str, Any], task: str, metric: str, title: str, digits: int) -> Html:
@@ -168,7 +157,7 @@ def _cell(entry: Mapping[str, Any], task: str, metric: str, title: str, digits: 
 
 
 def _drift(result: Mapping[str, Any]) -> Html:
-    header = h("tr", *(h("th", *_broken(title), scope="col") for title in ("Strength", *(t for _, t in DRIFT))))
+    header = h("tr", *(h("th", broken(title), scope="col") for title in ("Strength", *(t for _, t in DRIFT))))
     body = []
     for entry in result["strengths"]:
         cells = []

@@ -1,12 +1,12 @@
 """The parts of the page, each made from a `Run` and nothing else."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..metrics import METRIC_NAMES
 from . import numbers
+from .boxes import fold, pretty, result_box, scroll_table
 from .drawing import Scale
 from .figures import COLOURS, OTHER_COLOUR, angle_figure, objects_figure, training_figure
 from .html import Html, h, join, typeset
@@ -37,13 +37,7 @@ CONTROL_WORDS = {
 
 def head(run: Run, summary: Summary) -> Html:
     """The verdict, and the remarks that must be read before any number."""
-    first, *rest = map(typeset, summary.sentences)
-    words = [h("p", first, class_="lead"), *(h("p", s) for s in rest)]
-    box = h("section", h("strong", summary.label), *words, class_=f"verdict {summary.verdict}", aria_label="Result")
-    if not run.notes:
-        return box
-    notes = h("ul", *(h("li", note) for note in run.notes))
-    return join(box, h("section", h("b", "Please note"), notes, class_="notes", role="note", aria_label="Notes"))
+    return result_box(summary.verdict, summary.label, summary.sentences, run.notes)
 
 
 def scores(run: Run) -> Html:
@@ -132,18 +126,6 @@ def _entry(entry: Mapping[str, Any], is_best: bool) -> Html:
     small = [h("small", ci95)] if ci95 else []
     small += [h("small", f"n = {entry['n']}")] if "n" in entry else []
     return h("td", h("b", value) if is_best else value, *small, class_="best" if is_best else None)
-
-
-def scroll_table(caption: str, header: Sequence[Html], body: Sequence[Html]) -> Html:
-    """Lay out a table that scrolls sideways where it is too wide."""
-    table = h("table", h("thead", *header), h("tbody", *body), aria_label=caption)
-    return h("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
-
-
-def fold(title: str, *children: Html, is_open: bool = False, hint: str = "") -> Html:
-    """Put parts under a title that folds them away."""
-    extra = h("span", f" {hint}") if hint else None
-    return h("details", h("summary", title, extra), *children, open=is_open)
 
 
 def _other_protocols(run: Run) -> Html:
@@ -305,8 +287,3 @@ def _facts(run: Run) -> dict[str, str]:
         "Device": run.protocol.get("device"),
     }
     return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in found.items() if v is not None}
-
-
-def pretty(value: Any) -> Html:
-    """Show JSON as it is."""
-    return h("pre", json.dumps(value, indent=2, ensure_ascii=False), tabindex=0)

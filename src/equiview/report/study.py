@@ -12,9 +12,9 @@ from ..io import atomic_path
 from ..study import PointSet
 from ..study.words import LABELS
 from . import numbers
+from .boxes import broken, fold, pretty, result_box, scroll_table
 from .html import Html, h, join, typeset
 from .page import page_head
-from .sections import fold, pretty, scroll_table
 from .study_figures import family_styles, legend_figure, overview_figure, scatter_figure
 
 CLASSES = {
@@ -69,16 +69,14 @@ def render_study(result: Mapping[str, Any], points: PointSet) -> str:
 
 
 def _lead(result: Mapping[str, Any]) -> Html:
-    lines = [h("p", typeset(line), class_="lead" if not number else None) for number, line in enumerate(result["lead"])]
-    box = h("section", h("strong", "Result"), *lines, class_="verdict plain", aria_label="Result")
     notes = [*result["notes"], *(f"Not related, too few points in common: {line}." for line in result["skipped"])]
-    return join(box, h("div", h("ul", *(h("li", typeset(note)) for note in notes)), class_="notes"))
+    return result_box("plain", "Result", result["lead"], notes)
 
 
 def _overview(result: Mapping[str, Any]) -> Html:
     relations = result["relations"]
     names = ("With", "Reading", "n", *COLUMNS.values(), "One family|out")
-    header = h("tr", *(h("th", *_broken(name), scope="col") for name in names))
+    header = h("tr", *(h("th", broken(name), scope="col") for name in names))
     body: list[Html] = []
     for name in dict.fromkeys(one["x"] for one in relations):
         body.append(h("tr", h("th", h("b", name), colspan=len(names), scope="rowgroup"), class_="ours"))
@@ -92,12 +90,6 @@ def _overview(result: Mapping[str, Any]) -> Html:
         scroll_table("All relations", [header], body),
         h("p", hint, class_="hint"),
     )
-
-
-def _broken(name: str) -> list[object]:
-    """Break a column's name at "|", so that the table stays narrow."""
-    first, *rest = name.split("|")
-    return [first, *(part for line in rest for part in (h("br"), line))]
 
 
 def _cells(relation: Mapping[str, Any]) -> list[Html]:

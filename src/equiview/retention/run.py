@@ -12,10 +12,11 @@ from ..adapters.folder import versions
 from ..bench.settings import Opened
 from ..io import read_jsonl, write_json
 from ..loading import load
+from ..row_scores import failure_counts
 from ..runs import Progress, as_json, check_names, check_sources, claim_folder, device_name, object_name, write_rows
 from ..tasks import equivariance, tracking, transfer
 from .reading import read_retention
-from .scoring import failures, task_difference, task_metrics
+from .scoring import task_difference, task_metrics
 from .settings import NEAR_WORDS, TASKS, RetentionConfig
 from .strengths import Knob
 from .units import (
@@ -198,6 +199,6 @@ def summarize(
             for task in TASKS
             if task != "drift"
         }
-        failed = {task: failures(rows[task]) for task in TASKS}
+        failed = {task: failure_counts(rows[task]) for task in TASKS}
         entries.append({"strength": strength, **metrics, "difference": differences, "failed": failed})
     return entries

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from ..compare import FinishedRun, compare_finished
-from ..row_scores import failure_counts
 from ..stats import mean_with_ci
 from ..tasks import equivariance, tracking, transfer
 from ..tasks.comparison import paired_difference
@@ -51,8 +50,3 @@ def task_difference(task: str, before: Rows, after: Rows, protocol: Mapping[str,
     runs = (FinishedRun(Path(), task, dict(protocol), [*map(dict, rows)], tuple(metrics)) for rows in (before, after))
     found = compare_finished(*runs)["metrics"]
     return {name: found[name] for name in metrics if name in found}
-
-
-def failures(rows: Rows) -> dict[str, int]:
-    """Return how many samples could not be scored, by reason."""
-    return failure_counts(rows)
