@@ -17,6 +17,7 @@ from equiview.captures.pfwillow import load_pf_willow
 from equiview.features import Extractor, FeatureConfig, picture_rgb
 from equiview.finetune.adapt import ordinary_pictures
 from equiview.finetune.recipes import SPREAD
+from equiview.heads import AverageHead, CenterHead, HeadChain, WhitenHead
 from equiview.improve import apply_head
 from equiview.io import atomic_path, read_image, read_jsonl
 from equiview.pck import SCORINGS
@@ -59,20 +60,44 @@ def repetitions(objects: int = 1) -> list[Repetition]:
     ]
 
 
+FIXED: dict[str, Callable[[], nn.Module | None]] = {
+    "none": lambda: None,
+    "average": AverageHead,
+    "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
+    "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
+}
+"""What recipes put on a backbone before anything is learned, by the name recipes give it."""
+
+
 class Features:
-    """Feature maps of a fixed backbone, float16 on disk, by what they show and which blocks."""
+    """Feature maps of a fixed backbone, float16 on disk, by what they show and which blocks.
+
+    With something fixed on top they are kept in memory, one kind at a time: whitening a map costs more than reading it.
+    """
 
     def __init__(self, weights: str, work: Path) -> None:
         self.weights, self.work, self.backbone = weights, work, load_backbone(weights)
         depth = self.backbone.info.blocks
         self.spread = tuple(max(1, round(share * depth)) for share in SPREAD)
+        self.kept: dict[tuple[str, Any, int, str], list[FeatureMap]] = {}
         self.last, self.best = (depth,), (max(1, round(2 / 3 * depth)),)
 
     def views(self, name: str, count: int) -> list[Any]:
         return list(open_object(source_of(name), n_views=count, seed=0, cache_dir=self.work / "views"))
 
-    def maps(self, what: str, pictures: Callable[[], Sequence[Any]], blocks, long_side: int = 640) -> list[FeatureMap]:
+    def maps(self, what: str, pictures, blocks, long_side: int = 640, fixed: str = "none") -> list[FeatureMap]:
         """Return the maps of some pictures, computed when first asked for."""
+        if fixed in ("none", "average"):
+            maps, head = self.plain(what, pictures, blocks, long_side), FIXED[fixed]()
+            return maps if head is None else apply_head(head, maps)
+        key = (what, tuple(blocks), long_side, fixed)
+        if key not in self.kept:
+            maps, head = self.plain(what, pictures, blocks, long_side), FIXED[fixed]()
+            self.kept = {other: own for other, own in self.kept.items() if other[3] == fixed}
+            self.kept[key] = [one.replace_tokens(one.tokens.half()) for one in apply_head(head, maps)]
+        return [one.replace_tokens(one.tokens.float()) for one in self.kept[key]]
+
+    def plain(self, what: str, pictures: Callable[[], Sequence[Any]], blocks, long_side: int) -> list[FeatureMap]:
         label = "-".join(map(str, blocks))
         path = self.work / "maps" / f"{self.backbone.info.weights_sha256[:12]}-{what}-{label}-{long_side}.pt"
         if not path.exists():
@@ -89,12 +114,12 @@ class Features:
             for t, *geometry in torch.load(path, weights_only=True)
         ]
 
-    def of_object(self, name: str, blocks, count: int = TRAIN_VIEWS) -> list[FeatureMap]:
+    def of_object(self, name: str, blocks, count: int = TRAIN_VIEWS, fixed: str = "none") -> list[FeatureMap]:
         label = f"{name.replace(':', '-')}-{count}"
-        return self.maps(label, lambda: self.views(name, count), blocks)
+        return self.maps(label, lambda: self.views(name, count), blocks, fixed=fixed)
 
-    def ordinary(self, seed: int, blocks) -> list[FeatureMap]:
-        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks)
+    def ordinary(self, seed: int, blocks, fixed: str = "none") -> list[FeatureMap]:
+        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, fixed=fixed)
 
 
 class Fixed:
@@ -125,8 +150,8 @@ class Measured:
         scored = set(self.classes if classes is None else self.classes[classes])
         self.pairs = [pair for pair in self.pairs if pair.category in scored]
 
-    def head(self, row: str, blocks, head: Callable[[], nn.Module | None]) -> None:
-        """Score a head on the backbone's fixed features; the head is made only when it is needed."""
+    def head(self, row: str, blocks, head: Callable[[], nn.Module | None], fixed: str = "none") -> None:
+        """Score a head on the backbone's features; the head is made only when it is needed."""
         if self.done(row):
             return
         made = head()
@@ -136,8 +161,8 @@ class Measured:
 
         self.score(
             row,
-            lambda name: through(self.features.of_object(name, blocks, VIEWS)),
-            lambda: through(self.features.maps("willow", lambda: self.pictures, blocks, WILLOW_SIDE)),
+            lambda name: through(self.features.of_object(name, blocks, VIEWS, fixed)),
+            lambda: through(self.features.maps("willow", lambda: self.pictures, blocks, WILLOW_SIDE, fixed)),
         )
 
     def extractor(self, row: str, make: Callable[[], Extractor]) -> None:

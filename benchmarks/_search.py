@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _method import CHOSEN_ON, SCORING, TRAIN_OBJECTS, VIEWS, Features, Measured, Repetition
+from _method import CHOSEN_ON, FIXED, SCORING, TRAIN_OBJECTS, VIEWS, WILLOW_SIDE, Features, Measured, Repetition
 from _protocol import split
 from torch import nn
 
 from equiview.features import Extractor
 from equiview.finetune.adapt import ordinary_pictures
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
-from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead
+from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, WhitenHead
 from equiview.improve import apply_head
 from equiview.row_scores import scores
 from equiview.tasks.comparison import difference, paired_difference
@@ -23,8 +23,26 @@ from equiview.tasks.equivariance import summarize
 from equiview.types import FeatureMap
 
 EVEN = (2, 4, 6, 8, 10, 12)
+FIXED.update(
+    {
+        "center": CenterHead,
+        "average": AverageHead,
+        "average + centre, 5 x 5": lambda: HeadChain([AverageHead(5), CenterHead()]),
+        "centre + whiten": lambda: HeadChain([CenterHead(), WhitenHead()]),
+        "average + centre + whiten": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead()]),
+        "centre + whiten + average": lambda: HeadChain([CenterHead(), WhitenHead(), AverageHead()]),
+        "two averages, centre": lambda: HeadChain([AverageHead(), CenterHead(), AverageHead()]),
+    }
+    | {
+        f"power {power:g}, ridge {ridge:g}": lambda p=power, r=ridge: HeadChain(
+            [AverageHead(), CenterHead(), WhitenHead(p, r), AverageHead()]
+        )
+        for power, ridge in ((0.5, 1.0), (0.7, 1.0), (0.7, 0.3), (0.85, 0.3), (1.0, 1.0), (1.0, 0.1))
+    }
+)
 ONE_THREE = tuple(Repetition(seed, (TRAIN_OBJECTS[seed],)) for seed in range(3))
 WITHOUT = "without the object"
+RECIPE_FIXED = "whitened_average"
 AT_MOST = 1.0
 """Points of PF-WILLOW that a method may lose; it is read at its best strength within them."""
 
@@ -41,7 +59,7 @@ class Candidate:
         family: Of methods, as the table groups them.
         make: From a repetition to a function from strength to the adapted head (on fixed features) or extractor.
         blocks: Whose features it works on, for heads.
-        kernel: Of the average under it, for heads.
+        fixed: What lies under it and learns nothing, by its name in `FIXED`; for heads.
         strengths: From 0 to 1; (1,) where there is no way back.
         once: One repetition only: nothing in it depends on seed or object.
         trained: Scored only with `--long`: it takes minutes a repetition.
@@ -51,7 +69,7 @@ class Candidate:
     family: str
     make: Callable[[Repetition], Callable[[float], Adapted | None]]
     blocks: tuple[int, ...] = (4, 6, 8, 10)
-    kernel: int = 3
+    fixed: str = RECIPE_FIXED
     strengths: Strengths = (0.25, 0.5, 0.75, 1.0)
     once: bool = False
     trained: bool = False
@@ -88,31 +106,29 @@ class Space:
         self.features = Features(self.weights, self.work)
         self.measured = Measured(self.features, split("dev"), CHOSEN_ON)
 
-    def fixed(self, kernel: int = 3) -> nn.Module:
-        return HeadChain([*([AverageHead(kernel)] if kernel > 1 else []), CenterHead()])
-
-    def maps(self, what: str, pictures, blocks: Sequence[int], side: int = 640, kernel: int = 3) -> list[FeatureMap]:
-        """Return smoothed and centred maps of some blocks, cut out of those of every second block."""
+    def maps(self, what: str, pictures, blocks=(4, 6, 8, 10), side: int = 640, fixed: str = RECIPE_FIXED):
+        """Return maps of some blocks, with what is fixed on top; other blocks are cut out of those of every second."""
         if tuple(blocks) == self.features.spread:
-            return apply_head(self.fixed(kernel), self.features.maps(what, pictures, blocks, side))
+            return self.features.maps(what, pictures, blocks, side, fixed)
         dim, wide = self.features.backbone.info.dim, self.features.maps(what, pictures, EVEN, side)
         rows = [EVEN.index(block) for block in blocks]
         cut = [m.replace_tokens(torch.cat([m.tokens[n * dim : (n + 1) * dim] for n in rows])) for m in wide]
-        return apply_head(self.fixed(kernel), cut)
+        head = FIXED[fixed]()
+        return cut if head is None else apply_head(head, cut)
 
-    def of_object(self, name: str, blocks: Sequence[int], count: int, kernel: int = 3) -> list[FeatureMap]:
+    def of_object(self, name: str, count: int, blocks=(4, 6, 8, 10), fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
         label = f"{name.replace(':', '-')}-{count}"
-        return self.maps(label, lambda: self.features.views(name, count), blocks, kernel=kernel)
+        return self.maps(label, lambda: self.features.views(name, count), blocks, fixed=fixed)
 
-    def ordinary(self, seed: int, blocks=(4, 6, 8, 10), kernel: int = 3) -> list[FeatureMap]:
-        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, kernel=kernel)
+    def ordinary(self, seed: int, blocks=(4, 6, 8, 10), fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
+        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, fixed=fixed)
 
-    def pairs(self, name: str, seed: int, count: int = 12, blocks=(4, 6, 8, 10), kernel: int = 3) -> list[TrainingPair]:
+    def pairs(self, name: str, seed: int, count=12, blocks=(4, 6, 8, 10), fixed=RECIPE_FIXED) -> list[TrainingPair]:
         """Return the pairs of views of an object; the last twenty asked for are kept."""
-        key = (name, seed, count, tuple(blocks), kernel)
+        key = (name, seed, count, tuple(blocks), fixed)
         if key not in self.kept:
             self.kept = dict(list(self.kept.items())[-19:])
-            maps = self.of_object(name, blocks, count, kernel)
+            maps = self.of_object(name, count, blocks, fixed)
             self.kept[key] = object_pairs(self.features.views(name, count), maps, seed=seed)
         return self.kept[key]
 
@@ -121,7 +137,7 @@ class Space:
         if key not in self.kept:
             pictures = members(count)
             views = [one.view for one in pictures]
-            self.kept[key] = family_pairs(pictures, self.maps(f"members-{count}", lambda: views, (4, 6, 8, 10)), seed)
+            self.kept[key] = family_pairs(pictures, self.maps(f"members-{count}", lambda: views), seed)
         return self.kept[key]
 
     # Scoring ------------------------------------------------------------------------------------------------------
@@ -149,17 +165,17 @@ class Space:
         def through(maps: list[FeatureMap]) -> list[FeatureMap]:
             return maps if head is None else apply_head(head, maps)
 
-        blocks, kernel = candidate.blocks, candidate.kernel
+        blocks, fixed = candidate.blocks, candidate.fixed
         pictures = self.measured.pictures
         self.measured.score(
             label,
-            lambda name: through(self.of_object(name, blocks, VIEWS, kernel)),
-            lambda: through(self.maps("willow", lambda: pictures, blocks, 448, kernel)),
+            lambda name: through(self.of_object(name, VIEWS, blocks, fixed)),
+            lambda: through(self.maps("willow", lambda: pictures, blocks, WILLOW_SIDE, fixed)),
         )
 
     def label(self, candidate: Candidate, repetition: Repetition, strength: float) -> str:
         plain = "-".join(candidate.name.replace(",", " ").replace("/", " ").replace("%", "").split())
-        return f"search/{plain}/{strength:g}/{repetition.name}"
+        return f"searched/{plain}/{strength:g}/{repetition.name}"
 
     # Reading ------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from _method import Repetition
-from _search import Blend, Candidate, Space, linear
+from _search import FIXED, RECIPE_FIXED, Blend, Candidate, Space, linear
 from scipy.linalg import block_diag, eigh
 from torch import nn
 
@@ -17,7 +17,14 @@ from equiview.matching import match
 from equiview.sampling import descriptors, sample
 
 SOLVED = "solved"
-BLOCKS = {"2,6,10": (2, 6, 10), "6,8,10": (6, 8, 10), "8,10,12": (8, 10, 12), "all even": (2, 4, 6, 8, 10, 12)}
+FIXED_FAMILY = "nothing learned"
+BLOCKS = {
+    "12": (12,),
+    "2,6,10": (2, 6, 10),
+    "6,8,10": (6, 8, 10),
+    "8,10,12": (8, 10, 12),
+    "all even": (2, 4, 6, 8, 10, 12),
+}
 
 
 @dataclass(frozen=True)
@@ -91,16 +98,14 @@ class Solved:
     def __init__(self, space: Space) -> None:
         self.space, self.dim = space, space.features.backbone.info.dim
 
-    def sides(self, repetition: Repetition, blocks=(4, 6, 8, 10), kernel: int = 3) -> Sides:
-        return sides([p for o in repetition.objects for p in self.space.pairs(o, repetition.seed, 12, blocks, kernel)])
+    def sides(self, repetition: Repetition, **on) -> Sides:
+        return sides([p for o in repetition.objects for p in self.space.pairs(o, repetition.seed, **on)])
 
-    def natural(self, seed: int, blocks=(4, 6, 8, 10), kernel: int = 3) -> np.ndarray:
-        return picture_statistics(self.space.ordinary(seed, blocks, kernel), seed=seed).covariance
+    def natural(self, seed: int, **on) -> np.ndarray:
+        return picture_statistics(self.space.ordinary(seed, **on), seed=seed).covariance
 
-    def wiener(self, c: float, blocks=(4, 6, 8, 10), kernel: int = 3):
-        return lambda r: linear(
-            wiener_matrix(self.natural(r.seed, blocks, kernel), self.sides(r, blocks, kernel).scatter, c)
-        )
+    def wiener(self, c: float, **on):
+        return lambda r: linear(wiener_matrix(self.natural(r.seed, **on), self.sides(r, **on).scatter, c))
 
     def per_block(self, r: Repetition):
         natural, scatter = self.natural(r.seed), self.sides(r).scatter
@@ -166,13 +171,18 @@ class Solved:
         for share in (0.1, 1.0):
             yield one(f"ridge alignment, {share:g}", lambda r, s=share: linear(ridge_alignment(self.sides(r), s)))
         yield one("Gaussian kernel, Wiener", self.kernel(2.0))
-        for name, blocks in BLOCKS.items():
-            yield one(f"blocks {name}, nothing learned", nothing, blocks=blocks, once=True, strengths=(0.0,))
-            yield one(f"blocks {name}, Wiener", self.wiener(8.0, blocks), blocks=blocks)
-        for kernel in (1, 5):
-            about = {"blocks": (4, 6, 8, 10), "kernel": kernel}
-            yield one(f"{kernel} x {kernel} tokens, nothing learned", nothing, **about, once=True, strengths=(0.0,))
-            yield one(f"{kernel} x {kernel} tokens, Wiener", self.wiener(8.0, kernel=kernel), **about)
+        for fixed in ("centered_average", "centre + whiten"):
+            yield one(f"Wiener, c 8, on {fixed.replace('_', ' ')}", self.wiener(8.0, fixed=fixed), fixed=fixed)
+
+
+def fixed_candidates() -> Iterator[Candidate]:
+    """Yield features that nothing is learned on: blocks, neighbourhoods, centring and whitening."""
+    for fixed in FIXED:
+        if fixed != RECIPE_FIXED:
+            name = f"fixed: {'blocks as they are' if fixed == 'none' else fixed.replace('_', ' ')}"
+            yield Candidate(name, FIXED_FAMILY, nothing, fixed=fixed, strengths=(0.0,), once=True)
+    for label, blocks in BLOCKS.items():
+        yield Candidate(f"fixed: blocks {label}", FIXED_FAMILY, nothing, blocks=blocks, strengths=(0.0,), once=True)
 
 
 def nothing(_: Repetition):

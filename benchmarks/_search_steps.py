@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from _method import Repetition
-from _search import Candidate, Space, linear
+from _search import FIXED, RECIPE_FIXED, Candidate, Space, linear
 from torch import nn
 
 from equiview.adapters.lora import LoraSpec, add_lora, lora_layers, set_lora_strength
 from equiview.backbones import load_backbone
 from equiview.features import Extractor, FeatureConfig, picture_rgb
 from equiview.finetune.head_pairs import TrainingPair, object_pairs
+from equiview.finetune.head_step import split_pairs
 from equiview.finetune.head_training import HeadTraining, pair_loss
 from equiview.heads import LinearHead
 from equiview.types import FeatureMap, View
@@ -24,14 +25,6 @@ STEP = "one step"
 ALL = HeadTraining(points=300, negatives=1600)
 SIZES = (0.003, 0.01, 0.03, 0.1, 0.3)
 """Tried in the search: the norm of the step over that of the weights it changes."""
-
-
-def split_pairs(pairs: Sequence[TrainingPair]) -> tuple[list[TrainingPair], list[TrainingPair]]:
-    """Return the pairs among three of four views, and those that a fourth one takes part in."""
-    views = list({id(pair.target): None for pair in pairs})
-    held = set(views[::4])
-    own = [pair for pair in pairs if not held & {id(pair.source), id(pair.target)}]
-    return own, [pair for pair in pairs if held & {id(pair.source), id(pair.target)}]
 
 
 def mean_loss(head: LinearHead, pairs: Sequence[TrainingPair], seed: int, backward: bool = False) -> float:
@@ -91,7 +84,7 @@ def network_step(space: Space, repetition: Repetition, orthogonal: bool, rank: i
     name, seed = repetition.objects[0], repetition.seed
     backbone = load_backbone(space.weights)
     add_lora(backbone, LoraSpec(rank=rank, last_blocks=None), seed)
-    extractor = Extractor(backbone, FeatureConfig(blocks=space.features.spread), space.fixed()).eval()
+    extractor = Extractor(backbone, FeatureConfig(blocks=space.features.spread), FIXED[RECIPE_FIXED]()).eval()
     views = space.features.views(name, 12)
     layers = [layer for _, layer in lora_layers(backbone)]
     weights = [layer.base_layer.weight.requires_grad_(True) for layer in layers]

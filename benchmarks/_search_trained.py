@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from _method import Repetition
 from _protocol import split
-from _search import Blend, Candidate, Space, linear
+from _search import RECIPE_FIXED, Blend, Candidate, Space, linear
 from _search_steps import identity
 from torch import nn
 
@@ -31,7 +31,7 @@ LORA = Recipe(
     features=FeatureConfig(long_side=320),  # A sixth of the time of 640; scored at 640.
     depths=DEFAULT.depths,
     lora=LoraSpec(rank=4, last_blocks=None),
-    head="centered_average",
+    head=RECIPE_FIXED,
     loss="info_nce",
     temperature=0.05,
     lr=3e-4,

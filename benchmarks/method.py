@@ -24,7 +24,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from _method import HELD_OUT, SCORING, TRAIN_OBJECTS, VIEWS, WILLOW_SIDE, Features, Measured, Repetition, repetitions
+from _method import (
+    HELD_OUT,
+    SCORING,
+    TRAIN_OBJECTS,
+    TRAIN_VIEWS,
+    VIEWS,
+    WILLOW_SIDE,
+    Features,
+    Measured,
+    Repetition,
+    repetitions,
+)
 from _protocol import MEASURE, ONE_STEP_020, entry, rounded, shared, split
 from torch import nn
 
@@ -34,17 +45,18 @@ from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor
 from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
+from equiview.finetune.head_step import step_head
 from equiview.finetune.head_training import train_head
 from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
 from equiview.finetune.train import train
-from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, RandomConvHead
-from equiview.improve import apply_head
+from equiview.heads import AverageHead, LinearHead, RandomConvHead
 from equiview.io import atomic_path, write_json
 from equiview.row_scores import scores
 from equiview.tasks.comparison import difference
 from equiview.tasks.equivariance import object_values
 
-WITHOUT = "blocks 4,6,8,10 + average + centre"
+WITHOUT = "blocks 4,6,8,10 + averages + whitening"
+CENTRED = "blocks 4,6,8,10 + average + centre"
 STEPS = (1, 10, 100, 1000)
 OBJECTS = (1, 5, 10)
 
@@ -68,8 +80,7 @@ class Bench:
         self.weights = weights
         self.features = Features(weights, work)
         self.measured = Measured(self.features, split("test"))
-        self.fixed = HeadChain([AverageHead(), CenterHead()])
-        self.kept: dict[tuple[str, int], list[TrainingPair]] = {}
+        self.kept: dict[tuple[str, int, str], list[TrainingPair]] = {}
         self.members: dict[int, list[FamilyView]] = {}
 
     # Controls -----------------------------------------------------------------------------------------------------
@@ -82,11 +93,12 @@ class Bench:
             dim = f.backbone.info.dim * len(blocks)
             seeds = [Repetition(seed, ()) for seed in range(3)]
             yield self.fixed_row(f"{name} + random conv", blocks, lambda r, d=dim: RandomConvHead(d, r.seed), seeds)
-        yield self.fixed_row(WITHOUT, f.spread, lambda _: self.fixed, once)
+        yield self.fixed_row(CENTRED, f.spread, lambda _: None, once, fixed="centered_average")
+        yield self.fixed_row(WITHOUT, f.spread, lambda _: None, once, fixed="whitened_average")
 
-    def fixed_row(self, name: str, blocks, head, repeats, controls=("last block",), **about: Any) -> Row:
+    def fixed_row(self, name: str, blocks, head, repeats, controls=("last block",), fixed="none", **about: Any) -> Row:
         def score(label: str, repetition: Repetition) -> None:
-            self.measured.head(label, blocks, lambda: head(repetition))
+            self.measured.head(label, blocks, lambda: head(repetition), fixed)
 
         return Row(name, tuple(c for c in controls if c != name), repeats, score, **about)
 
@@ -103,50 +115,54 @@ class Bench:
             self.features.spread,
             lambda repetition: self.head_of(recipe, repetition),
             repeats,
-            (*against, WITHOUT),
+            (*against, CENTRED, WITHOUT),
+            recipe.head,
             **about,
         )
 
     def head_of(self, recipe: Recipe, repetition: Repetition) -> nn.Module:
-        """Return what `adapt` makes of a recipe; it is kept, and serves every strength."""
-        fixed = self.fixed if recipe.head == "centered_average" else AverageHead()
-        what = json.dumps([asdict(replace(recipe, strength=1.0)), asdict(repetition)], sort_keys=True)
+        """Return what `adapt` makes of a recipe on its fixed features; it is kept, and serves every strength."""
+        recipe = replace(recipe, strength=1.0) if (strength := recipe.strength) < 1 else recipe
+        what = json.dumps([asdict(recipe), asdict(repetition)], sort_keys=True)
         path = self.features.work / "heads" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.pt"
         if not path.exists():
-            solved = self.solved(replace(recipe, strength=1.0), repetition, fixed)
+            solved = self.solved(recipe, repetition)
             with atomic_path(path) as temporary:
                 torch.save([solved.matrix.detach(), solved.mean.detach()], temporary)
-        return HeadChain([fixed, LinearHead(*torch.load(path, weights_only=True), recipe.strength)])
+        return LinearHead(*torch.load(path, weights_only=True), strength)
 
-    def solved(self, recipe: Recipe, repetition: Repetition, fixed: nn.Module) -> LinearHead:
-        """Solve or train a linear head on features that are kept."""
-        names, seed = (*repetition.objects, *recipe.companions), repetition.seed
-        drawn = apply_head(fixed, self.features.ordinary(seed, self.features.spread))
+    def solved(self, recipe: Recipe, repetition: Repetition) -> LinearHead:
+        """Solve, step or train a linear head on features that are kept."""
+        names, seed, fixed = (*repetition.objects, *recipe.companions), repetition.seed, recipe.head
+        spread, f = self.features.spread, self.features
+        if recipe.kind == "step_head":
+            return step_head([self.pairs(name, seed, fixed) for name in names], recipe.head_training, seed=seed)
+        drawn = f.ordinary(seed, spread, fixed)
         if recipe.kind == "train_head":
-            pairs = [self.pairs(name, seed) for name in names]
-            families = self.families(recipe.head_training.members, seed)
+            pairs = [self.pairs(name, seed, fixed) for name in names]
+            families = self.families(recipe.head_training.members, seed, fixed)
             return train_head(pairs, families, drawn, recipe.head_training, seed=seed)
-        maps = {name: apply_head(fixed, self.features.of_object(name, self.features.spread)) for name in names}
-        objects = ((self.features.views(name, len(own)), own) for name, own in maps.items())
+        objects = ((f.views(name, TRAIN_VIEWS), f.of_object(name, spread, TRAIN_VIEWS, fixed)) for name in names)
         views = view_statistics(objects, recipe.closed_form, seed)
         pictures = picture_statistics(drawn, recipe.closed_form.tokens_per_picture, seed)
         return solve_closed_form(pictures, views, recipe.closed_form)
 
-    def pairs(self, name: str, seed: int) -> list[TrainingPair]:
+    def pairs(self, name: str, seed: int, fixed: str) -> list[TrainingPair]:
         """Return an object's training pairs; those of one seed are kept, because every row asks for the companions."""
-        if (name, seed) not in self.kept:
-            self.kept = {key: own for key, own in self.kept.items() if key[1] == seed}
-            maps = apply_head(self.fixed, self.features.of_object(name, self.features.spread))
-            self.kept[name, seed] = object_pairs(self.features.views(name, len(maps)), maps, seed=seed)
-        return self.kept[name, seed]
+        key = (name, seed, fixed)
+        if key not in self.kept:
+            self.kept = {other: own for other, own in self.kept.items() if other[1:] == key[1:]}
+            maps = self.features.of_object(name, self.features.spread, TRAIN_VIEWS, fixed)
+            self.kept[key] = object_pairs(self.features.views(name, len(maps)), maps, seed=seed)
+        return self.kept[key]
 
-    def families(self, count: int, seed: int) -> list[TrainingPair]:
+    def families(self, count: int, seed: int, fixed: str) -> list[TrainingPair]:
         if count == 0:
             return []
         pictures = self.members.setdefault(count, members(count))
         views = [one.view for one in pictures]
-        maps = self.features.maps(f"members-{count}", lambda: views, self.features.spread)
-        return family_pairs(pictures, apply_head(self.fixed, maps), seed)
+        maps = self.features.maps(f"members-{count}", lambda: views, self.features.spread, fixed=fixed)
+        return family_pairs(pictures, maps, seed)
 
     def heads(self) -> Iterator[Row]:
         one, default = RECIPES["one-step"], RECIPES["default"]
@@ -155,16 +171,20 @@ class Bench:
         yield self.linear("default", default)
         yield self.linear("default, without the object", default, objects=0)
         yield self.linear("default, without companions", alone, few=3)
-        for strength in (0.25, 0.5, 0.75, 1.0):
+        for strength in (0.15, 0.3, 0.5, 0.75, 1.0):
             for recipe in (one, default):
                 if strength != recipe.strength:
                     name = f"{recipe.name}, strength {strength:g}"
                     yield self.linear(name, replace(recipe, strength=strength), few=3, part="more")
+        yield self.linear("wiener", RECIPES["wiener"], few=3, part="more")
+        centred = replace(default, head="centered_average", head_training=replace(default.head_training, steps=600))
+        yield self.linear("default, centred features, 600 steps", centred, few=3, part="more")
         yield self.linear("one-step of 0.2.0 (not centred)", ONE_STEP_020, few=3, part="more")
-        for steps in STEPS[:-1]:
+        for steps in (steps for steps in STEPS if steps != default.head_training.steps):
             training = replace(default.head_training, steps=steps)
             about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
-            yield self.linear(f"default, {steps} steps", replace(default, head_training=training), few=3, **about)
+            few, name = 1 if steps == STEPS[-1] else 3, f"default, {steps} step{'s' * (steps > 1)}"
+            yield self.linear(name, replace(default, head_training=training), few=few, **about)
         for recipe in (one, default):
             for objects in OBJECTS[1:]:
                 about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}

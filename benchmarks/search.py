@@ -6,7 +6,7 @@ Blocks, centring, the Wiener filter's c, the steps of training and the strength 
 objects (6 views each) and on five of PF-WILLOW's ten classes at 448 px. `method.py` reports on the others. A method is
 read at its best strength among those that lose at most one point of PF-WILLOW against the same features without the
 object. One repetition of everything (three with `--repetitions 3`): differences below half a point are ties. Finished
-rows lie in WORK/rows/search; the same command goes on where it stopped. With 2 cores the rows that train the network
+rows lie in WORK/rows/searched; the same command goes on where it stopped. With 2 cores the rows that train the network
 (`--long`) take an hour, the others another.
 """
 
@@ -20,7 +20,7 @@ import torch
 from _method import CHOSEN_ON, WILLOW_SIDE, Repetition
 from _protocol import rounded, shared, split
 from _search import AT_MOST, ONE_THREE, WITHOUT, Candidate, Space
-from _search_solved import Solved, nothing
+from _search_solved import Solved, fixed_candidates, nothing
 from _search_steps import Steps
 from _search_trained import Trained
 
@@ -30,6 +30,7 @@ from equiview.io import write_json
 
 def candidates(space: Space) -> Iterator[Candidate]:
     yield Candidate(WITHOUT, "control", nothing, strengths=(0.0,), once=True)
+    yield from fixed_candidates()
     for family in (Solved(space), Steps(space), Trained(space)):
         yield from family.candidates()
 

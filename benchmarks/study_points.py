@@ -4,7 +4,7 @@
     equiview study baselines/study_points.json --out runs/study/page
 
 Blocks x resolutions x backbones (equiview/tiny, DeiT-Tiny, random weights of three seeds) x pretrained, smoothed (3x3
-average) or adapted (the recipe one-step from one object). A backbone sees every picture once at each resolution: all
+average) or adapted (the recipe wiener from one object). A backbone sees every picture once at each resolution: all
 blocks are kept in memory, so that a point costs seconds. Finished points lie in WORK/points; the same command goes on
 where it stopped.
 """
@@ -34,7 +34,7 @@ from equiview.captures.synthetic_pose import PoseWorld, pose_scenes
 from equiview.features import Extractor, FeatureConfig, picture_rgb, split_blocks
 from equiview.finetune.adapt import ordinary_pictures
 from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
-from equiview.finetune.recipes import ONE_STEP
+from equiview.finetune.recipes import WIENER
 from equiview.heads import AverageHead, CenterHead, HeadChain
 from equiview.io import read_json, write_json
 from equiview.pck import SCORINGS
@@ -158,17 +158,17 @@ def settings() -> list[Setting]:
 
 
 def head_of(state: str, features: Features, data: Data) -> nn.Module | None:
-    """Return nothing, the 3x3 average, or what the recipe one-step makes of these features and one object."""
+    """Return nothing, the 3x3 average, or what the recipe wiener makes of these features and one object."""
     if state == "pretrained":
         return None
     if state == "smoothed":
         return AverageHead(3)
     fixed = HeadChain([AverageHead(3), CenterHead()])
     centred = Features(features.maps_of, features.blocks, fixed)
-    config = ONE_STEP.closed_form
+    config = WIENER.closed_form
     pictures = picture_statistics(centred.maps(data.pictures))
     views = view_statistics([(data.train_views, list(centred.maps(data.train_views)))], config)
-    return HeadChain([fixed, solve_closed_form(pictures, views, config, ONE_STEP.strength)])
+    return HeadChain([fixed, solve_closed_form(pictures, views, config, WIENER.strength)])
 
 
 def measured(setting: Setting, maps: dict[str, BlockMaps], data: Data) -> StudyPoint:
@@ -275,7 +275,7 @@ def protocol() -> dict[str, Any]:
         "transfer": f"PF-WILLOW, ordered pairs of the first {WILLOW_PICTURES} pictures of each category, extent, <=",
         "tracking": "BADJA, annotated frames, percent under 8 px at 256 px height",
         "pose": f"{SCENES} rendered objects, {WORLD.references} references and {WORLD.queries} queries each, on black",
-        "adapted": f"3x3 average, centring and the recipe one-step from {TRAIN_OBJECT}, {PICTURES} drawn pictures",
+        "adapted": f"3x3 average, centring and the recipe wiener from {TRAIN_OBJECT}, {PICTURES} drawn pictures",
         "units": "objects; categories (transfer), query points (tracking), objects (pose)",
         "versions": versions(),
     }

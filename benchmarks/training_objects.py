@@ -1,4 +1,4 @@
-"""What makes a good training object: the gain of one solve from each of many, beside what can be said of the object.
+"""What makes a good training object: the gain of one step on each of many, beside what can be said of the object.
 
     EQUIVIEW_SHARED=... python benchmarks/training_objects.py --work runs/method --out baselines/training_objects.json
 
@@ -18,14 +18,15 @@ from _protocol import MEASURE, rounded, shared, split
 from scipy.stats import spearmanr
 
 from equiview.captures import open_object
-from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
+from equiview.finetune.adapt import FEW_PICTURES
+from equiview.finetune.head_pairs import object_pairs
+from equiview.finetune.head_step import step_head
 from equiview.finetune.recipes import ONE_STEP
-from equiview.heads import AverageHead, CenterHead, HeadChain
+from equiview.finetune.teaching import change_of
 from equiview.improve import apply_head
 from equiview.io import write_json
 from equiview.tasks.equivariance import plan_object, score_object, summarize
 
-FIXED = HeadChain([AverageHead(), CenterHead()])
 SOLIDS = {
     "white sphere": lambda: trimesh.creation.icosphere(4),
     "white box": lambda: trimesh.creation.box((1, 0.7, 0.4)),
@@ -55,11 +56,11 @@ def main() -> None:
     dev = {
         name: (
             plan_object(name, features.views(name, VIEWS), MEASURE),
-            apply_head(FIXED, features.of_object(name, spread, VIEWS)),
+            features.of_object(name, spread, VIEWS, ONE_STEP.head),
         )
         for name in split("dev")
     }
-    pictures = picture_statistics(apply_head(FIXED, features.ordinary(0, spread)))
+    pictures = features.ordinary(0, spread, ONE_STEP.head)[:FEW_PICTURES]
 
     def score(head) -> float:
         rows = [
@@ -73,13 +74,13 @@ def main() -> None:
     for name in [*split("train"), *(f"procedural:{seed}" for seed in range(9001, 9013)), *SOLIDS]:
         views = views_of(name, features)
         label = f"{name.replace(':', '-').replace(' ', '-')}-{VIEWS}"
-        maps = apply_head(FIXED, features.maps(label, lambda v=views: v, spread))
-        seen = view_statistics([(views, maps)], ONE_STEP.closed_form)
+        maps = features.maps(label, lambda v=views: v, spread, fixed=ONE_STEP.head)
+        pairs = object_pairs(views, maps)
         colours = np.concatenate([view.rgb[view.mask] for view in views]).astype(float)
         found[name] = {
-            "gain": score(solve_closed_form(pictures, seen, ONE_STEP.closed_form, ONE_STEP.strength)) - base,
-            "change": float(np.trace(seen.scatter) / np.trace(pictures.covariance)),
-            "points": seen.n,
+            "gain": score(step_head([pairs], ONE_STEP.head_training, strength=ONE_STEP.strength)) - base,
+            "change": change_of(pairs, pictures),
+            "points": sum(len(pair.xy0) for pair in pairs),
             "colour_std": float(colours.std(0).mean()),
             "share_of_picture": float(np.mean([view.mask.mean() for view in views])),
         }

@@ -95,10 +95,10 @@ class WhitenHead(nn.Module):
 
     kind = "whiten"
 
-    def __init__(self, power: float = 0.5, ridge: float = 1.0) -> None:
+    def __init__(self, power: float = 0.7, ridge: float = 0.1) -> None:
         super().__init__()
         if not 0 <= power <= 1 or not 0 < ridge < math.inf:
-            fix = "0.5 and 1 are the defaults."
+            fix = "0.7 and 0.1 are the defaults."
             raise bad_input("whiten head", "a power from 0 to 1, a ridge above 0", f"{power:g}, {ridge:g}", fix)
         self.power, self.ridge = float(power), float(ridge)
 

@@ -93,7 +93,7 @@ def test_the_recipe_steps_from_a_mesh_and_reports(tmp_path):
     recipe = replace(get_recipe("one-step"), depths=(), head_training=replace(CONFIG, points=30))
     seen = []
     extractor = adapt(tiny_backbone(), objects(), recipe, tmp_path, progress=lambda *what: seen.append(what))
-    assert [part["kind"] for part in head_spec(extractor.head)] == ["center", "whiten", "average", "linear"]
+    assert [part["kind"] for part in head_spec(extractor.head)] == ["average", "center", "whiten", "average", "linear"]
     for stage in ("solve", "train"):
         counts = [(done, total) for name, done, total in seen if name == stage]
         assert counts[-1][0] == counts[-1][1] and [done for done, _ in counts] == list(range(1, len(counts) + 1))

@@ -46,7 +46,7 @@ class HeadTraining:
         family_share: Share of the pairs that are of families.
     """
 
-    steps: int = 200
+    steps: int = 100
     lr: float = 1e-3
     temperature: float = 0.05
     retention: float = 3.0

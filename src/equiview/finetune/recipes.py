@@ -44,8 +44,8 @@ class Recipe:
         depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
         lora: The adapter; None for none.
         head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened_average` (each
-            picture's variances evened out before the average); `random_conv` (the paper's); `residual_conv` (starts as
-            the identity).
+            picture's variances evened out, between two averages); `random_conv` (the paper's); `residual_conv` (starts
+            as the identity).
         closed_form: How the linear head is solved; None where `kind` solves none.
         head_training: How the linear head is trained; None unless `kind` is `train_head` or `step_head`.
         strength: Of the linear head that was trained: 0 is the features as they were, 1 the head in full.
@@ -107,7 +107,7 @@ class Recipe:
         if "closed_form" in self.kind and self.closed_form is None:
             raise bad_input("recipe closed_form", f"settings for kind {self.kind!r}", "none", "Set closed_form.c=1.")
         if self.kind in ("train_head", "step_head") and self.head_training is None:
-            fix = "Set head_training.steps=200."
+            fix = "Set head_training.steps=100."
             raise bad_input("recipe head_training", f"settings for kind {self.kind!r}", "none", fix)
 
     def feature_config(self, blocks: int) -> FeatureConfig:
@@ -133,7 +133,7 @@ ONE_STEP = Recipe(
     lora=None,
     head="whitened_average",
     head_training=HeadTraining(steps=1, points=300, members=0),
-    strength=0.5,
+    strength=0.3,
     steps=0,
 )
 DEFAULT = replace(
@@ -141,6 +141,7 @@ DEFAULT = replace(
     name="default",
     kind="train_head",
     head_training=HeadTraining(),
+    strength=0.5,
     time_budget_s=600.0,
     companions=COMPANIONS,
 )
@@ -150,6 +151,7 @@ WIENER = replace(
     kind="closed_form",
     head="centered_average",
     head_training=None,
+    strength=0.5,
     closed_form=ClosedFormConfig(center="none"),
 )
 
@@ -220,7 +222,7 @@ def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
         "average": AverageHead,
         "centered": CenterHead,
         "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
-        "whitened_average": lambda: HeadChain([CenterHead(), WhitenHead(), AverageHead()]),
+        "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
         "random_conv": lambda: RandomConvHead(dim, seed),
         "residual_conv": lambda: ResidualConvHead(dim),
     }
