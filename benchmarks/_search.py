@@ -70,7 +70,7 @@ class Candidate:
     make: Callable[[Repetition], Callable[[float], Adapted | None]]
     blocks: tuple[int, ...] = (4, 6, 8, 10)
     fixed: str = RECIPE_FIXED
-    strengths: Strengths = (0.25, 0.5, 0.75, 1.0)
+    strengths: Strengths = (0.25, 0.5, 1.0)
     once: bool = False
     trained: bool = False
 

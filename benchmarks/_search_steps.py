@@ -87,7 +87,8 @@ def network_step(space: Space, repetition: Repetition, orthogonal: bool, rank: i
     extractor = Extractor(backbone, FeatureConfig(blocks=space.features.spread), FIXED[RECIPE_FIXED]()).eval()
     views = space.features.views(name, 12)
     layers = [layer for _, layer in lora_layers(backbone)]
-    weights = [layer.base_layer.weight.requires_grad_(True) for layer in layers]
+    for layer in layers:
+        layer.base_layer.weight.requires_grad_(True)
 
     def paired(maps: Sequence[FeatureMap]):
         return split_pairs(object_pairs(views, maps, seed=seed))
@@ -99,7 +100,9 @@ def network_step(space: Space, repetition: Repetition, orthogonal: bool, rank: i
         if fmap.tokens.grad is not None:
             tokens = extractor(pixels(view))[0]
             tokens.backward(fmap.tokens.grad)
-    set_factors(layers, weights, orthogonal, rank)
+    # Blocks above the last one read have no gradient, and keep their adapter at zero.
+    layers = [layer for layer in layers if layer.base_layer.weight.grad is not None]
+    set_factors(layers, [layer.base_layer.weight for layer in layers], orthogonal, rank)
 
     def loss_at(size: float) -> float:
         scaled(layers, size)
