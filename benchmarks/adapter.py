@@ -6,14 +6,14 @@
     equiview bench -b BACKBONE --adapter runs/marker --strength 0 --suite real --root DATA --out runs/real-before
     equiview bench -b BACKBONE --adapter runs/marker --suite real --root DATA --out runs/real-after
     equiview bench -b BACKBONE --blocks 4,6,8,10 --out runs/synthetic-plain
-    equiview finetune -b BACKBONE --train-object large_marker.glb --recipe one-step --set head=centered --out runs/fine
+    equiview finetune -b BACKBONE --train-object large_marker.glb --recipe wiener --set head=centered --out runs/fine
     equiview bench -b BACKBONE --adapter runs/fine --strength 0 --tasks pose --out runs/fine-0
     equiview bench -b BACKBONE --adapter runs/fine --strength 0.5 --tasks pose --out runs/fine-0.5
     python benchmarks/adapter.py --runs runs --out baselines/adapter_deit_tiny.json \
-        --also synthetic-plain synthetic-after --also synthetic-plain fine-0 --also fine-0 fine-0.5
+        --also synthetic-plain fine-0 --also fine-0 fine-0.5
 
 The runs are finished folders; this compares them and writes the numbers without the paths. Strength 0 is the same
-blocks, average and centring without what was learned. (baselines/adapter_tiny.json: the adapter of the demo of 0.2.0.)
+blocks, averages and whitening without what was learned. (baselines/adapter_tiny.json: the adapter of the demo of 0.2.0.)
 """
 
 import argparse

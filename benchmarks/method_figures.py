@@ -15,10 +15,10 @@ import matplotlib.pyplot as plt
 
 from equiview.io import read_json
 
-WITHOUT, SMOOTHED = "blocks 4,6,8,10 + average + centre", "blocks 4,6,8,10 + average"
+WITHOUT, SMOOTHED = "blocks 4,6,8,10 + averages + whitening", "blocks 4,6,8,10 + average"
 COLOURS = {"one-step": "#ee7733", "default": "#0a84d0", "paper": "#888888"}
 MARKERS = {"one-step": "s", "default": "D", "paper": "o"}
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRENGTHS = (0, 0.15, 0.3, 0.5, 0.75, 1)
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def changes(row: Mapping[str, Any]) -> tuple[tuple[float, Any], tuple[float, Any
 def curves(rows: Mapping[str, Any]):
     """PCDP@0.05 over the number of training objects and over steps, with the 95 % interval over test objects."""
     figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
-    for axes, key, ticks in ((panels[0], "objects", (0, 1, 5, 10)), (panels[1], "steps", (0, 1, 10, 100, 600))):
+    for axes, key, ticks in ((panels[0], "objects", (0, 1, 5, 10)), (panels[1], "steps", (0, 1, 10, 100, 1000))):
         for recipe in ("paper", "one-step", "default"):
             draw_curve(axes, rows, recipe, key, ticks)
         axes.axhline(
@@ -105,7 +105,7 @@ def draw_curve(axes, rows: Mapping[str, Any], recipe: str, key: str, ticks: tupl
     x, values = [p for p, _ in points], [m["value"] for _, m in points]
     low, high = zip(*(m["ci95"] for _, m in points), strict=True)
     if key == "steps" and recipe == "one-step":
-        axes.axhline(values[-1], color=COLOURS[recipe], lw=1.2, label="one-step (one solve, no steps)")
+        axes.axhline(values[-1], color=COLOURS[recipe], lw=1.2, label="one-step (one step of all pairs)")
         return
     axes.plot(x, values, color=COLOURS[recipe], marker=MARKERS[recipe], label=recipe)
     axes.fill_between(x, low, high, color=COLOURS[recipe], alpha=0.12, lw=0)
@@ -119,9 +119,9 @@ def curve_row(recipe: str, key: str, tick: int) -> str:
     if key == "objects":
         usual = {"paper": "paper, 100 steps"}.get(recipe, recipe)
         return usual if tick == 1 else f"{recipe}, {tick} objects"
-    if recipe == "one-step" or (recipe, tick) == ("default", 600):
+    if recipe == "one-step" or (recipe, tick) == ("default", 100):
         return recipe
-    return f"{recipe}, {tick} step{'s' * (tick > 1 or recipe == 'default')}"
+    return f"{recipe}, {tick} step{'s' * (tick > 1)}"
 
 
 if __name__ == "__main__":

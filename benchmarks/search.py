@@ -37,6 +37,8 @@ def candidates(space: Space) -> Iterator[Candidate]:
 
 def line(name: str, found: dict[str, Any]) -> str:
     best = found["best_strength"]
+    if len(found["by_strength"]) == 1:  # Nothing to choose from.
+        (best,) = found["by_strength"]
     if best is None:
         return f"{name:46s} loses more than {AT_MOST:g} at every strength"
     own = found["by_strength"][best]

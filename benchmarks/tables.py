@@ -51,7 +51,7 @@ def interval(d: dict) -> str:
     return f"{d['value']:+.2f}{ends}"
 
 
-WITHOUT = "blocks 4,6,8,10 + average + centre"
+WITHOUT = "blocks 4,6,8,10 + averages + whitening"
 
 
 def methods(rows: dict, costs: dict | None = None) -> list[str]:

@@ -600,7 +600,7 @@ def test_ctrl_c_in_improve(
 
 def test_a_real_signal(ball: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = [str(word) for word in ("render", ball, "--out", out, "--size", 768, "--views", 40, "--quiet")]
+    words = [str(word) for word in ("render", ball, "--out", out, "--size", 1024, "--views", 40, "--quiet")]
     process = subprocess.Popen([*CLI, *words], env=environment(), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(out.glob("view_*.npz")) and time.monotonic() < deadline:
