@@ -13,7 +13,8 @@
         --also synthetic-plain fine-0 --also fine-0 fine-0.5
 
 The runs are finished folders; this compares them and writes the numbers without the paths. Strength 0 is the same
-blocks, averages and whitening without what was learned. (baselines/adapter_tiny.json: the adapter of the demo of 0.2.0.)
+blocks, averages and whitening without what was learned. (baselines/adapter_tiny.json: the adapter of the demo of
+0.2.0.)
 """
 
 import argparse
