@@ -24,7 +24,7 @@ NOTE = (
 def run_demo(
     out: str | Path, *, device: str = "cpu", seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Adapt the bundled backbone on one built-in object, in one closed-form step, and score it on the others.
+    """Adapt the bundled backbone on one built-in object, in one step, and score it on the others.
 
     Args:
         out: The run folder, as of `improve`.
