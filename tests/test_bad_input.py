@@ -600,8 +600,11 @@ def test_ctrl_c_in_improve(
 
 def test_a_real_signal(ball: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = [str(word) for word in ("render", ball, "--out", out, "--size", 1024, "--views", 40, "--quiet")]
-    process = subprocess.Popen([*CLI, *words], env=environment(), stderr=subprocess.PIPE, text=True)
+    words = [str(word) for word in ("render", ball, "--out", out, "--size", 768, "--views", 40, "--quiet")]
+    # Where the tests run in the background of a script the signal is ignored, and a child inherits that.
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [*CLI[:2], heeded + CLI[2], *words]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(out.glob("view_*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
