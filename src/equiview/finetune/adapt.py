@@ -45,21 +45,22 @@ def photo_files(photos: Path) -> list[Path]:
     return files
 
 
-def ordinary_pictures(photos: Path | None, seed: int = 0) -> list[UInt8[np.ndarray, "h w 3"]]:
+def ordinary_pictures(photos: Path | None, seed: int = 0, count: int | None = None) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Return pictures that show what a backbone tells apart in general.
 
     Args:
         photos: A folder of photos (60 are drawn from it); None draws dead-leaves pictures instead.
         seed: Which photos, or which drawings.
+        count: Only so many of the 60, first ones first.
 
     Raises:
         EquiviewError: The folder holds no picture.
     """
     if photos is None:
-        return [dead_leaves(seed * PICTURES + number) for number in range(PICTURES)]
+        return [dead_leaves(seed * PICTURES + number) for number in range(PICTURES)[:count]]
     files = photo_files(photos)
     chosen = np.random.default_rng([seed, 60]).permutation(len(files))[:PICTURES]
-    return [read_image(files[number]) for number in sorted(chosen)]
+    return [read_image(files[number]) for number in sorted(chosen)[:count]]
 
 
 def adapt(
@@ -216,7 +217,7 @@ def with_stepped_head(
     maps = _counted_maps(extractor, objects, progress, FEW_PICTURES)
     pairs = _pairs(objects, maps, recipe.head_training, seed)
     # What features vary over in general is only asked for the warning, so a few pictures do.
-    _warn(objects, pairs, list(maps(ordinary_pictures(photos, seed)[:FEW_PICTURES])))
+    _warn(objects, pairs, list(maps(ordinary_pictures(photos, seed, FEW_PICTURES))))
     stepped = step_head(
         pairs,
         recipe.head_training,

@@ -58,20 +58,27 @@ def step_head(
     held = [held[n] for n in np.random.default_rng([seed, 1]).permutation(len(held))[:SEARCHED]]
     report = _counter(progress, len(own) + len(held) * (1 + len(SIZES)))
     dim = own[0].source.tokens.shape[0]
-    head = LinearHead(torch.eye(dim), torch.zeros(dim)).to(device)
-    slope = _gradient(head, own, config, seed, report)
-    norm = float(slope.norm())
+    head = LinearHead(torch.eye(dim), torch.zeros(dim)).to(device).requires_grad_(True)
+    mean_loss(head, own, config, np.random.default_rng([seed, 0]), backward=True, report=report)
+    assert head.matrix.grad is not None
+    norm = float(head.matrix.grad.norm())
     if not np.isfinite(norm) or norm == 0:
         raise bad_input("head step", "a finite gradient above 0", f"{norm:g}", "Check the views: are all alike?")
-    direction = slope * (-(dim**0.5) / norm)
-    losses = {size: _loss_at(direction, size, held, config, seed, report) for size in (0.0, *SIZES)}
+    direction = (head.matrix.grad * (-(dim**0.5) / norm)).cpu()
+
+    def moved(size: float, strength: float = 1.0) -> LinearHead:
+        return LinearHead(torch.eye(dim) + size * direction, torch.zeros(dim), strength).requires_grad_(False)
+
+    def held_out_loss(size: float) -> float:
+        return mean_loss(moved(size).to(device), held, config, np.random.default_rng([seed, 2]), report=report)
+
+    losses = {size: held_out_loss(size) for size in (0.0, *SIZES)}
     best = min(losses, key=lambda size: losses[size])
     log.info(
         "one step of length %g from %d pairs; %d held-out pairs: %.3f -> %.3f",
         *(best, len(own), len(held), losses[0.0], losses[best]),
     )
-    matrix = torch.eye(dim) + best * direction.cpu()
-    return LinearHead(matrix, torch.zeros(dim), strength).requires_grad_(False)
+    return moved(best, strength)
 
 
 def split_pairs(pairs: Sequence[TrainingPair]) -> tuple[list[TrainingPair], list[TrainingPair]]:
@@ -91,35 +98,34 @@ def split_pairs(pairs: Sequence[TrainingPair]) -> tuple[list[TrainingPair], list
     return list(pairs), list(pairs)
 
 
-def _gradient(
-    head: LinearHead, pairs: Sequence[TrainingPair], config: HeadTraining, seed: int, report: Callable[[], None]
-) -> torch.Tensor:
-    """Return the gradient of the mean loss in the matrix, pair by pair: memory stays that of one."""
-    head.requires_grad_(True)
-    rng = np.random.default_rng([seed, 0])
-    with torch.enable_grad():
-        for pair in pairs:
-            (pair_loss(head, pair, config, rng) / len(pairs)).backward()
-            report()
-    assert head.matrix.grad is not None
-    return head.matrix.grad
-
-
-@torch.no_grad()
-def _loss_at(
-    direction: torch.Tensor,
-    size: float,
+def mean_loss(
+    head: LinearHead,
     pairs: Sequence[TrainingPair],
     config: HeadTraining,
-    seed: int,
-    report: Callable[[], None],
+    rng: np.random.Generator,
+    *,
+    backward: bool = False,
+    report: Callable[[], None] | None = None,
 ) -> float:
-    dim, rng = len(direction), np.random.default_rng([seed, 2])
-    head = LinearHead(torch.eye(dim) + size * direction.cpu(), torch.zeros(dim)).to(direction.device)
+    """Return the mean InfoNCE over pairs.
+
+    Args:
+        head: What the features go through.
+        pairs: One or more.
+        config: Points, negatives, temperature and dead zone.
+        rng: Draws points and negatives.
+        backward: Add the gradient of the mean to whatever requires one, pair by pair: memory stays that of one.
+        report: Called after every pair.
+    """
     losses = []
-    for pair in pairs:
-        losses.append(float(pair_loss(head, pair, config, rng)))
-        report()
+    with torch.set_grad_enabled(backward):
+        for pair in pairs:
+            loss = pair_loss(head, pair, config, rng)
+            if backward:
+                (loss / len(pairs)).backward()
+            losses.append(float(loss.detach()))
+            if report is not None:
+                report()
     return float(np.mean(losses))
 
 

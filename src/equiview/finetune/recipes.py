@@ -23,6 +23,14 @@ from .pairs import PAIR_SAMPLERS, PairConfig
 
 Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head", "step_head"]
 Head = Literal["none", "average", "centered", "centered_average", "whitened_average", "random_conv", "residual_conv"]
+FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
+    "none": lambda: None,
+    "average": AverageHead,
+    "centered": CenterHead,
+    "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
+    "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
+}
+"""Values of `Recipe.head` that learn nothing."""
 SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Depths of several blocks: 4, 6, 8 and 10 of 12 (the best of a few sets tried)."""
 
@@ -217,12 +225,7 @@ def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
     if recipe.lora is not None:
         add_lora(backbone, recipe.lora, seed)
     dim = backbone.info.dim * max(1, len(config.blocks))
-    heads: dict[str, Callable[[], nn.Module | None]] = {
-        "none": lambda: None,
-        "average": AverageHead,
-        "centered": CenterHead,
-        "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
-        "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
+    heads = FIXED_HEADS | {
         "random_conv": lambda: RandomConvHead(dim, seed),
         "residual_conv": lambda: ResidualConvHead(dim),
     }
