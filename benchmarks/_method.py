@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from _protocol import MEASURE, shared, source_of, split
+from _protocol import MEASURE, pick_blocks, shared, source_of, split
 from torch import nn
 
 from equiview.backbones import load_backbone
 from equiview.captures import open_object
 from equiview.captures.pfwillow import load_pf_willow
+from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor, FeatureConfig, picture_rgb
 from equiview.finetune.adapt import ordinary_pictures
-from equiview.finetune.recipes import SPREAD
-from equiview.heads import AverageHead, CenterHead, HeadChain, WhitenHead
+from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
+from equiview.finetune.recipes import FIXED_HEADS, SPREAD
 from equiview.improve import apply_head
 from equiview.io import atomic_path, read_image, read_jsonl
 from equiview.pck import SCORINGS
+from equiview.row_scores import scores
 from equiview.runs import rows_path, write_rows
 from equiview.tasks import transfer
 from equiview.tasks.equivariance import plan_object, score_object
@@ -60,44 +62,53 @@ def repetitions(objects: int = 1) -> list[Repetition]:
     ]
 
 
-FIXED: dict[str, Callable[[], nn.Module | None]] = {
-    "none": lambda: None,
-    "average": AverageHead,
-    "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
-    "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
-}
-"""What recipes put on a backbone before anything is learned, by the name recipes give it."""
+def plain_name(name: str) -> str:
+    """Return a row's name as it stands in the names of files."""
+    return name.replace(", ", "-").replace(" ", "-").replace("(", "").replace(")", "")
 
 
 class Features:
     """Feature maps of a fixed backbone, float16 on disk, by what they show and which blocks.
 
     With something fixed on top they are kept in memory, one kind at a time: whitening a map costs more than reading it.
+
+    Args:
+        weights: A backbone.
+        work: Views and maps lie here.
+        wide: Blocks of which several sets are asked for: computed in one pass, and each set cut out of it.
+        fixed: What there is to put on top, by name.
     """
 
-    def __init__(self, weights: str, work: Path) -> None:
+    def __init__(self, weights: str, work: Path, wide: tuple[int, ...] = (), fixed=FIXED_HEADS) -> None:
         self.weights, self.work, self.backbone = weights, work, load_backbone(weights)
+        self.wide, self.fixed = wide, fixed
         depth = self.backbone.info.blocks
         self.spread = tuple(max(1, round(share * depth)) for share in SPREAD)
-        self.kept: dict[tuple[str, Any, int, str], list[FeatureMap]] = {}
         self.last, self.best = (depth,), (max(1, round(2 / 3 * depth)),)
+        self.kept_maps: dict[tuple[str, Any, int, str], list[FeatureMap]] = {}
+        self.kept_pairs: dict[tuple[Any, ...], list[TrainingPair]] = {}
+        self.kept_members: dict[int, list[FamilyView]] = {}
 
     def views(self, name: str, count: int) -> list[Any]:
         return list(open_object(source_of(name), n_views=count, seed=0, cache_dir=self.work / "views"))
 
     def maps(self, what: str, pictures, blocks, long_side: int = 640, fixed: str = "none") -> list[FeatureMap]:
         """Return the maps of some pictures, computed when first asked for."""
-        if fixed in ("none", "average"):
-            maps, head = self.plain(what, pictures, blocks, long_side), FIXED[fixed]()
-            return maps if head is None else apply_head(head, maps)
+        head = self.fixed[fixed]()
+        if head is None:
+            return self.plain(what, pictures, blocks, long_side)
         key = (what, tuple(blocks), long_side, fixed)
-        if key not in self.kept:
-            maps, head = self.plain(what, pictures, blocks, long_side), FIXED[fixed]()
-            self.kept = {other: own for other, own in self.kept.items() if other[3] == fixed}
-            self.kept[key] = [one.replace_tokens(one.tokens.half()) for one in apply_head(head, maps)]
-        return [one.replace_tokens(one.tokens.float()) for one in self.kept[key]]
+        if key not in self.kept_maps:
+            self.kept_maps = {other: own for other, own in self.kept_maps.items() if other[3] == fixed}
+            made = apply_head(head, self.plain(what, pictures, blocks, long_side))
+            self.kept_maps[key] = [one.replace_tokens(one.tokens.half()) for one in made]
+        return [one.replace_tokens(one.tokens.float()) for one in self.kept_maps[key]]
 
     def plain(self, what: str, pictures: Callable[[], Sequence[Any]], blocks, long_side: int) -> list[FeatureMap]:
+        """Return the maps of some pictures with nothing on top."""
+        if self.wide and tuple(blocks) not in (self.spread, self.wide):
+            places = [self.wide.index(block) + 1 for block in blocks]
+            return pick_blocks(self.plain(what, pictures, self.wide, long_side), places, self.backbone.info.dim)
         label = "-".join(map(str, blocks))
         path = self.work / "maps" / f"{self.backbone.info.weights_sha256[:12]}-{what}-{label}-{long_side}.pt"
         if not path.exists():
@@ -120,6 +131,23 @@ class Features:
 
     def ordinary(self, seed: int, blocks, fixed: str = "none") -> list[FeatureMap]:
         return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, fixed=fixed)
+
+    def pairs(self, name: str, seed: int, blocks, count: int = TRAIN_VIEWS, fixed: str = "none") -> list[TrainingPair]:
+        """Return an object's training pairs; the last twenty asked for are kept, as every row has the companions."""
+        key = (name, seed, tuple(blocks), count, fixed)
+        if key not in self.kept_pairs:
+            self.kept_pairs = dict(list(self.kept_pairs.items())[-19:])
+            maps = self.of_object(name, blocks, count, fixed)
+            self.kept_pairs[key] = object_pairs(self.views(name, count), maps, seed=seed)
+        return self.kept_pairs[key]
+
+    def families(self, count: int, seed: int, fixed: str) -> list[TrainingPair]:
+        """Return the pairs of members of the rendered families, `count` of each."""
+        if count == 0:
+            return []
+        pictures = self.kept_members.setdefault(count, members(count))
+        views = [one.view for one in pictures]
+        return family_pairs(pictures, self.maps(f"members-{count}", lambda: views, self.spread, fixed=fixed), seed)
 
 
 class Fixed:
@@ -193,3 +221,12 @@ class Measured:
     def willow(self, labels: Sequence[str], classes: slice | None = None) -> list[dict[str, Any]]:
         wanted = set(self.classes if classes is None else self.classes[classes])
         return [row for label in labels for row in read_jsonl(self.path(label, "willow")) if row["category"] in wanted]
+
+    def pck(self, labels: Sequence[str], classes: slice | None = None) -> dict[str, float]:
+        """Return PCK@0.10 by source picture, repetitions averaged."""
+        values: dict[str, list[float]] = {}
+        scoring = {"threshold": SCORING.threshold, "inclusive": SCORING.inclusive}
+        for row in self.willow(labels, classes):
+            if "failed" not in row:
+                values.setdefault(row["image0"], []).append(scores(row, scoring)["pck@0.10"])
+        return {name: float(np.mean(own)) for name, own in values.items()}

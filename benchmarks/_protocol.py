@@ -127,20 +127,27 @@ def entry(rows: Sequence[dict[str, Any]], controls: dict[str, Sequence[dict[str,
     return result
 
 
+def made_with(backbone) -> dict[str, Any]:
+    """Return which weights and which versions of libraries made a file, without the machine's paths."""
+    info = backbone.info
+    return {"backbone": Path(info.id).name, "weights_sha256": info.weights_sha256, "versions": versions()}
+
+
 def protocol(backbone, **more: Any) -> dict[str, Any]:
-    return {
-        "backbone": Path(backbone.info.id).name,
-        "weights_sha256": backbone.info.weights_sha256,
-        "objects": split("test"),
-        "views": f"{VIEWS} of the paper's 42, seeded permutation 0",
-        "points": MEASURE.points,
-        "long_side": 640,
-        "localisation": "token + parabola in 3x3",
-        "search": "whole target image",
-        "background": "black",
-        "light": "camera",
-        "versions": versions(),
-    } | more
+    return (
+        made_with(backbone)
+        | {
+            "objects": split("test"),
+            "views": f"{VIEWS} of the paper's 42, seeded permutation 0",
+            "points": MEASURE.points,
+            "long_side": 640,
+            "localisation": "token + parabola in 3x3",
+            "search": "whole target image",
+            "background": "black",
+            "light": "camera",
+        }
+        | more
+    )
 
 
 def rounded(value: Any) -> Any:

@@ -1,48 +1,43 @@
 """What the search shares: development data, features of every second block, and the rule that compares methods."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _method import CHOSEN_ON, FIXED, SCORING, TRAIN_OBJECTS, VIEWS, WILLOW_SIDE, Features, Measured, Repetition
+from _method import CHOSEN_ON, TRAIN_OBJECTS, Features, Measured, Repetition
 from _protocol import split
 from torch import nn
 
 from equiview.features import Extractor
-from equiview.finetune.adapt import ordinary_pictures
-from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
+from equiview.finetune.head_pairs import TrainingPair
+from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
 from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, WhitenHead
-from equiview.improve import apply_head
-from equiview.row_scores import scores
 from equiview.tasks.comparison import difference, paired_difference
 from equiview.tasks.equivariance import summarize
 from equiview.types import FeatureMap
 
 EVEN = (2, 4, 6, 8, 10, 12)
-FIXED.update(
-    {
-        "center": CenterHead,
-        "average": AverageHead,
-        "average + centre, 5 x 5": lambda: HeadChain([AverageHead(5), CenterHead()]),
-        "centre + whiten": lambda: HeadChain([CenterHead(), WhitenHead()]),
-        "average + centre + whiten": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead()]),
-        "centre + whiten + average": lambda: HeadChain([CenterHead(), WhitenHead(), AverageHead()]),
-        "two averages, centre": lambda: HeadChain([AverageHead(), CenterHead(), AverageHead()]),
-    }
-    | {
-        f"power {power:g}, ridge {ridge:g}": lambda p=power, r=ridge: HeadChain(
-            [AverageHead(), CenterHead(), WhitenHead(p, r), AverageHead()]
-        )
-        for power, ridge in ((0.5, 1.0), (0.7, 1.0), (0.7, 0.3), (0.85, 0.3), (1.0, 1.0), (1.0, 0.1))
-    }
-)
+FIXED = FIXED_HEADS | {
+    "average + centre, 5 x 5": lambda: HeadChain([AverageHead(5), CenterHead()]),
+    "centre + whiten": lambda: HeadChain([CenterHead(), WhitenHead()]),
+    "average + centre + whiten": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead()]),
+    "centre + whiten + average": lambda: HeadChain([CenterHead(), WhitenHead(), AverageHead()]),
+    "two averages, centre": lambda: HeadChain([AverageHead(), CenterHead(), AverageHead()]),
+}
+FIXED |= {
+    f"power {power:g}, ridge {ridge:g}": lambda p=power, r=ridge: HeadChain(
+        [AverageHead(), CenterHead(), WhitenHead(p, r), AverageHead()]
+    )
+    for power, ridge in ((0.5, 1.0), (0.7, 1.0), (0.7, 0.3), (0.85, 0.3), (1.0, 1.0), (1.0, 0.1))
+}
 ONE_THREE = tuple(Repetition(seed, (TRAIN_OBJECTS[seed],)) for seed in range(3))
 WITHOUT = "without the object"
-RECIPE_FIXED = "whitened_average"
+RECIPE_FIXED = ONE_STEP.head
+SPREAD = (4, 6, 8, 10)
 AT_MOST = 1.0
 """Points of PF-WILLOW that a method may lose; it is read at its best strength within them."""
 
@@ -68,7 +63,7 @@ class Candidate:
     name: str
     family: str
     make: Callable[[Repetition], Callable[[float], Adapted | None]]
-    blocks: tuple[int, ...] = (4, 6, 8, 10)
+    blocks: tuple[int, ...] = SPREAD
     fixed: str = RECIPE_FIXED
     strengths: Strengths = (0.25, 0.5, 1.0)
     once: bool = False
@@ -100,45 +95,16 @@ class Space:
 
     weights: str
     work: Path
-    kept: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.features = Features(self.weights, self.work)
+        self.features = Features(self.weights, self.work, EVEN, FIXED)
         self.measured = Measured(self.features, split("dev"), CHOSEN_ON)
 
-    def maps(self, what: str, pictures, blocks=(4, 6, 8, 10), side: int = 640, fixed: str = RECIPE_FIXED):
-        """Return maps of some blocks, with what is fixed on top; other blocks are cut out of those of every second."""
-        if tuple(blocks) == self.features.spread:
-            return self.features.maps(what, pictures, blocks, side, fixed)
-        dim, wide = self.features.backbone.info.dim, self.features.maps(what, pictures, EVEN, side)
-        rows = [EVEN.index(block) for block in blocks]
-        cut = [m.replace_tokens(torch.cat([m.tokens[n * dim : (n + 1) * dim] for n in rows])) for m in wide]
-        head = FIXED[fixed]()
-        return cut if head is None else apply_head(head, cut)
+    def ordinary(self, seed: int, blocks=SPREAD, fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
+        return self.features.ordinary(seed, blocks, fixed)
 
-    def of_object(self, name: str, count: int, blocks=(4, 6, 8, 10), fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
-        label = f"{name.replace(':', '-')}-{count}"
-        return self.maps(label, lambda: self.features.views(name, count), blocks, fixed=fixed)
-
-    def ordinary(self, seed: int, blocks=(4, 6, 8, 10), fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
-        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, fixed=fixed)
-
-    def pairs(self, name: str, seed: int, count=12, blocks=(4, 6, 8, 10), fixed=RECIPE_FIXED) -> list[TrainingPair]:
-        """Return the pairs of views of an object; the last twenty asked for are kept."""
-        key = (name, seed, count, tuple(blocks), fixed)
-        if key not in self.kept:
-            self.kept = dict(list(self.kept.items())[-19:])
-            maps = self.of_object(name, count, blocks, fixed)
-            self.kept[key] = object_pairs(self.features.views(name, count), maps, seed=seed)
-        return self.kept[key]
-
-    def families(self, count: int, seed: int) -> list[TrainingPair]:
-        key = ("families", count, seed)
-        if key not in self.kept:
-            pictures = members(count)
-            views = [one.view for one in pictures]
-            self.kept[key] = family_pairs(pictures, self.maps(f"members-{count}", lambda: views), seed)
-        return self.kept[key]
+    def pairs(self, name: str, seed: int, count: int = 12, blocks=SPREAD, fixed=RECIPE_FIXED) -> list[TrainingPair]:
+        return self.features.pairs(name, seed, blocks, count, fixed)
 
     # Scoring ------------------------------------------------------------------------------------------------------
 
@@ -159,19 +125,7 @@ class Space:
             if isinstance(adapted, Extractor):
                 self.measured.extractor(label, lambda own=adapted: own)
             else:
-                self.heads(label, candidate, adapted)
-
-    def heads(self, label: str, candidate: Candidate, head: nn.Module | None) -> None:
-        def through(maps: list[FeatureMap]) -> list[FeatureMap]:
-            return maps if head is None else apply_head(head, maps)
-
-        blocks, fixed = candidate.blocks, candidate.fixed
-        pictures = self.measured.pictures
-        self.measured.score(
-            label,
-            lambda name: through(self.of_object(name, VIEWS, blocks, fixed)),
-            lambda: through(self.maps("willow", lambda: pictures, blocks, WILLOW_SIDE, fixed)),
-        )
+                self.measured.head(label, candidate.blocks, lambda own=adapted: own, candidate.fixed)
 
     def label(self, candidate: Candidate, repetition: Repetition, strength: float) -> str:
         plain = "-".join(candidate.name.replace(",", " ").replace("/", " ").replace("%", "").split())
@@ -179,25 +133,16 @@ class Space:
 
     # Reading ------------------------------------------------------------------------------------------------------
 
-    def read(self, labels: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """Return the rows of objects, and PCK@0.10 by source picture."""
-        values: dict[str, list[float]] = {}
-        scoring = {"threshold": SCORING.threshold, "inclusive": SCORING.inclusive}
-        for row in self.measured.willow(labels):
-            if "failed" not in row:
-                values.setdefault(row["image0"], []).append(scores(row, scoring)["pck@0.10"])
-        return self.measured.rows(labels), {name: float(np.mean(own)) for name, own in values.items()}
-
     def result(self, candidate: Candidate, repetitions: Sequence[Repetition], base: str) -> dict[str, Any] | None:
         """Return a candidate's scores by strength, and those at the strength the rule picks."""
-        base_rows, base_pck = self.read([base])
+        base_rows, base_pck = self.measured.rows([base]), self.measured.pck([base])
         by_strength = {}
         for strength in candidate.strengths:
             labels = [self.label(candidate, one, strength) for one in repetitions]
             labels = [label for label in labels if self.measured.done(label)]
             if not labels:
                 return None
-            rows, pck = self.read(labels)
+            rows, pck = self.measured.rows(labels), self.measured.pck(labels)
             metrics = summarize(rows, {})["metrics"]
             by_strength[f"{strength:g}"] = {
                 "pcdp@0.05": metrics["pcdp@0.05"]["value"],

@@ -16,8 +16,9 @@ from equiview.adapters.lora import LoraSpec, add_lora, lora_layers, set_lora_str
 from equiview.backbones import load_backbone
 from equiview.features import Extractor, FeatureConfig, picture_rgb
 from equiview.finetune.head_pairs import TrainingPair, object_pairs
-from equiview.finetune.head_step import split_pairs
+from equiview.finetune.head_step import mean_loss, split_pairs, step_head
 from equiview.finetune.head_training import HeadTraining, pair_loss
+from equiview.finetune.recipes import ONE_STEP
 from equiview.heads import LinearHead
 from equiview.types import FeatureMap, View
 
@@ -27,33 +28,23 @@ SIZES = (0.003, 0.01, 0.03, 0.1, 0.3)
 """Tried in the search: the norm of the step over that of the weights it changes."""
 
 
-def mean_loss(head: LinearHead, pairs: Sequence[TrainingPair], seed: int, backward: bool = False) -> float:
-    """Return the mean InfoNCE over pairs; their gradients add up pair by pair, so memory stays that of one."""
-    rng, total = np.random.default_rng(seed), 0.0
-    with torch.set_grad_enabled(backward):
-        for pair in pairs:
-            loss = pair_loss(head, pair, ALL, rng) / len(pairs)
-            if backward:
-                loss.backward()
-            total += float(loss.detach())
-    return total
-
-
 def identity(dim: int) -> LinearHead:
     return LinearHead(torch.eye(dim), torch.zeros(dim))
 
 
-def head_step(space: Space, repetition: Repetition, preconditioned: bool) -> Callable[[float], LinearHead]:
-    """Return the linear head one gradient step from the identity, its size searched on left-out views."""
+def preconditioned_step(space: Space, repetition: Repetition) -> Callable[[float], LinearHead]:
+    """Return the head one Kronecker-factored step from the identity, its length searched on left-out views."""
     own, held = split_pairs(space.pairs(repetition.objects[0], repetition.seed))
     dim = own[0].source.tokens.shape[0]
     head = identity(dim).requires_grad_(True)
-    mean_loss(head, own, repetition.seed, backward=True)
-    step = -head.matrix.grad
-    if preconditioned:
-        step = kronecker(step, own)
+    mean_loss(head, own, ALL, np.random.default_rng(repetition.seed), backward=True)
+    step = kronecker(-head.matrix.grad, own)
     step = step / step.norm() * dim**0.5
-    sizes = {size: mean_loss(linear(torch.eye(dim) + size * step)(1), held, 0) for size in (0.0, *SIZES, 1.0)}
+
+    def loss_at(size: float) -> float:
+        return mean_loss(linear(torch.eye(dim) + size * step)(1), held, ALL, np.random.default_rng(0))
+
+    sizes = {size: loss_at(size) for size in (0.0, *SIZES, 1.0)}
     best = min(sizes, key=lambda size: sizes[size])
     print(f"step of {repetition.name}: {best:g} of {rounded(sizes)}", flush=True)
     return linear(torch.eye(dim) + best * step)
@@ -95,7 +86,7 @@ def network_step(space: Space, repetition: Repetition, orthogonal: bool, rank: i
 
     maps = [m.replace_tokens(m.tokens.float().requires_grad_(True)) for m in extractor.maps(views, batch_size=1)]
     plain = identity(maps[0].tokens.shape[0])
-    mean_loss(plain, paired(maps)[0], seed, backward=True)
+    mean_loss(plain, paired(maps)[0], ALL, np.random.default_rng(seed), backward=True)
     for view, fmap in zip(views, maps, strict=True):
         if fmap.tokens.grad is not None:
             tokens = extractor(pixels(view))[0]
@@ -106,7 +97,8 @@ def network_step(space: Space, repetition: Repetition, orthogonal: bool, rank: i
 
     def loss_at(size: float) -> float:
         scaled(layers, size)
-        return mean_loss(plain, paired(list(extractor.maps(views, batch_size=1)))[1], 0)
+        held = paired(list(extractor.maps(views, batch_size=1)))[1]
+        return mean_loss(plain, held, ALL, np.random.default_rng(0))
 
     sizes = {size: loss_at(size) for size in (0.0, *SIZES)}
     best = min(sizes, key=lambda size: sizes[size])
@@ -156,9 +148,16 @@ class Steps:
     def __init__(self, space: Space) -> None:
         self.space = space
 
+    def gradient(self, repetition: Repetition) -> Callable[[float], LinearHead]:
+        """Return the head of the recipe one-step by strength."""
+        pairs = self.space.pairs(repetition.objects[0], repetition.seed)
+        head = step_head([pairs], ONE_STEP.head_training, seed=repetition.seed)
+        return linear(head.matrix, head.mean)
+
     def candidates(self) -> Iterator[Candidate]:
-        for name, own in (("head, gradient", False), ("head, Kronecker-factored", True)):
-            yield Candidate(f"{name}, line search", STEP, lambda r, p=own: head_step(self.space, r, p))
+        yield Candidate("head, gradient, line search", STEP, self.gradient)
+        make = lambda r: preconditioned_step(self.space, r)  # noqa: E731
+        yield Candidate("head, Kronecker-factored, line search", STEP, make)
         for name, own in (("gradient's SVD", False), ("its singular vectors alone", True)):
             make = lambda r, o=own: network_step(self.space, r, o, 4)  # noqa: E731
             yield Candidate(f"LoRA from the {name}, line search", STEP, make, trained=True)

@@ -137,7 +137,7 @@ class Trained:
     def data(self, repetition: Repetition, more: Sequence[str], members: int):
         objects = [(name, 12) for name in repetition.objects] + [(name, 6) for name in more]
         pairs = [self.space.pairs(name, repetition.seed, count) for name, count in objects]
-        return pairs, self.space.families(members, repetition.seed) if members else []
+        return pairs, self.space.features.families(members, repetition.seed, RECIPE_FIXED)
 
     def linear(self, more: Sequence[str] = COMPANIONS, **settings):
         config = replace(HeadTraining(), **settings)

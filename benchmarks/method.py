@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from _method import (
     HELD_OUT,
-    SCORING,
     TRAIN_OBJECTS,
     TRAIN_VIEWS,
     VIEWS,
@@ -34,24 +33,21 @@ from _method import (
     Features,
     Measured,
     Repetition,
+    plain_name,
     repetitions,
 )
-from _protocol import MEASURE, ONE_STEP_020, entry, rounded, shared, split
+from _protocol import MEASURE, ONE_STEP_020, entry, made_with, rounded, shared, split
 from torch import nn
 
-from equiview.adapters.folder import versions
 from equiview.backbones import load_backbone
-from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor
 from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
-from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
 from equiview.finetune.head_step import step_head
 from equiview.finetune.head_training import train_head
 from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
 from equiview.finetune.train import train
 from equiview.heads import AverageHead, LinearHead, RandomConvHead
 from equiview.io import atomic_path, write_json
-from equiview.row_scores import scores
 from equiview.tasks.comparison import difference
 from equiview.tasks.equivariance import object_values
 
@@ -80,8 +76,6 @@ class Bench:
         self.weights = weights
         self.features = Features(weights, work)
         self.measured = Measured(self.features, split("test"))
-        self.kept: dict[tuple[str, int, str], list[TrainingPair]] = {}
-        self.members: dict[int, list[FamilyView]] = {}
 
     # Controls -----------------------------------------------------------------------------------------------------
 
@@ -122,7 +116,7 @@ class Bench:
 
     def head_of(self, recipe: Recipe, repetition: Repetition) -> nn.Module:
         """Return what `adapt` makes of a recipe on its fixed features; it is kept, and serves every strength."""
-        recipe = replace(recipe, strength=1.0) if (strength := recipe.strength) < 1 else recipe
+        strength, recipe = recipe.strength, replace(recipe, strength=1.0)
         what = json.dumps([asdict(recipe), asdict(repetition)], sort_keys=True)
         path = self.features.work / "heads" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.pt"
         if not path.exists():
@@ -135,34 +129,18 @@ class Bench:
         """Solve, step or train a linear head on features that are kept."""
         names, seed, fixed = (*repetition.objects, *recipe.companions), repetition.seed, recipe.head
         spread, f = self.features.spread, self.features
+        if recipe.kind != "closed_form":
+            pairs = [f.pairs(name, seed, spread, fixed=fixed) for name in names]
         if recipe.kind == "step_head":
-            return step_head([self.pairs(name, seed, fixed) for name in names], recipe.head_training, seed=seed)
+            return step_head(pairs, recipe.head_training, seed=seed)
         drawn = f.ordinary(seed, spread, fixed)
         if recipe.kind == "train_head":
-            pairs = [self.pairs(name, seed, fixed) for name in names]
-            families = self.families(recipe.head_training.members, seed, fixed)
+            families = f.families(recipe.head_training.members, seed, fixed)
             return train_head(pairs, families, drawn, recipe.head_training, seed=seed)
         objects = ((f.views(name, TRAIN_VIEWS), f.of_object(name, spread, TRAIN_VIEWS, fixed)) for name in names)
         views = view_statistics(objects, recipe.closed_form, seed)
         pictures = picture_statistics(drawn, recipe.closed_form.tokens_per_picture, seed)
         return solve_closed_form(pictures, views, recipe.closed_form)
-
-    def pairs(self, name: str, seed: int, fixed: str) -> list[TrainingPair]:
-        """Return an object's training pairs; those of one seed are kept, because every row asks for the companions."""
-        key = (name, seed, fixed)
-        if key not in self.kept:
-            self.kept = {other: own for other, own in self.kept.items() if other[1:] == key[1:]}
-            maps = self.features.of_object(name, self.features.spread, TRAIN_VIEWS, fixed)
-            self.kept[key] = object_pairs(self.features.views(name, len(maps)), maps, seed=seed)
-        return self.kept[key]
-
-    def families(self, count: int, seed: int, fixed: str) -> list[TrainingPair]:
-        if count == 0:
-            return []
-        pictures = self.members.setdefault(count, members(count))
-        views = [one.view for one in pictures]
-        maps = self.features.maps(f"members-{count}", lambda: views, self.features.spread, fixed=fixed)
-        return family_pairs(pictures, maps, seed)
 
     def heads(self) -> Iterator[Row]:
         one, default = RECIPES["one-step"], RECIPES["default"]
@@ -245,9 +223,11 @@ def table(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
         own, controls = labels[row.name], [c for c in row.controls if c in labels]
         result = entry(bench.measured.rows(own), {c: bench.measured.rows(labels[c]) for c in controls})
         for key, classes in (("willow", HELD_OUT), ("willow_all", None)):
-            values = pck(bench, own, classes)
+            values = bench.measured.pck(own, classes)
             result[key] = {"pck@0.10": float(np.mean(list(values.values())))} | {
-                "difference_to": {c: difference(pck(bench, labels[c], classes), values, "pck@0.10") for c in controls}
+                "difference_to": {
+                    c: difference(bench.measured.pck(labels[c], classes), values, "pck@0.10") for c in controls
+                }
             }
         result["repetitions"] = len(own)
         if row.curve is not None:
@@ -256,26 +236,13 @@ def table(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
-def pck(bench: Bench, labels: Sequence[str], classes: slice | None) -> dict[str, float]:
-    """Return PCK@0.10 by source picture, repetitions averaged."""
-    values: dict[str, list[float]] = {}
-    scoring = {"threshold": SCORING.threshold, "inclusive": SCORING.inclusive}
-    for row in bench.measured.willow(labels, classes):
-        if "failed" not in row:
-            values.setdefault(row["image0"], []).append(scores(row, scoring)["pck@0.10"])
-    return {name: float(np.mean(own)) for name, own in values.items()}
-
-
 def label_of(row: Row, repetition: Repetition) -> str:
-    plain = row.name.replace(", ", "-").replace(" ", "-").replace("(", "").replace(")", "")
+    plain = plain_name(row.name)
     return plain if not repetition.objects and len(row.repetitions) == 1 else f"{plain}/{repetition.name}"
 
 
 def protocol(bench: Bench) -> dict[str, Any]:
-    info = bench.features.backbone.info
-    return {
-        "backbone": Path(info.id).name,
-        "weights_sha256": info.weights_sha256,
+    return made_with(bench.features.backbone) | {
         "objects": split("test"),
         "views": f"{VIEWS} of the paper's 42, seeded permutation 0",
         "points": MEASURE.points,
@@ -284,7 +251,7 @@ def protocol(bench: Bench) -> dict[str, Any]:
         "training": "12 views an object; 9 repetitions: three objects x three seeds; 3: three objects, a seed each",
         "willow": f"PF-WILLOW, classes of no choice, long side {WILLOW_SIDE}, extent, <=; by source picture",
         "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "paper")},
-        "versions": versions(),
+        "without_object": WITHOUT,
     }
 
 
@@ -320,7 +287,7 @@ def show(bench: Bench, row: Row) -> None:
     labels = [label_of(row, one) for one in row.repetitions]
     rows = bench.measured.rows(labels)
     pcdp, ape = (float(np.mean(list(object_values(rows, name).values()))) for name in ("pcdp@0.05", "ape"))
-    willow = float(np.mean(list(pck(bench, labels, HELD_OUT).values())))
+    willow = float(np.mean(list(bench.measured.pck(labels, HELD_OUT).values())))
     print(f"== {row.name:50s} pcdp@0.05 {pcdp:5.2f}  ape {ape:5.2f}  willow {willow:5.2f}", flush=True)
 
 

@@ -24,15 +24,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from _method import Repetition, repetitions
+from _method import Repetition, plain_name, repetitions
 from _protocol import rounded, shared, source_of
 
 from equiview.adapters.folder import versions
 from equiview.backbones import load_backbone
 from equiview.captures.dead_leaves import dead_leaves
 from equiview.features import Extractor, FeatureConfig
-from equiview.finetune.recipes import COMPANIONS, DEFAULT
-from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead
+from equiview.finetune.recipes import COMPANIONS, DEFAULT, FIXED_HEADS
+from equiview.heads import HeadChain, LinearHead
 from equiview.io import read_json, write_json
 
 ONE = Repetition(0, ("large_marker",))
@@ -59,22 +59,23 @@ class Way:
 # The cheap ones first. The names are those of the table of methods.
 WAYS = {
     "one-step": Way("one-step"),
+    "wiener": Way("wiener"),
     "one-step of 0.2.0 (not centred)": Way(
-        "one-step", settings=("head=average", "closed_form.center=objects", "strength=1")
+        "wiener", settings=("head=average", "closed_form.center=objects", "strength=1")
     ),
     "paper, 1 step": Way("paper", settings=("steps=1",)),
     "paper, 10 steps": Way("paper", settings=("steps=10",)),
     "one-step, 5 objects": Way("one-step", FIVE.objects),
     "one-step, 10 objects": Way("one-step", TEN.objects),
-    "default, 1 steps": Way("default", settings=(ALL, "head_training.steps=1")),
-    "default, 10 steps": Way("default", settings=(ALL, "head_training.steps=10")),
-    "default, 100 steps": Way("default", settings=(ALL, "head_training.steps=100")),
     "default": Way("default", settings=(ALL,)),
     "default, without companions": Way("default", settings=(ALL, "companions=")),
     "default, without the object": Way("default", COMPANIONS[:1], (ALL, f"companions={','.join(COMPANIONS[1:])}")),
+    "default, 1 step": Way("default", settings=(ALL, "head_training.steps=1")),
+    "default, 10 steps": Way("default", settings=(ALL, "head_training.steps=10")),
     "default, 5 objects": Way("default", FIVE.objects, (ALL,)),
 }
 ALSO = {
+    "default, 1000 steps": Way("default", settings=(ALL, "head_training.steps=1000")),
     "default, 10 objects": Way("default", TEN.objects, (ALL,)),
     "paper, 100 steps": Way("paper", settings=("steps=100",)),
     "paper, 5 objects": Way("paper", FIVE.objects, ("steps=100",)),
@@ -85,7 +86,7 @@ ALSO = {
 
 def cost(name: str, way: Way, backbone: str, work: Path, threads: int) -> dict[str, Any]:
     """Return what one way of adapting costs; measured unless WORK has it for the same command and threads."""
-    plain = name.replace(", ", "-").replace(" ", "-").replace("(", "").replace(")", "")
+    plain = plain_name(name)
     kept, folder, log = work / f"{plain}.json", work / plain, work / f"{plain}.log"
     shown = ["equiview", *way.arguments(Path(backbone).name, [Path(source_of(o)).name for o in way.objects], "OUT")]
     if kept.exists():
@@ -135,13 +136,13 @@ def extraction(weights: str) -> dict[str, dict[str, float]]:
     backbone = load_backbone(weights)
     depth, dim = backbone.info.blocks, backbone.info.dim
     spread = DEFAULT.feature_config(depth).blocks
-    fixed, channels = HeadChain([AverageHead(), CenterHead()]), dim * len(spread)
+    fixed, channels = FIXED_HEADS[DEFAULT.head](), dim * len(spread)
     linear = LinearHead(torch.eye(channels), torch.zeros(channels), DEFAULT.strength)
     names = ",".join(map(str, spread))
     sources = {
         "last block": ((depth,), None),
         f"blocks {names}": (spread, None),
-        f"blocks {names} + average + centre": (spread, fixed),
+        f"blocks {names} + averages + whitening": (spread, fixed),
         f"blocks {names} + the head of an adapter": (spread, HeadChain([fixed, linear])),
     }
     made = {n: Extractor(backbone, FeatureConfig(blocks=b, long_side=640), h).eval() for n, (b, h) in sources.items()}

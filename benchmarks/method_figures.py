@@ -6,7 +6,7 @@ Writes method_tradeoff.png and method_curves.png.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 
 from equiview.io import read_json
 
-WITHOUT, SMOOTHED = "blocks 4,6,8,10 + averages + whitening", "blocks 4,6,8,10 + average"
+SMOOTHED = "blocks 4,6,8,10 + average"
 COLOURS = {"one-step": "#ee7733", "default": "#0a84d0", "paper": "#888888"}
 MARKERS = {"one-step": "s", "default": "D", "paper": "o"}
 STRENGTHS = (0, 0.15, 0.3, 0.5, 0.75, 1)
@@ -28,15 +28,15 @@ def main() -> None:
     args = parser.parse_args()
     mpl.use("Agg")
     plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
-    rows = read_json(args.table)["rows"]
+    table = read_json(args.table)
     for name, draw in (("method_tradeoff", tradeoff), ("method_curves", curves)):
-        figure = draw(rows)
+        figure = draw(table["rows"], table["protocol"])
         path = args.out / f"{name}.png"
         figure.savefig(path, dpi=130, bbox_inches="tight")
         print(f"wrote {path}")
 
 
-def tradeoff(rows: Mapping[str, Any]):
+def tradeoff(rows: Mapping[str, Any], protocol: Mapping[str, Any]):
     """PCK on PF-WILLOW against PCDP@0.05, both minus the same features without the object, by strength."""
     figure, axes = plt.subplots(figsize=(6.4, 4.2))
     axes.axhline(0, color="#bbbbbb", lw=0.8)
@@ -44,9 +44,9 @@ def tradeoff(rows: Mapping[str, Any]):
     axes.axvspan(-1, 0, color="#0a84d0", alpha=0.07, lw=0)
     for recipe in ("one-step", "default"):
         points = [
-            (strength, *changes(rows[name]))
+            (strength, *changes(rows[name], protocol["without_object"]))
             for strength in STRENGTHS[1:]
-            if (name := row_at(rows, recipe, strength)) is not None
+            if (name := row_at(protocol, recipe, strength)) in rows
         ]
         style = {"color": COLOURS[recipe], "marker": MARKERS[recipe]}
         axes.plot([0, *(p[1][0] for p in points)], [0, *(p[2][0] for p in points)], label=recipe, **style)
@@ -62,27 +62,27 @@ def tradeoff(rows: Mapping[str, Any]):
     return figure
 
 
-def row_at(rows: Mapping[str, Any], recipe: str, strength: float) -> str | None:
+def row_at(protocol: Mapping[str, Any], recipe: str, strength: float) -> str:
     """Return the row of a recipe at a strength; at its own it has no suffix."""
-    name = f"{recipe}, strength {strength:g}"
-    return name if name in rows else recipe if recipe in rows else None
+    return recipe if protocol["recipes"][recipe]["strength"] == strength else f"{recipe}, strength {strength:g}"
 
 
-def changes(row: Mapping[str, Any]) -> tuple[tuple[float, Any], tuple[float, Any]]:
+def changes(row: Mapping[str, Any], without: str) -> tuple[tuple[float, Any], tuple[float, Any]]:
     """Return (value, distances to the interval's ends) of PCK and PCDP minus the features without the object."""
     found = []
-    for entry in (row["willow"]["difference_to"][WITHOUT], row["difference_to"][WITHOUT]["pcdp@0.05"]):
+    for entry in (row["willow"]["difference_to"][without], row["difference_to"][without]["pcdp@0.05"]):
         low, high = entry["ci95"]
         found.append((entry["value"], [[entry["value"] - low], [high - entry["value"]]]))
     return found[0], found[1]
 
 
-def curves(rows: Mapping[str, Any]):
+def curves(rows: Mapping[str, Any], protocol: Mapping[str, Any]):
     """PCDP@0.05 over the number of training objects and over steps, with the 95 % interval over test objects."""
     figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     for axes, key, ticks in ((panels[0], "objects", (0, 1, 5, 10)), (panels[1], "steps", (0, 1, 10, 100, 1000))):
         for recipe in ("paper", "one-step", "default"):
-            draw_curve(axes, rows, recipe, key, ticks)
+            names = [curve_row(recipe, key, tick, protocol) for tick in ticks]
+            draw_curve(axes, rows, recipe, key, names)
         axes.axhline(
             rows["last block"]["metrics"]["pcdp@0.05"]["value"], color="#009988", ls="-.", lw=1, label="last block"
         )
@@ -94,12 +94,8 @@ def curves(rows: Mapping[str, Any]):
     return figure
 
 
-def draw_curve(axes, rows: Mapping[str, Any], recipe: str, key: str, ticks: tuple[int, ...]) -> None:
-    points = [
-        (place, rows[name]["metrics"]["pcdp@0.05"])
-        for place, tick in enumerate(ticks)
-        if (name := curve_row(recipe, key, tick)) in rows
-    ]
+def draw_curve(axes, rows: Mapping[str, Any], recipe: str, key: str, names: Sequence[str]) -> None:
+    points = [(place, rows[name]["metrics"]["pcdp@0.05"]) for place, name in enumerate(names) if name in rows]
     if not points:
         return
     x, values = [p for p, _ in points], [m["value"] for _, m in points]
@@ -111,15 +107,16 @@ def draw_curve(axes, rows: Mapping[str, Any], recipe: str, key: str, ticks: tupl
     axes.fill_between(x, low, high, color=COLOURS[recipe], alpha=0.12, lw=0)
 
 
-def curve_row(recipe: str, key: str, tick: int) -> str:
+def curve_row(recipe: str, key: str, tick: int, protocol: Mapping[str, Any]) -> str:
     """Return the row of a point: nothing learned at 0, the recipe itself where it is the usual case."""
-    start = {"paper": "last block + random conv"}.get(recipe, WITHOUT)
+    start = {"paper": "last block + random conv"}.get(recipe, protocol["without_object"])
     if tick == 0:
         return "default, without the object" if (recipe, key) == ("default", "objects") else start
     if key == "objects":
         usual = {"paper": "paper, 100 steps"}.get(recipe, recipe)
         return usual if tick == 1 else f"{recipe}, {tick} objects"
-    if recipe == "one-step" or (recipe, tick) == ("default", 100):
+    training = protocol["recipes"][recipe]["head_training"]
+    if recipe == "one-step" or (training is not None and tick == training["steps"]):
         return recipe
     return f"{recipe}, {tick} step{'s' * (tick > 1)}"
 

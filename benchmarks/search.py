@@ -18,13 +18,12 @@ from typing import Any
 
 import torch
 from _method import CHOSEN_ON, WILLOW_SIDE, Repetition
-from _protocol import rounded, shared, split
+from _protocol import made_with, rounded, shared, split
 from _search import AT_MOST, ONE_THREE, WITHOUT, Candidate, Space
 from _search_solved import Solved, fixed_candidates, nothing
 from _search_steps import Steps
 from _search_trained import Trained
 
-from equiview.adapters.folder import versions
 from equiview.io import write_json
 
 
@@ -80,16 +79,12 @@ def main() -> None:
 
 
 def protocol(space: Space) -> dict[str, Any]:
-    info = space.features.backbone.info
-    return {
-        "backbone": Path(info.id).name,
-        "weights_sha256": info.weights_sha256,
+    return made_with(space.features.backbone) | {
         "objects": split("dev"),
         "trained_on": [one.name for one in ONE_THREE],
         "willow_classes": space.measured.classes[CHOSEN_ON],
         "willow_side": WILLOW_SIDE,
         "rule": f"best strength that loses at most {AT_MOST:g} of PF-WILLOW",
-        "versions": versions(),
     }
 
 

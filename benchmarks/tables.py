@@ -51,10 +51,7 @@ def interval(d: dict) -> str:
     return f"{d['value']:+.2f}{ends}"
 
 
-WITHOUT = "blocks 4,6,8,10 + averages + whitening"
-
-
-def methods(rows: dict, costs: dict | None = None) -> list[str]:
+def methods(rows: dict, without: str, costs: dict | None = None) -> list[str]:
     """Return the table of methods: both measurements, and their differences to the features without the object.
 
     With the rows of method_costs.json, every line ends in what it cost.
@@ -70,10 +67,10 @@ def methods(rows: dict, costs: dict | None = None) -> list[str]:
         pcdp = metrics["pcdp@0.05"]
         cells = [number(pcdp["value"]), *(number(pcdp["by_angle"][b]["value"], 1) for b in BINS)]
         cells.append(number(metrics["ape"]["value"]))
-        against = entry["difference_to"].get(WITHOUT)
+        against = entry["difference_to"].get(without)
         cells.append("" if against is None else interval(against["pcdp@0.05"]))
         cells.append(number(willow["pck@0.10"], 1))
-        cells.append("" if against is None else interval(willow["difference_to"][WITHOUT]))
+        cells.append("" if against is None else interval(willow["difference_to"][without]))
         if costs is not None:
             cells += cost_cells(name, costs)
         lines.append(f"| {name} | {entry['repetitions']} | {' | '.join(cells)} |")
@@ -107,7 +104,7 @@ def main() -> None:
         print("\n".join(cost(first)))
         return
     if all("willow" in entry for entry in rows.values()):
-        print("\n".join(methods(rows, more[0]["rows"] if more else None)))
+        print("\n".join(methods(rows, first["protocol"]["without_object"], more[0]["rows"] if more else None)))
     for search in ("image", "in_mask", "unambiguous"):
         print(f"\nsearch: {search}\n")
         print("\n".join(scores(rows, search)))
