@@ -158,6 +158,6 @@ class Steps:
         yield Candidate("head, gradient, line search", STEP, self.gradient)
         make = lambda r: preconditioned_step(self.space, r)  # noqa: E731
         yield Candidate("head, Kronecker-factored, line search", STEP, make)
-        for name, own in (("gradient's SVD", False), ("its singular vectors alone", True)):
+        for name, own in (("the gradient's SVD", False), ("its singular vectors alone", True)):
             make = lambda r, o=own: network_step(self.space, r, o, 4)  # noqa: E731
-            yield Candidate(f"LoRA from the {name}, line search", STEP, make, trained=True)
+            yield Candidate(f"LoRA from {name}, line search", STEP, make, trained=True)

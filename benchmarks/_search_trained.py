@@ -181,7 +181,7 @@ class Trained:
 
     def candidates(self) -> Iterator[Candidate]:
         for steps in (50, 100, 200, 600):
-            yield Candidate(f"{steps} steps", LINEAR, self.linear(steps=steps))
+            yield Candidate(f"linear head, {steps} steps", LINEAR, self.linear(steps=steps))
         for name, settings in {
             "temperature 0.1": {"temperature": 0.1},
             "temperature 0.025": {"temperature": 0.025},
@@ -189,7 +189,7 @@ class Trained:
             "16 pairs a step": {"pairs": 16},
             "no dead zone": {"dead_zone": 0.01},
         }.items():
-            yield Candidate(f"100 steps, {name}", LINEAR, self.linear(steps=100, **settings))
+            yield Candidate(f"linear head, 100 steps, {name}", LINEAR, self.linear(steps=100, **settings))
         for name, more, settings in (
             ("no companions", (), {}),
             ("no families", COMPANIONS, {"members": 0}),
@@ -198,7 +198,7 @@ class Trained:
             ("families a quarter", COMPANIONS, {"family_share": 0.25}),
             ("40 procedural companions", tuple(f"procedural:{n}" for n in range(9001, 9041)), {}),
         ):
-            yield Candidate(f"100 steps, {name}", DATA, self.linear(more, steps=100, **settings))
+            yield Candidate(f"linear head, 100 steps, {name}", DATA, self.linear(more, steps=100, **settings))
         yield Candidate("neighbourhood attention, 100 steps", OTHER, self.other(NeighbourhoodAttention, steps=100))
         yield Candidate("residual two-layer head, 100 steps", OTHER, self.other(Mlp, steps=100))
         for name, changes, more in LORA_ROWS:
