@@ -117,7 +117,7 @@ def evil_ckpt(path: Path, target: Path) -> Path:
     return path
 
 
-def write_adapter(folder: Path, backbone: Path, *, head: bool = True) -> Path:
+def write_adapter(folder: Path, backbone: str | Path, *, head: bool = True) -> Path:
     """Write an adapter of rank 2 that changes the features."""
     extractor = Extractor(load_backbone(backbone), FeatureConfig(long_side=64), AverageHead(3) if head else None)
     add_lora(extractor.backbone, LoraSpec(rank=2, last_blocks=1), seed=0)

@@ -19,6 +19,7 @@ from equiview.report import loss_words, write_live_page, write_report
 from equiview.types import FeatureMap
 from worlds import sphere_ring
 
+from .bad_inputs import write_adapter
 from .report.make_run import write_run
 
 
@@ -211,6 +212,14 @@ def test_view_makes_a_page_of_pictures(run, tmp_path):
     assert code == 0, err
     assert "channels of 8 bits" in " ".join(out.split()) and "index.html" in out
     check_self_contained((tmp_path / "page" / "index.html").read_text())
+
+
+def test_the_page_says_which_adapter_and_how_much_of_it(run, tmp_path):
+    adapter = write_adapter(tmp_path / "mug", "equiview/tiny")
+    given = [*save_pictures(tmp_path), "--adapter", adapter, "--strength", 0.25]
+    code, _, err = run("view", *given, "--out", tmp_path / "page", "--no-open")
+    assert code == 0, err
+    assert "equiview/tiny, adapter mug at strength 0.25" in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_view_opens_a_run(run, tmp_path, monkeypatch):

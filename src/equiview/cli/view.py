@@ -47,7 +47,8 @@ def view(
     else:
         features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
         where: dict[str, Any] = {"device": device, "dtype": dtype.value}
-        page, words = _pictures_page(paths, _sources(backbone, adapter, strength, features, where), out)
+        sources = _sources(backbone, adapter, strength, features, where)
+        page, words = _pictures_page(paths, sources, _about(adapter, sources), out)
     opened = not no_open and webbrowser.open(page.resolve().as_uri())
     shown = words if opened or no_open else [*words, "No browser was found: open the page yourself."]
     finish({"command": "view", "opened": opened, "words": words}, [page], json, "\n".join(shown) or None)
@@ -80,9 +81,20 @@ def _sources(
     return {"pretrained": Extractor(own.backbone, adapted.config).eval(), "adapted": adapted}
 
 
-def _pictures_page(paths: list[Path], sources: "dict[str, Extractor]", out: Path) -> tuple[Path, list[str]]:
+def _about(adapter: Path | None, sources: "dict[str, Extractor]") -> str:
+    """Name the features that the page compares, without the folders they came from."""
+    backbone = Path(sources["pretrained"].describe()["backbone"])
+    named = backbone.name if backbone.is_absolute() else str(backbone)
+    if adapter is None:
+        return named
+    strength = sources["adapted"].describe()["adapter"]["strength"]
+    at = "strengths of its own" if strength is None else f"strength {strength:g}"
+    return f"{named}, adapter {adapter.resolve().name} at {at}"
+
+
+def _pictures_page(paths: list[Path], sources: "dict[str, Extractor]", about: str, out: Path) -> tuple[Path, list[str]]:
     from ..live import pack_pictures
     from ..report import loss_words, write_live_page
 
     pack = pack_pictures(paths, sources)
-    return write_live_page(pack, out / "index.html"), loss_words(pack)
+    return write_live_page(pack, out / "index.html", about), loss_words(pack)

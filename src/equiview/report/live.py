@@ -126,8 +126,13 @@ def _words(name: str, variant: str, loss: Mapping[str, Any]) -> str:
     return f"{text}, PCDP@0.05 is {number(loss['pcdp_packed'], 1)} in place of {number(loss['pcdp_full'], 1)} %."
 
 
-def write_live_page(pack: Pack, path: Path) -> Path:
+def write_live_page(pack: Pack, path: Path, about: str = "") -> Path:
     """Write a page that holds the live part alone.
+
+    Args:
+        pack: What it shows.
+        path: Of the page.
+        about: Names the features under the title: backbone, adapter, strength.
 
     Raises:
         EquiviewError: It would be larger than 15 MB, or cannot be written.
@@ -135,7 +140,7 @@ def write_live_page(pack: Pack, path: Path) -> Path:
     from .page import page_head
 
     title = f"equiview: {pack.name}"
-    header = h("header", h("h1", pack.name), h("p", _subtitle(pack), class_="sub"))
+    header = h("header", h("h1", pack.name), h("p", _subtitle(pack, about), class_="sub"))
     footer = h("footer", f"Written by equiview {__version__}.")
     body = h("body", header, h("main", live_section([pack]), id="main"), footer, class_="wide")
     text = f"<!DOCTYPE html>\n{h('html', page_head(title, live=True), body, lang='en')}\n"
@@ -147,7 +152,7 @@ def write_live_page(pack: Pack, path: Path) -> Path:
     return path
 
 
-def _subtitle(pack: Pack) -> str:
+def _subtitle(pack: Pack, about: str) -> str:
     words = [f"{len(pack.views)} view{'s' * (len(pack.views) != 1)}"]
     words += [" and ".join(LABELS.get(name, name).lower() for name in pack.tokens) + " features"]
-    return " \u00b7 ".join(words)
+    return " \u00b7 ".join([*words, about] if about else words)
