@@ -76,11 +76,17 @@ def _lead(result: Mapping[str, Any]) -> Html:
 def _overview(result: Mapping[str, Any]) -> Html:
     relations = result["relations"]
     names = ("With", "Reading", "n", *COLUMNS.values(), "One family|out")
-    header = h("tr", *(h("th", broken(name), scope="col") for name in names))
+    beside = {"Reading": "words"}
+    header = h("tr", *(h("th", broken(name), scope="col", class_=beside.get(name)) for name in names))
     body: list[Html] = []
     for name in dict.fromkeys(one["x"] for one in relations):
         body.append(h("tr", h("th", h("b", name), colspan=len(names), scope="rowgroup"), class_="ours"))
-        body += [h("tr", h("th", one["y"], scope="row"), *_cells(one)) for one in relations if one["x"] == name]
+        # The other cells have several lines too.
+        body += [
+            h("tr", h("th", broken(one["y"].replace("/", "/|")), scope="row"), *_cells(one))
+            for one in relations
+            if one["x"] == name
+        ]
     hint = (
         "Within: given the family. Small below a value: the 95 % interval with families drawn whole; in brackets, with "
         "points drawn as if independent, which is about these very families only."
