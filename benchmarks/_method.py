@@ -1,7 +1,8 @@
 """What the table of methods shares: pictures computed once, the two measurements every row gets, and repetitions."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,8 @@ class Measured:
         if self.done(row):
             return
         made = make()
-        at_448 = Extractor(made.backbone, FeatureConfig(made.blocks, long_side=WILLOW_SIDE), made.head).eval()
+        at_448 = copy(made).eval()
+        at_448.config = replace(made.config, long_side=WILLOW_SIDE)
         self.score(row, lambda name: list(made.maps(self.plans[name].views)), lambda: list(at_448.maps(self.pictures)))
 
     @torch.no_grad()
