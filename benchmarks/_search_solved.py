@@ -67,7 +67,8 @@ def ridge_alignment(own: Sides, share: float) -> np.ndarray:
 def projection(own: Sides, keep: int, share: float, within: bool) -> np.ndarray:
     """Return the leading directions of what views agree on, over the scatter (LDA) or over the total (CCA)."""
     values, vectors = eigh(own.cross, ridge(own.scatter if within else own.total, share))
-    return vectors[:, ::-1][:, :keep].T * (1 if within else np.sqrt(values[::-1][:keep].clip(0)))[..., None]
+    gains = np.ones(keep) if within else np.sqrt(values[::-1][:keep].clip(0))
+    return gains[:, None] * vectors[:, ::-1][:, :keep].T
 
 
 class Kernel(nn.Module):
