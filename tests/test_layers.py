@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("types",),
-    ("geometry", "sampling", "io", "square"),
+    ("geometry", "sampling", "io", "square", "map_cache"),
     ("render", "captures"),
     ("sfm",),
     ("sources",),

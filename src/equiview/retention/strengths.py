@@ -1,7 +1,6 @@
 """One adapter at several strengths: the backbone runs once a picture, and the head at every strength."""
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from ..adapters import has_lora, set_strength
 from ..features import Extractor, Picture, picture_rgb
+from ..map_cache import MapCache
 from ..types import FeatureMap
 
 
@@ -27,9 +27,7 @@ class Knob:
     def __init__(self, adapted: Extractor, cache_mb: int = 1024) -> None:
         self.adapted = adapted
         self.shared = None if has_lora(adapted.backbone) else Extractor(adapted.backbone, adapted.config)
-        self.cache_mb = cache_mb
-        self._maps: OrderedDict[str, FeatureMap] = OrderedDict()
-        self._bytes = 0
+        self._maps = MapCache(cache_mb)
 
     def at(self, strength: float) -> "AtStrength":
         """Return the features at one strength; several may be used in turn."""
@@ -47,17 +45,7 @@ class Knob:
 
     def _before_head(self, picture: Picture, shared: Extractor) -> FeatureMap:
         rgb = np.ascontiguousarray(picture_rgb(picture))
-        key = f"{hashlib.sha256(rgb.data).hexdigest()} {rgb.shape}"
-        if key in self._maps:
-            self._maps.move_to_end(key)
-            return self._maps[key]
-        (fmap,) = shared.maps([rgb])
-        self._maps[key] = fmap
-        self._bytes += fmap.tokens.numel() * fmap.tokens.element_size()
-        while self._bytes > self.cache_mb * 2**20 and len(self._maps) > 1:
-            dropped = self._maps.popitem(last=False)[1]
-            self._bytes -= dropped.tokens.numel() * dropped.tokens.element_size()
-        return fmap
+        return self._maps.get((hashlib.sha256(rgb.data).digest(), rgb.shape), lambda: next(shared.maps([rgb])))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Semantic transfer scored: one row a pair of pictures with its errors in pixels; PCK comes from the rows."""
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Float, UInt8
 from ..errors import bad_input
 from ..features import MapSource
 from ..io import pixels_of
+from ..map_cache import MapCache
 from ..pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
 from ..row_scores import failure_counts
 from ..square import Square, on_square, square_of
@@ -160,26 +160,20 @@ class PictureFeatures:
     def __init__(self, source: MapSource, config: TransferConfig) -> None:
         self.source = source
         self.config = config
-        self._maps: OrderedDict[tuple[str, bool], FeatureMap] = OrderedDict()
+        self._maps = MapCache(config.cache_mb)
         self._sizes: dict[str, tuple[int, int]] = {}
-        self._bytes = 0
 
     def map(self, image: ImageSource, *, mirror: bool = False) -> FeatureMap:
         """Return the picture's features, of the mirrored picture when asked."""
-        key = (_key(image), mirror)
-        if key in self._maps:
-            self._maps.move_to_end(key)
-            return self._maps[key]
+        return self._maps.get((_key(image), mirror), lambda: self._computed(image, mirror))
+
+    def _computed(self, image: ImageSource, mirror: bool) -> FeatureMap:
         rgb = pixels_of(image)
-        self._sizes[key[0]] = rgb.shape[:2]
+        self._sizes[_key(image)] = rgb.shape[:2]
         rgb = mirrored(rgb) if mirror else rgb
         if self.config.square_px is not None:
             rgb = on_square(rgb, self._square(rgb.shape[:2]))
         (fmap,) = self.source.maps([rgb])
-        self._maps[key] = fmap
-        self._bytes += _bytes(fmap)
-        while self._bytes > self.config.cache_mb * 2**20 and len(self._maps) > 1:
-            self._bytes -= _bytes(self._maps.popitem(last=False)[1])
         return fmap
 
     def hw(self, image: ImageSource) -> tuple[int, int]:
@@ -219,10 +213,6 @@ def _key(image: ImageSource) -> str:
         return str(image)
     rgb = np.ascontiguousarray(pixels_of(image))
     return hashlib.sha256(rgb.data).hexdigest() + str(rgb.shape)
-
-
-def _bytes(fmap: FeatureMap) -> int:
-    return fmap.tokens.numel() * fmap.tokens.element_size()
 
 
 def protocol_of(source: MapSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
