@@ -9,34 +9,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from _protocol import MEASURE, pick_blocks, shared, source_of, split
+from _protocol import MEASURE, pick_blocks, source_of, split
+from _willow import WILLOW_SIDE, Willow
 from torch import nn
 
 from equiview.backbones import load_backbone
 from equiview.captures import open_object
-from equiview.captures.pfwillow import load_pf_willow
 from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor, FeatureConfig, picture_rgb
 from equiview.finetune.adapt import ordinary_pictures
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
 from equiview.finetune.recipes import FIXED_HEADS, SPREAD
 from equiview.improve import apply_head
-from equiview.io import atomic_path, read_image, read_jsonl
-from equiview.pck import SCORINGS
-from equiview.row_scores import scores
+from equiview.io import atomic_path, read_jsonl
 from equiview.runs import rows_path, write_rows
 from equiview.tasks import transfer
 from equiview.tasks.equivariance import plan_object, score_object
 from equiview.tasks.transfer import TransferConfig
-from equiview.types import FeatureMap, KeypointPair
+from equiview.types import FeatureMap
 
 VIEWS, TRAIN_VIEWS = 6, 12
 TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
 SEEDS = (0, 1, 2)
-# Classes that choices were made on, and those that were never looked at.
-CHOSEN_ON, HELD_OUT = slice(0, None, 2), slice(1, None, 2)
-WILLOW_SIDE = 448
-SCORING = SCORINGS["pf-willow"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +62,15 @@ def plain_name(name: str) -> str:
     return name.replace(", ", "-").replace(" ", "-").replace("(", "").replace(")", "")
 
 
+def claim(work: Path, weights: str) -> None:
+    """Stop where a folder holds finished rows of another backbone: rows are told by their names only."""
+    note = work / "backbone.txt"
+    if note.exists() and note.read_text() != weights:
+        raise SystemExit(f"{work} holds rows of another backbone: give another --work.")
+    work.mkdir(parents=True, exist_ok=True)
+    note.write_text(weights)
+
+
 class Features:
     """Feature maps of a fixed backbone, float16 on disk, by what they show and which blocks.
 
@@ -82,6 +85,7 @@ class Features:
 
     def __init__(self, weights: str, work: Path, wide: tuple[int, ...] = (), fixed=FIXED_HEADS) -> None:
         self.weights, self.work, self.backbone = weights, work, load_backbone(weights)
+        claim(work, self.backbone.info.weights_sha256)
         self.wide, self.fixed = wide, fixed
         depth = self.backbone.info.blocks
         self.spread = tuple(max(1, round(share * depth)) for share in SPREAD)
@@ -120,11 +124,8 @@ class Features:
             ]
             with atomic_path(path) as temporary:
                 torch.save(found, temporary)
-        # One block alone is not L2-normalised by the extractor; here every block is.
-        return [
-            FeatureMap(nn.functional.normalize(t.float(), dim=0) if len(blocks) == 1 else t.float(), *geometry)
-            for t, *geometry in torch.load(path, weights_only=True)
-        ]
+        # As the extractor makes them: several blocks are each L2-normalised, one alone is not.
+        return [FeatureMap(t.float(), *geometry) for t, *geometry in torch.load(path, weights_only=True)]
 
     def of_object(self, name: str, blocks, count: int = TRAIN_VIEWS, fixed: str = "none") -> list[FeatureMap]:
         label = f"{name.replace(':', '-')}-{count}"
@@ -169,15 +170,11 @@ class Fixed:
 class Measured:
     """The two measurements: PCDP and APE on some objects, PCK on PF-WILLOW. A finished row is only read."""
 
-    def __init__(self, features: Features, objects: Sequence[str], classes: slice | None = None) -> None:
+    def __init__(self, features: Features, objects: Sequence[str], chosen_only: bool = False) -> None:
         self.features, self.work = features, features.work
         self.plans = {name: plan_object(name, features.views(name, VIEWS), MEASURE) for name in objects}
-        self.pairs: list[KeypointPair] = load_pf_willow(shared() / "data" / "semantic" / "PF-dataset-WILLOW")
-        self.classes = sorted({pair.category for pair in self.pairs})
-        files = sorted({path for pair in self.pairs for path in (pair.image0, pair.image1)})
-        self.pictures = [read_image(path) for path in files]
-        scored = set(self.classes if classes is None else self.classes[classes])
-        self.pairs = [pair for pair in self.pairs if pair.category in scored]
+        self.willow = Willow(chosen_only)
+        self.pictures = self.willow.pictures()
 
     def head(self, row: str, blocks, head: Callable[[], nn.Module | None], fixed: str = "none") -> None:
         """Score a head on the backbone's features; the head is made only when it is needed."""
@@ -209,7 +206,7 @@ class Measured:
             if not self.path(row, name).exists():
                 write_rows(self.path(row, name), score_object(plan, of_object(name), MEASURE))
         source = Fixed(self.pictures, willow(), {})
-        write_rows(self.path(row, "willow"), transfer.run(source, self.pairs, TransferConfig()))
+        write_rows(self.path(row, "willow"), transfer.run(source, self.willow.pairs, TransferConfig()))
 
     def path(self, row: str, name: str) -> Path:
         return rows_path(self.work / "rows" / row, name)
@@ -220,15 +217,6 @@ class Measured:
     def rows(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         return [row for label in labels for name in self.plans for row in read_jsonl(self.path(label, name))]
 
-    def willow(self, labels: Sequence[str], classes: slice | None = None) -> list[dict[str, Any]]:
-        wanted = set(self.classes if classes is None else self.classes[classes])
-        return [row for label in labels for row in read_jsonl(self.path(label, "willow")) if row["category"] in wanted]
-
-    def pck(self, labels: Sequence[str], classes: slice | None = None) -> dict[str, float]:
-        """Return PCK@0.10 by source picture, repetitions averaged."""
-        values: dict[str, list[float]] = {}
-        scoring = {"threshold": SCORING.threshold, "inclusive": SCORING.inclusive}
-        for row in self.willow(labels, classes):
-            if "failed" not in row:
-                values.setdefault(row["image0"], []).append(scores(row, scoring)["pck@0.10"])
-        return {name: float(np.mean(own)) for name, own in values.items()}
+    def pck(self, labels: Sequence[str], which: str) -> dict[str, float]:
+        """Return PCK@0.10 by distinct source picture of `chosen`, `unseen` or `all` pairs, repetitions averaged."""
+        return self.willow.pck([row for label in labels for row in read_jsonl(self.path(label, "willow"))], which)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _method import CHOSEN_ON, TRAIN_OBJECTS, Features, Measured, Repetition
+from _method import TRAIN_OBJECTS, Features, Measured, Repetition
 from _protocol import split
 from torch import nn
 
@@ -98,7 +98,7 @@ class Space:
 
     def __post_init__(self) -> None:
         self.features = Features(self.weights, self.work, EVEN, FIXED)
-        self.measured = Measured(self.features, split("dev"), CHOSEN_ON)
+        self.measured = Measured(self.features, split("dev"), chosen_only=True)
 
     def ordinary(self, seed: int, blocks=SPREAD, fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
         return self.features.ordinary(seed, blocks, fixed)
@@ -135,14 +135,14 @@ class Space:
 
     def result(self, candidate: Candidate, repetitions: Sequence[Repetition], base: str) -> dict[str, Any] | None:
         """Return a candidate's scores by strength, and those at the strength the rule picks."""
-        base_rows, base_pck = self.measured.rows([base]), self.measured.pck([base])
+        base_rows, base_pck = self.measured.rows([base]), self.measured.pck([base], "chosen")
         by_strength = {}
         for strength in candidate.strengths:
             labels = [self.label(candidate, one, strength) for one in repetitions]
             labels = [label for label in labels if self.measured.done(label)]
             if not labels:
                 return None
-            rows, pck = self.measured.rows(labels), self.measured.pck(labels)
+            rows, pck = self.measured.rows(labels), self.measured.pck(labels, "chosen")
             metrics = summarize(rows, {})["metrics"]
             by_strength[f"{strength:g}"] = {
                 "pcdp@0.05": metrics["pcdp@0.05"]["value"],

@@ -8,8 +8,9 @@ The recipes on one object have nine repetitions, three seeds times three trainin
 train have three: each seed with an object of its own, or with several or none (one for 1,000 steps and for several
 objects that are trained on).
 Choices were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects
-and, for PF-WILLOW, on the other five classes (`willow`) and on all ten (`willow_all`). Finished rows lie in WORK/rows;
-the same command goes on where it stopped.
+and, for PF-WILLOW, on the pairs of pictures that none of those classes holds (`willow`: classes share pictures) and on
+all distinct pairs (`willow_all`). Finished rows lie in WORK/rows under their names, and the same command goes on where it
+stopped: after a change of a recipe, or of what makes a row, begin another WORK.
 """
 
 import argparse
@@ -25,11 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 from _method import (
-    HELD_OUT,
     TRAIN_OBJECTS,
     TRAIN_VIEWS,
     VIEWS,
-    WILLOW_SIDE,
     Features,
     Measured,
     Repetition,
@@ -37,6 +36,7 @@ from _method import (
     repetitions,
 )
 from _protocol import MEASURE, ONE_STEP_020, entry, made_with, rounded, shared, split
+from _willow import WILLOW_SIDE
 from torch import nn
 
 from equiview.backbones import load_backbone
@@ -117,7 +117,8 @@ class Bench:
     def head_of(self, recipe: Recipe, repetition: Repetition) -> nn.Module:
         """Return what `adapt` makes of a recipe on its fixed features; it is kept, and serves every strength."""
         strength, recipe = recipe.strength, replace(recipe, strength=1.0)
-        what = json.dumps([asdict(recipe), asdict(repetition)], sort_keys=True)
+        weights = self.features.backbone.info.weights_sha256
+        what = json.dumps([weights, asdict(recipe), asdict(repetition)], sort_keys=True)
         path = self.features.work / "heads" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.pt"
         if not path.exists():
             solved = self.solved(recipe, repetition)
@@ -214,19 +215,18 @@ def is_diagonal(repetition: Repetition) -> bool:
 
 def table(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
     """Return every finished row with its paired differences."""
-    labels = {row.name: [label_of(row, one) for one in row.repetitions] for row in rows}
-    labels = {name: own for name, own in labels.items() if all(bench.measured.done(label) for label in own)}
+    done = [row for row in rows if all(bench.measured.done(label_of(row, one)) for one in row.repetitions)]
+    by_name = {row.name: row for row in done}
     found = {}
-    for row in rows:
-        if row.name not in labels:
-            continue
-        own, controls = labels[row.name], [c for c in row.controls if c in labels]
-        result = entry(bench.measured.rows(own), {c: bench.measured.rows(labels[c]) for c in controls})
-        for key, classes in (("willow", HELD_OUT), ("willow_all", None)):
-            values = bench.measured.pck(own, classes)
+    for row in done:
+        own = [label_of(row, one) for one in row.repetitions]
+        labels = {c: same_seeds(by_name[c], row) for c in row.controls if c in by_name}
+        result = entry(bench.measured.rows(own), {c: bench.measured.rows(labels[c]) for c in labels})
+        for key, which in (("willow", "unseen"), ("willow_all", "all")):
+            values = bench.measured.pck(own, which)
             result[key] = {"pck@0.10": float(np.mean(list(values.values())))} | {
                 "difference_to": {
-                    c: difference(bench.measured.pck(labels[c], classes), values, "pck@0.10") for c in controls
+                    c: difference(bench.measured.pck(labels[c], which), values, "pck@0.10") for c in labels
                 }
             }
         result["repetitions"] = len(own)
@@ -234,6 +234,12 @@ def table(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
             result["curve"] = dict(row.curve)
         found[row.name] = result
     return found
+
+
+def same_seeds(control: Row, row: Row) -> list[str]:
+    """Return the repetitions of a control that have a row's seeds; all of one that has a single repetition."""
+    seeds, several = {one.seed for one in row.repetitions}, len(control.repetitions) > 1
+    return [label_of(control, one) for one in control.repetitions if not several or one.seed in seeds]
 
 
 def label_of(row: Row, repetition: Repetition) -> str:
@@ -249,7 +255,9 @@ def protocol(bench: Bench) -> dict[str, Any]:
         "long_side": 640,
         "search": "whole target image",
         "training": "12 views an object; 9 repetitions: three objects x three seeds; 3: three objects, a seed each",
-        "willow": f"PF-WILLOW, classes of no choice, long side {WILLOW_SIDE}, extent, <=; by source picture",
+        "willow": f"PF-WILLOW, long side {WILLOW_SIDE}, extent, <=; pictures no choice was made on; by source picture",
+        "willow_unseen": bench.measured.willow.about("unseen"),
+        "willow_all": bench.measured.willow.about("all"),
         "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "paper")},
         "without_object": WITHOUT,
     }
@@ -287,7 +295,7 @@ def show(bench: Bench, row: Row) -> None:
     labels = [label_of(row, one) for one in row.repetitions]
     rows = bench.measured.rows(labels)
     pcdp, ape = (float(np.mean(list(object_values(rows, name).values()))) for name in ("pcdp@0.05", "ape"))
-    willow = float(np.mean(list(bench.measured.pck(labels, HELD_OUT).values())))
+    willow = float(np.mean(list(bench.measured.pck(labels, "unseen").values())))
     print(f"== {row.name:50s} pcdp@0.05 {pcdp:5.2f}  ape {ape:5.2f}  willow {willow:5.2f}", flush=True)
 
 

@@ -3,9 +3,9 @@
     EQUIVIEW_SHARED=... python benchmarks/retention.py --work runs/retention --out baselines/retention_deit_tiny.json
 
 One adapter a recipe (large_marker, seed 0), made and measured by the commands a user has, `equiview finetune` and
-`equiview retain`: drift on drawn pictures, equivariance on the built-in objects, PF-WILLOW (all ten classes) and BADJA's
-clip, at 640 px. An interrupted run goes on where it stopped. One adapter each: intervals are over pictures, objects,
-source pictures and points.
+`equiview retain`: drift on drawn pictures, equivariance on the built-in objects, PF-WILLOW (all ten classes) and one
+clip of BADJA, at 640 px. An interrupted run goes on where it stopped. With one adapter each, intervals are over
+pictures, objects, source pictures and points.
 """
 
 import argparse

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _method import CHOSEN_ON, WILLOW_SIDE, Repetition
+from _method import Repetition
 from _protocol import made_with, rounded, shared, split
 from _search import AT_MOST, ONE_THREE, WITHOUT, Candidate, Space
 from _search_inputs import Inputs
 from _search_solved import Solved, fixed_candidates, nothing
 from _search_steps import Steps
 from _search_trained import Trained
+from _willow import WILLOW_SIDE
 
 from equiview.io import write_json
 
@@ -83,7 +84,7 @@ def protocol(space: Space) -> dict[str, Any]:
     return made_with(space.features.backbone) | {
         "objects": split("dev"),
         "trained_on": [one.name for one in ONE_THREE],
-        "willow_classes": space.measured.classes[CHOSEN_ON],
+        "willow": space.measured.willow.about("chosen"),
         "willow_side": WILLOW_SIDE,
         "rule": f"best strength that loses at most {AT_MOST:g} of PF-WILLOW",
     }

@@ -115,6 +115,7 @@ def train_head(
     head = LinearHead(torch.eye(dim), torch.zeros(dim)).to(device).requires_grad_(True)
     optimiser = torch.optim.Adam(head.parameters(), lr=config.lr)
     rng, started = np.random.default_rng([seed, 0x4EAD]), time.monotonic()
+    warm_up = max(1, min(20, config.steps // 5))
     with torch.enable_grad():
         for step in range(config.steps):
             done = max(step / config.steps, 0 if budget_s is None else (time.monotonic() - started) / budget_s)
@@ -122,7 +123,7 @@ def train_head(
                 log.warning("time for %d of %d steps of the head's training", step, config.steps)
                 break
             for group in optimiser.param_groups:
-                group["lr"] = config.lr * min(1, (step + 1) / 20) * (1 - done)
+                group["lr"] = config.lr * min(1, (step + 1) / warm_up) * (1 - done)
             drawn = [_draw(objects, families, config, rng) for _ in range(config.pairs)]
             loss = head_loss(head, drawn, ordinary, config, rng)
             if not bool(loss.isfinite()):
