@@ -38,6 +38,8 @@ ONE_THREE = tuple(Repetition(seed, (TRAIN_OBJECTS[seed],)) for seed in range(3))
 WITHOUT = "without the object"
 RECIPE_FIXED = ONE_STEP.head
 SPREAD = (4, 6, 8, 10)
+FINE = (0.15, 0.3, 0.5, 0.75, 1.0)
+"""Strengths of the recipes' own rows."""
 AT_MOST = 1.0
 """Points of PF-WILLOW that a method may lose; it is read at its best strength within them."""
 
@@ -57,6 +59,7 @@ class Candidate:
         fixed: What lies under it and learns nothing, by its name in `FIXED`; for heads.
         strengths: From 0 to 1; (1,) where there is no way back.
         once: One repetition only: nothing in it depends on seed or object.
+        three: Three repetitions even where the others have one: it is a recipe.
         trained: Scored only with `--long`: it takes minutes a repetition.
     """
 
@@ -67,6 +70,7 @@ class Candidate:
     fixed: str = RECIPE_FIXED
     strengths: Strengths = (0.25, 0.5, 1.0)
     once: bool = False
+    three: bool = False
     trained: bool = False
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from _method import Repetition
-from _search import FIXED, RECIPE_FIXED, Candidate, Space, linear
+from _search import FINE, FIXED, RECIPE_FIXED, Candidate, Space, linear
 from torch import nn
 
 from equiview.adapters.lora import LoraSpec, add_lora, lora_layers, set_lora_strength
@@ -155,7 +155,8 @@ class Steps:
         return linear(head.matrix, head.mean)
 
     def candidates(self) -> Iterator[Candidate]:
-        yield Candidate("head, gradient, line search", STEP, self.gradient)
+        about = {"strengths": FINE, "three": True}
+        yield Candidate("the recipe one-step: head, gradient, line search", STEP, self.gradient, **about)
         make = lambda r: preconditioned_step(self.space, r)  # noqa: E731
         yield Candidate("head, Kronecker-factored, line search", STEP, make)
         for name, own in (("the gradient's SVD", False), ("its singular vectors alone", True)):

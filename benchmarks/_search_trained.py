@@ -1,4 +1,7 @@
-"""Heads that are trained on fixed features, and LoRA trained by the library's loop."""
+"""Heads that are trained on fixed features, and LoRA trained by the library's loop.
+
+To save time companions have 6 views here; in the recipe's own row they have its 12.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -8,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from _method import Repetition
 from _protocol import split
-from _search import RECIPE_FIXED, Blend, Candidate, Space, linear
+from _search import FINE, RECIPE_FIXED, Blend, Candidate, Space, linear
 from _search_steps import identity
 from torch import nn
 
@@ -134,16 +137,16 @@ class Trained:
     def __init__(self, space: Space) -> None:
         self.space = space
 
-    def data(self, repetition: Repetition, more: Sequence[str], members: int):
-        objects = [(name, 12) for name in repetition.objects] + [(name, 6) for name in more]
+    def data(self, repetition: Repetition, more: Sequence[str], members: int, views: int = 6):
+        objects = [(name, 12) for name in repetition.objects] + [(name, views) for name in more]
         pairs = [self.space.pairs(name, repetition.seed, count) for name, count in objects]
         return pairs, self.space.features.families(members, repetition.seed, RECIPE_FIXED)
 
-    def linear(self, more: Sequence[str] = COMPANIONS, **settings):
+    def linear(self, more: Sequence[str] = COMPANIONS, views: int = 6, **settings):
         config = replace(HeadTraining(), **settings)
 
         def make(repetition: Repetition):
-            pairs, families = self.data(repetition, more, config.members)
+            pairs, families = self.data(repetition, more, config.members, views)
             head = train_head(pairs, families, self.space.ordinary(repetition.seed), config, seed=repetition.seed)
             return linear(head.matrix, head.mean)
 
@@ -180,6 +183,10 @@ class Trained:
         return make
 
     def candidates(self) -> Iterator[Candidate]:
+        make = self.linear(views=12)
+        yield Candidate(
+            "the recipe default: linear head, companions of 12 views", LINEAR, make, strengths=FINE, three=True
+        )
         for steps in (50, 100, 200, 600):
             yield Candidate(f"linear head, {steps} steps", LINEAR, self.linear(steps=steps))
         for name, settings in {

@@ -27,6 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from _method import SEEDS, TRAIN_OBJECTS
 from _protocol import ONE_STEP_020, mesh_path, rounded, shared, split
 
 from equiview.captures.opening import open_capture
@@ -38,8 +39,6 @@ from equiview.sfm import CaptureConfig, capture_from_pictures, capture_with_pose
 from equiview.tasks.comparison import improvement_summary, paired_difference
 
 KNOWN = {**RECIPES, "one-step-0.2.0": ONE_STEP_020}
-TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
-SEEDS = (0, 1, 2)
 
 
 def experiments(fox: str, recovered: str) -> dict[str, list[tuple[list[str], list[str]]]]:

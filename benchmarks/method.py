@@ -9,8 +9,8 @@ train have three: each seed with an object of its own, or with several or none (
 objects that are trained on).
 Choices were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects
 and, for PF-WILLOW, on the pairs of pictures that none of those classes holds (`willow`: classes share pictures) and on
-all distinct pairs (`willow_all`). Finished rows lie in WORK/rows under their names, and the same command goes on where it
-stopped: after a change of a recipe, or of what makes a row, begin another WORK.
+all distinct pairs (`willow_all`). Finished rows lie in WORK/rows under their names, and the same command goes on where
+it stopped: after a change of a recipe, or of what makes a row, begin another WORK.
 """
 
 import argparse

@@ -5,9 +5,9 @@
 Blocks, centring, the Wiener filter's c, the steps of training and the strength are chosen here: on six development
 objects (6 views each) and on five of PF-WILLOW's ten classes at 448 px. `method.py` reports on the others. A method is
 read at its best strength among those that lose at most one point of PF-WILLOW against the same features without the
-object. One repetition of everything (three with `--repetitions 3`): differences below half a point are ties. Finished
-rows lie in WORK/rows/searched; the same command goes on where it stopped. With 2 cores the rows that train the network
-(`--long`) take an hour, the others another.
+object. One repetition of everything but the two recipes, which have three (all with `--repetitions 3`): differences
+below half a point are ties. Finished rows lie in WORK/rows/searched; the same command goes on where it stopped. With 2
+cores the rows that train the network (`--long`) take an hour, the others another.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def main() -> None:
         repetitions = [Repetition(0, ())] if candidate.once else list(ONE_THREE)
         if wanted and not args.table and (args.long or not candidate.trained):
             started = time.monotonic()
-            for repetition in repetitions[: args.repetitions]:
+            for repetition in repetitions[: 3 if candidate.three else args.repetitions]:
                 space.score(candidate, repetition)
             if (result := space.result(candidate, repetitions, base)) is not None:
                 print(line(candidate.name, result), f" {time.monotonic() - started:5.0f} s", flush=True)
