@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from equiview import exported_model
 from equiview.adapters import LoraSpec, add_lora, has_lora, save_adapter
 from equiview.backbones import Backbone, BackboneInfo, load_backbone
 from equiview.errors import EquiviewError
@@ -123,6 +124,19 @@ def test_transformers_alone_gives_the_same_features(
             expected = extractor(images()).numpy()
         assert found[family].shape == expected.shape
         np.testing.assert_allclose(found[family], expected, atol=1e-4, err_msg=family)
+
+
+@pytest.mark.parametrize("hw", [(2, 3), (6, 7)])
+def test_whitening_of_an_export_has_the_gradients_of_the_library(hw: tuple[int, int]) -> None:
+    pictures = torch.randn((2, 12, *hw), generator=torch.Generator().manual_seed(0))
+    pictures[1] = pictures[1, :, :1, :1]  # One colour: a repeated eigenvalue has no gradient of its own.
+    weights = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1))
+    found = []
+    for head in (WhitenHead(), exported_model.Whiten(0.7, 0.1)):
+        maps = pictures.clone().requires_grad_(True)
+        (head(maps) * weights).sum().backward()
+        found.append(maps.grad)
+    assert torch.isfinite(found[0]).all() and torch.equal(*found)
 
 
 @pytest.mark.parametrize("family", list(SPECS))

@@ -80,7 +80,7 @@ class Whiten(nn.Module):
     def forward(self, maps):
         tokens = maps.flatten(2).float()
         few = tokens.shape[2] < tokens.shape[1]
-        rows = tokens.mT if few else tokens
+        rows = (tokens.mT if few else tokens).detach()  # Gradients take the matrix as given.
         values, vectors = torch.linalg.eigh(rows @ rows.mT / tokens.shape[2])
         mean = (values.clamp(min=0).sum(1, keepdim=True) / tokens.shape[1]).clamp(min=torch.finfo(values.dtype).tiny)
         gains = (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)

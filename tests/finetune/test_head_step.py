@@ -36,6 +36,10 @@ def ring(views=8, seed=0, noise=4.0):
     return [TrainingPair(a, b, one.xy0, one.xy1) for a in maps for b in maps if a is not b]
 
 
+def length_of(head):
+    return float((head.matrix - torch.eye(DIM)).norm()) / DIM**0.5
+
+
 def test_it_turns_down_what_changes_with_the_view():
     head = step_head([ring()], CONFIG, strength=0.4)
     gain = head.matrix.diag()
@@ -45,8 +49,7 @@ def test_it_turns_down_what_changes_with_the_view():
 
 def test_its_length_is_one_of_those_tried_and_helps_another_object():
     head = step_head([ring()], CONFIG)
-    length = float((head.matrix - torch.eye(DIM)).norm()) / DIM**0.5
-    assert min(abs(length - size) for size in SIZES) < 1e-5
+    assert min(abs(length_of(head) - size) for size in SIZES) < 1e-5
     fresh, identity = ring(2, seed=50)[0], LinearHead(torch.eye(DIM), torch.zeros(DIM))
     with torch.no_grad():
         losses = [float(pair_loss(one, fresh, CONFIG, np.random.default_rng(0))) for one in (identity, head)]
@@ -68,7 +71,34 @@ def test_the_direction_is_minus_the_gradient_of_all_pairs_that_are_not_held_out(
     assert cosine > 0.9999
 
 
-def test_one_seed_one_head_and_several_objects_count_alike():
+def test_held_out_views_decide_the_length_and_may_refuse_the_step():
+    # Where views that took no part are as noisy, the step is long; where what the step turns down tells their points
+    # apart, none of it helps them.
+    pairs = ring()
+    own, held = split_pairs(pairs)
+    places = torch.randn(NOISY, *own[0].source.tokens.shape[1:], generator=torch.Generator().manual_seed(9))
+
+    def telling(fmap):
+        tokens = torch.zeros_like(fmap.tokens)
+        tokens[:NOISY] = places
+        return fmap.replace_tokens(tokens)
+
+    marked = {id(m): telling(m) for p in held for m in (p.source, p.target)}
+    turned = [TrainingPair(marked[id(p.source)], marked[id(p.target)], p.xy0, p.xy1) for p in held]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("equiview.finetune.head_step.split_pairs", lambda _: (own, turned))
+        refused = step_head([pairs], CONFIG)
+    assert length_of(step_head([pairs], CONFIG)) > 0 and length_of(refused) == 0
+
+
+def test_the_search_looks_at_many_held_out_pairs(monkeypatch):
+    monkeypatch.setattr("equiview.finetune.head_step.SEARCHED", 7)
+    counts = []
+    step_head([ring()], CONFIG, progress=lambda done, total: counts.append((done, total)))
+    assert counts[-1] == (6 * 5 + 7 * (1 + len(SIZES)),) * 2
+
+
+def test_one_seed_one_head():
     both = [ring(4), ring(4, seed=3)]
     first, again, other = (step_head(both, CONFIG, seed=seed).matrix for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)

@@ -62,6 +62,29 @@ def test_it_suppresses_what_changes_with_the_view_and_keeps_the_rest():
     assert pair_loss(head, fresh, short(), rng) < 0.5 * untrained
 
 
+def test_families_are_drawn_at_their_share(monkeypatch):
+    drawn = []
+    real = train_head.__globals__["pair_loss"]
+    monkeypatch.setattr(
+        "equiview.finetune.head_training.pair_loss",
+        lambda head, pair, *rest: drawn.append(pair) or real(head, pair, *rest),
+    )
+    own, of_family = noisy_pair(0), noisy_pair(1)
+    for share in (0.0, 0.25):
+        drawn.clear()
+        train_head([[own]], [of_family], ordinary(), short(steps=100, family_share=share))
+        assert np.mean([pair is of_family for pair in drawn]) == pytest.approx(share, abs=0.07)
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(1, 1), (10, 2), (100, 20), (400, 20)])
+def test_the_rate_warms_up_in_proportion_and_falls_to_zero(monkeypatch, steps, warm_up):
+    rates, step = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
+    train_head([[noisy_pair()]], [], ordinary(), short(steps=steps, lr=0.5, points=4, negatives=4))
+    expected = [0.5 * min(1, (n + 1) / warm_up) * (1 - n / steps) for n in range(steps)]
+    assert rates == pytest.approx(expected)
+
+
 def test_retention_and_shrinkage_hold_it_at_the_identity():
     free, held, shrunk = (
         train_head([[noisy_pair()]], [], ordinary(), short(**changes)).matrix

@@ -38,7 +38,8 @@ def step_head(
     """Return the head after one full-batch gradient step, its length searched on held-out views.
 
     Args:
-        objects: For each training object its pairs of views, see `head_pairs.object_pairs`.
+        objects: For each training object its pairs of views, see `head_pairs.object_pairs`. Pairs count alike, so an
+            object of more views counts more.
         config: Points, negatives, temperature and dead zone; what only concerns many steps is not used.
         strength: Of the returned head.
         seed: Of the points and tokens.
