@@ -319,7 +319,11 @@ def test_settings_the_backbone_does_not_have(
         (("--set", "steps"), ["--set", "key=value", "'steps'"]),
         (("--set", "features.blocks=7"), ["blocks 1..3", "[7]"]),
         (("--set", "lora.rank=0"), ["rank"]),
-        (("--photos", "EMPTY", "--recipe", "one-step"), ["EMPTY", "photos", "Leave --photos out"]),
+        (("--set", "strength=0.5"), ["'strength'", "kind 'train'", "Leave it out"]),
+        (
+            ("--photos", "EMPTY", "--set", "closed_form.c=1", "kind=train_then_closed_form"),
+            ["EMPTY", "photos", "Leave --photos out"],
+        ),
     ],
 )
 def test_recipes_and_settings(
@@ -514,7 +518,7 @@ def test_out_that_is_a_file(
         "render": render(ball, out),
         "measure": measure(vit, balls[:1], out),
         "improve": improve(vit, balls[:1], balls[1:2], out),
-        "finetune": ("finetune", "-b", vit, "--train-objects", balls[0], "--out", out, *FAST, *SMALL),
+        "finetune": ("finetune", "-b", vit, "--train-objects", balls[0], "--out", out, *FAST),
         "export": ("export", "-b", vit, "--adapter", adapter, "--out", out, *FAST),
         "demo": ("demo", "--out", out, *FAST),
         "report": ("report", measured[0], "--out", out / "page.html", "--quiet"),

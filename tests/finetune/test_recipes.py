@@ -33,6 +33,8 @@ def test_overrides_read_text_as_the_type_of_the_setting():
     changed = override(
         get_recipe("default"),
         {
+            "closed_form.c": "4",
+            "kind": "train_then_closed_form",
             "steps": "10",
             "lr": "1e-4",
             "time_budget_s": "none",
@@ -41,7 +43,6 @@ def test_overrides_read_text_as_the_type_of_the_setting():
             "features.norm": "false",
             "pairs.points": 50,
             "augment.noise": 0.1,
-            "closed_form.c": "4",
             "depths": (),
             "dtype": "bfloat16",
             "lora.alpha": 16,
@@ -109,3 +110,27 @@ def test_preparing_adds_adapter_and_head_of_the_right_width():
     trainable = {name for name, p in extractor.named_parameters() if p.requires_grad}
     assert sum("lora" in name for name in trainable) == 8 and {"head.conv.weight", "head.conv.bias"} <= trainable
     assert isinstance(prepare(tiny_backbone(), recipe(head="average", lora=None), seed=0).head, AverageHead)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "meant"),
+    [
+        ("default", {"steps": "10"}, "Do you mean head_training.steps?"),
+        ("default", {"lr": "1"}, "Do you mean head_training.lr?"),
+        ("default", {"dtype": "bfloat16"}, "Leave it out"),
+        ("one-step", {"head_training.steps": "10"}, "kind 'step_head'"),
+        ("one-step", {"lora.rank": "4"}, "Leave it out"),
+        ("wiener", {"c": "2"}, "setting 'c'"),
+        ("paper", {"strength": "0.2"}, "kind 'train'"),
+    ],
+)
+def test_a_change_that_would_do_nothing_is_refused(name, changes, meant):
+    with pytest.raises(EquiviewError) as error:
+        override(get_recipe(name), changes)
+    assert meant in str(error.value)
+
+
+def test_settings_of_another_kind_may_be_given_as_they_are_or_with_that_kind():
+    assert override(get_recipe("default"), {"steps": "0"}) == get_recipe("default")
+    trained = override(get_recipe("one-step"), {"kind": "train", "lora": "none", "head": "residual_conv", "steps": "3"})
+    assert trained.steps == 3

@@ -20,6 +20,7 @@ from .closed_form import ClosedFormConfig
 from .head_training import HeadTraining
 from .losses import LOSSES
 from .pairs import PAIR_SAMPLERS, PairConfig
+from .used_settings import check_used
 
 Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head", "step_head"]
 Head = Literal["none", "average", "centered", "centered_average", "whitened_average", "random_conv", "residual_conv"]
@@ -203,10 +204,15 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
             `"4,6,8"`), which is read as the type the setting has.
 
     Raises:
-        EquiviewError: An unknown name (the message lists those there are) or a value of the wrong type.
+        EquiviewError: An unknown name (the message lists those there are), a value of the wrong type, or a change that
+            recipes of this kind do not read.
     """
+    changed, before = [], recipe
     for key, value in changes.items():
-        recipe = _set(recipe, key.split("."), value, key)
+        recipe = _set(before, key.split("."), value, key)
+        changed += [key] if recipe != before else []
+        before = recipe
+    check_used(recipe.kind, changed)
     return recipe
 
 
