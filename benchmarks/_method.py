@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from _protocol import MEASURE, pick_blocks, source_of, split
+from _seen import MIRRORED, SIZES, Seen
 from _willow import WILLOW_SIDE, Willow
 from torch import nn
 
@@ -81,12 +82,15 @@ class Features:
         work: Views and maps lie here.
         wide: Blocks of which several sets are asked for: computed in one pass, and each set cut out of it.
         fixed: What there is to put on top, by name.
+        seen: Every picture is seen in three sizes and mirrored, see `_seen`.
     """
 
-    def __init__(self, weights: str, work: Path, wide: tuple[int, ...] = (), fixed=FIXED_HEADS) -> None:
+    def __init__(
+        self, weights: str, work: Path, wide: tuple[int, ...] = (), fixed=FIXED_HEADS, seen: bool = False
+    ) -> None:
         self.weights, self.work, self.backbone = weights, work, load_backbone(weights)
         claim(work, self.backbone.info.weights_sha256)
-        self.wide, self.fixed = wide, fixed
+        self.wide, self.fixed, self.seen = wide, fixed, seen
         depth = self.backbone.info.blocks
         self.spread = tuple(max(1, round(share * depth)) for share in SPREAD)
         self.last, self.best = (depth,), (max(1, round(2 / 3 * depth)),)
@@ -115,9 +119,11 @@ class Features:
             places = [self.wide.index(block) + 1 for block in blocks]
             return pick_blocks(self.plain(what, pictures, self.wide, long_side), places, self.backbone.info.dim)
         label = "-".join(map(str, blocks))
-        path = self.work / "maps" / f"{self.backbone.info.weights_sha256[:12]}-{what}-{label}-{long_side}.pt"
+        name = f"{self.backbone.info.weights_sha256[:12]}-{what}-{label}-{long_side}{'-seen' * self.seen}.pt"
+        path = self.work / "maps" / name
         if not path.exists():
             source = Extractor(self.backbone, FeatureConfig(blocks=blocks, long_side=long_side)).eval()
+            source = Seen(source, SIZES, MIRRORED).eval() if self.seen else source
             found = [
                 (one.tokens.half(), one.stride_xy, one.offset_xy, one.image_hw)
                 for one in source.maps(pictures(), batch_size=1)

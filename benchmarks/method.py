@@ -20,6 +20,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ from equiview.tasks.equivariance import object_values
 
 WITHOUT = "blocks 4,6,8,10 + averages + whitening"
 CENTRED = "blocks 4,6,8,10 + average + centre"
+SEEN = ", three sizes and mirrored"
 STEPS = (1, 10, 100, 1000)
 OBJECTS = (1, 5, 10)
 
@@ -72,10 +74,13 @@ class Row:
 class Bench:
     """The features, the measurements and the rows."""
 
-    def __init__(self, weights: str, work: Path) -> None:
-        self.weights = weights
-        self.features = Features(weights, work)
-        self.measured = Measured(self.features, split("test"))
+    def __init__(self, weights: str, work: Path, seen: bool = False) -> None:
+        self.weights, self.work = weights, work
+        self.features = Features(weights, work, seen=seen)
+
+    @cached_property
+    def measured(self) -> Measured:
+        return Measured(self.features, split("test"))
 
     # Controls -----------------------------------------------------------------------------------------------------
 
@@ -118,7 +123,7 @@ class Bench:
         """Return what `adapt` makes of a recipe on its fixed features; it is kept, and serves every strength."""
         strength, recipe = recipe.strength, replace(recipe, strength=1.0)
         weights = self.features.backbone.info.weights_sha256
-        what = json.dumps([weights, asdict(recipe), asdict(repetition)], sort_keys=True)
+        what = json.dumps([weights, self.features.seen, asdict(recipe), asdict(repetition)], sort_keys=True)
         path = self.features.work / "heads" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.pt"
         if not path.exists():
             solved = self.solved(recipe, repetition)
@@ -170,6 +175,15 @@ class Bench:
                 few = 1 if recipe is default else 3
                 yield self.linear(f"{recipe.name}, {objects} objects", recipe, objects, few, **about)
 
+    def thorough(self) -> Iterator[Row]:
+        """Yield rows of pictures seen in three sizes and mirrored: seven times the work for the network."""
+        other, one, default = Bench(self.weights, self.work, seen=True), RECIPES["one-step"], RECIPES["default"]
+        about = {"fixed": "whitened_average", "part": "seen", "controls": ("last block", WITHOUT)}
+        yield other.fixed_row(WITHOUT + SEEN, self.features.spread, lambda _: None, [Repetition(0, ())], **about)
+        for recipe in (one, default):
+            row = other.linear(recipe.name + SEEN, recipe, few=3, part="seen")
+            yield replace(row, controls=("last block", WITHOUT, WITHOUT + SEEN))
+
     # Training the network -----------------------------------------------------------------------------------------
 
     def trained(self, name: str, recipe: Recipe, repeats, controls, **about: Any) -> Row:
@@ -200,7 +214,7 @@ class Bench:
         return self.trained(f"paper, {steps} step{'s' * (steps > 1)}", recipe, repeats, controls, **about)
 
     def rows(self) -> list[Row]:
-        return [*self.controls(), *self.heads(), *self.networks()]
+        return [*self.controls(), *self.heads(), *self.thorough(), *self.networks()]
 
 
 def diagonal() -> list[Repetition]:
@@ -268,7 +282,9 @@ def main() -> None:
     parser.add_argument("--backbone", default="", help="DeiT-Tiny of EQUIVIEW_SHARED if left out")
     parser.add_argument("--work", type=Path, default=Path("runs/method"))
     parser.add_argument("--out", type=Path, default=Path("baselines/method_deit_tiny.json"))
-    parser.add_argument("--only", nargs="*", choices=("core", "more", "curves", "paper"), help="parts of the table")
+    parser.add_argument(
+        "--only", nargs="*", choices=("core", "more", "curves", "seen", "paper"), help="parts of the table"
+    )
     parser.add_argument("--few", action="store_true", help="three repetitions of everything")
     parser.add_argument("--table", action="store_true", help="write the table of the finished rows, and score none")
     parser.add_argument("--threads", type=int, default=2)
