@@ -13,8 +13,9 @@ from .adapters import has_lora, load_adapter, save_adapter
 from .adapters.folder import RECORD_FILE, versions
 from .backbones import Backbone, load_backbone
 from .features import Extractor
-from .finetune.adapt import adapt, affordable_companions, photo_files, seconds_per_map
-from .finetune.recipes import Recipe
+from .finetune.adapt import PICTURES, adapt, photo_files
+from .finetune.budget import Costs, affordable, seconds_per_map
+from .finetune.recipes import FIXED_HEADS, Recipe
 from .heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from .io import read_json, write_json
 from .live import RUN_OBJECTS, save_object
@@ -127,7 +128,7 @@ def make_adapter(
     if config.photos is not None:
         photo_files(Path(config.photos))
     budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
-    objects = open_training_objects(own, train_objects, out, config, budget, progress)
+    objects, recipe = open_training_objects(own, train_objects, out, config, budget, progress)
     extractor = adapt(
         own,
         objects,
@@ -154,20 +155,41 @@ def open_training_objects(
     config: ImproveConfig,
     budget_s: float | None,
     progress: Progress,
-) -> dict[str, Sequence[View]]:
-    """Render the user's objects, and as many companions as the time allows (those of an earlier sitting for sure)."""
+) -> tuple[dict[str, Sequence[View]], Recipe]:
+    """Render the user's objects and companions; return them with the recipe as far as there is time for it.
+
+    What was decided in an earlier sitting holds.
+    """
     started, views = time.monotonic(), config.views
     objects = open_objects(train_objects, views, config.seed, out / "views", progress)
-    path = out / "companions.json"
+    recipe, path = config.recipe, out / "companions.json"
     if not path.exists():
-        companions = list(config.recipe.companions)
-        if companions and budget_s is not None:
+        if budget_s is not None and (recipe.companions or recipe.kind == "train_head"):
             render_s = (time.monotonic() - started) / len(train_objects)
-            map_s = seconds_per_map(Extractor(backbone, config.recipe.feature_config(backbone.info.blocks)), objects)
-            left_s = budget_s - (time.monotonic() - started)
-            companions = affordable_companions(config.recipe, left_s, map_s, render_s, views)
-        write_json(path, companions)
-    return objects | open_objects(read_json(path), views, config.seed, out / "views", progress)
+            map_s = seconds_per_map(plain_extractor(backbone, recipe), objects)
+            left_s, own = budget_s - (time.monotonic() - started), sum(map(len, objects.values()))
+            recipe = affordable(recipe, Costs(left_s, map_s, render_s, views, own, PICTURES))
+        training = recipe.head_training
+        counts = {} if training is None else {"members": training.members, "pictures": training.pictures}
+        write_json(path, {"companions": list(recipe.companions), **counts})
+    companions = read_json(path)
+    recipe = with_counts(recipe, companions)
+    return objects | open_objects(recipe.companions, views, config.seed, out / "views", progress), recipe
+
+
+def with_counts(recipe: Recipe, counts: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with the companions, and where a head is trained the pictures, that were decided on."""
+    recipe = replace(recipe, companions=tuple(counts["companions"]))
+    if recipe.head_training is None:
+        return recipe
+    more = {name: counts[name] for name in ("members", "pictures")}
+    return replace(recipe, head_training=replace(recipe.head_training, **more))
+
+
+def plain_extractor(backbone: Backbone, recipe: Recipe) -> Extractor:
+    """Return the features a recipe starts from, what is fixed on top included."""
+    head = FIXED_HEADS.get(recipe.head, lambda: None)()
+    return Extractor(backbone, recipe.feature_config(backbone.info.blocks), head)
 
 
 def score_all(

@@ -1,16 +1,63 @@
-"""Time for companions where a head is trained on them."""
+"""What a short time leaves out, and that the rest is said and used."""
 
+import logging
 from dataclasses import replace
 
-from equiview.finetune.adapt import affordable_companions
-from equiview.finetune.recipes import get_recipe
+import pytest
+
+from equiview.captures.family_members import FAMILIES
+from equiview.finetune.adapt import LEAST_SHARE, PICTURES, with_trained_head
+from equiview.finetune.budget import FEWEST_PICTURES, MEMBER_S, Costs, affordable
+from equiview.finetune.recipes import get_recipe, prepare
+
+from .tiny import objects, tiny_backbone
+
+DEFAULT = get_recipe("default")
+COSTS = Costs(left_s=0, map_s=1.0, render_s=2.0, views=12, own=12, pictures=PICTURES)
+MEMBERS = DEFAULT.head_training.members
 
 
-def test_training_keeps_half_of_the_time():
-    recipe = get_recipe("default")
-    solve = replace(recipe, kind="closed_form", closed_form=get_recipe("wiener").closed_form)
+def all_s(recipe):
+    """Return the seconds of everything the recipe wants beside the object's own 12 views."""
+    training = recipe.head_training
+    families = training.members * len(FAMILIES) * (1 + MEMBER_S)
+    return training.pictures + families + len(recipe.companions) * (2 + 12)
+
+
+def test_a_closed_form_leaves_out_companions():
+    solve = replace(DEFAULT, kind="closed_form", closed_form=get_recipe("wiener").closed_form)
     # 60 ordinary pictures and 12 views of the object take 72 s; a companion 14 s.
-    costs = {"map_s": 1.0, "render_s": 2.0, "views": 12}
-    assert len(affordable_companions(solve, 72 + 3 * 14, **costs)) == 3
-    assert len(affordable_companions(recipe, 2 * (72 + 3 * 14), **costs)) == 3
-    assert affordable_companions(recipe, 72 + 3 * 14, **costs) == []
+    assert len(affordable(solve, replace(COSTS, left_s=72 + 3 * 14)).companions) == 3
+    assert affordable(solve, replace(COSTS, left_s=0)).companions == ()
+
+
+def test_a_trained_head_keeps_half_of_the_time_and_all_else_shrinks_alike(caplog):
+    assert affordable(DEFAULT, replace(COSTS, left_s=2 * (12 + all_s(DEFAULT)))) == DEFAULT
+    with caplog.at_level(logging.WARNING):
+        half = affordable(DEFAULT, replace(COSTS, left_s=2 * (12 + all_s(DEFAULT) / 2)))
+    assert (len(half.companions), half.head_training.members, half.head_training.pictures) == (4, MEMBERS // 2, 30)
+    assert all_s(half) <= all_s(DEFAULT) / 2 and half.companions == DEFAULT.companions[:4]
+    assert "4 of 8 companions" in caplog.text and "Raise time_budget_s" in caplog.text
+
+
+@pytest.mark.parametrize("left_s", [-50.0, 0.0, 30.0])
+def test_no_time_leaves_the_object_and_a_few_pictures(left_s):
+    least = affordable(DEFAULT, replace(COSTS, left_s=left_s))
+    assert least.companions == () and least.head_training.members == 0
+    assert least.head_training.pictures == FEWEST_PICTURES
+
+
+def test_the_training_gets_its_share_where_extraction_took_all_the_time(monkeypatch):
+    given = []
+
+    def asked(*_, budget_s, **__):
+        given.append(budget_s)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("equiview.finetune.adapt.train_head", asked)
+    training = replace(DEFAULT.head_training, members=0, pictures=2)
+    recipe = replace(DEFAULT, depths=(), companions=(), head_training=training)
+    extractor = prepare(tiny_backbone(), recipe, seed=0)
+    with pytest.raises(RuntimeError, match="enough"):
+        with_trained_head(extractor, objects(), recipe, None, 0, lambda *_: None, 1e-3)
+    assert given == [pytest.approx(LEAST_SHARE * 1e-3)]

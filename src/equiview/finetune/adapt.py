@@ -18,6 +18,7 @@ from ..features import Extractor, Picture
 from ..heads import HeadChain
 from ..io import read_image
 from ..types import FeatureMap, View
+from .budget import seconds_per_map
 from .closed_form import picture_statistics, solve_closed_form, view_statistics
 from .head_pairs import TrainingPair, family_pairs, members, object_pairs
 from .head_step import step_head
@@ -29,6 +30,8 @@ from .train import train
 log = logging.getLogger(__name__)
 
 PICTURES, FEW_PICTURES = 60, 12
+LEAST_SHARE = 0.2
+"""Of the time given for it, extraction and training, that the training of a head gets in any case."""
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 Progress = Callable[[str, int, int], None]
 
@@ -110,7 +113,7 @@ def adapt(
     if recipe.kind == "step_head":
         extractor = with_stepped_head(extractor, objects, recipe, photos, seed, report)
     if recipe.kind == "train_head":
-        left_s = None if budget_s is None else max(1.0, budget_s - (time.monotonic() - started))
+        left_s = None if budget_s is None else budget_s - (time.monotonic() - started)
         extractor = with_trained_head(extractor, objects, recipe, photos, seed, report, left_s)
     log.info("adapted with %s in %.1f s", recipe.name, time.monotonic() - started)
     return extractor.eval()
@@ -119,33 +122,6 @@ def adapt(
 def closed_form_seconds(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:
     """Guess how long the closed form will take."""
     return seconds_per_map(extractor, objects) * (PICTURES + sum(len(own) for own in objects.values()))
-
-
-def seconds_per_map(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:
-    """Return the time of one feature map (the second: the first warms up), and a fifth more for what follows."""
-    views = next(iter(objects.values()))[:2]
-    started = last = 0.0
-    for _ in extractor.eval().maps(views, batch_size=1):
-        started, last = time.monotonic(), started
-    return 1.2 * (started - last)
-
-
-def affordable_companions(recipe: Recipe, left_s: float, map_s: float, render_s: float, views: int) -> list[str]:
-    """Return the companions there is time for, first ones first.
-
-    Args:
-        recipe: Names them.
-        left_s: Seconds left for rendering them and solving.
-        map_s: Seconds of one feature map.
-        render_s: Seconds of rendering one object.
-        views: Views of each object.
-    """
-    if recipe.kind == "train_head":
-        left_s /= 2  # The other half is for training on them.
-    number = int((left_s - map_s * (PICTURES + views)) / (render_s + map_s * views))
-    if number < len(recipe.companions):
-        log.info("time for %d of %d companions", max(0, number), len(recipe.companions))
-    return list(recipe.companions[: max(0, number)])
 
 
 def with_closed_form(
@@ -185,10 +161,11 @@ def with_trained_head(
     assert recipe.head_training is not None
     config = recipe.head_training
     family = members(config.members) if config.members else []
-    maps = _counted_maps(extractor, objects, progress, PICTURES + len(family))
+    drawn = ordinary_pictures(photos, seed, config.pictures)
+    maps = _counted_maps(extractor, objects, progress, len(drawn) + len(family))
     pairs = _pairs(objects, maps, config, seed)
     of_families = family_pairs(family, list(maps([one.view for one in family])), seed)
-    ordinary = list(maps(ordinary_pictures(photos, seed)))
+    ordinary = list(maps(drawn))
     _warn(objects, pairs, ordinary)
     trained = train_head(
         pairs,
@@ -198,7 +175,8 @@ def with_trained_head(
         strength=recipe.strength,
         seed=seed,
         device=extractor.device,
-        budget_s=None if budget_s is None else max(1.0, budget_s - (time.monotonic() - started)),
+        # What was planned may take longer than guessed; a head that is hardly trained would be the worse choice.
+        budget_s=None if budget_s is None else max(LEAST_SHARE * budget_s, budget_s - (time.monotonic() - started)),
         progress=lambda done, total: progress("train", done, total),
     )
     return with_head(extractor, trained)

@@ -44,6 +44,7 @@ class HeadTraining:
         members: Members of each rendered family (see `captures.synthetic_families`) whose surfaces are matched to one
             another, so that what tells one instance from the next does not drown what they have in common; 0 for none.
         family_share: Share of the pairs that are of families.
+        pictures: Ordinary pictures that similarities are held on, at most 60.
     """
 
     steps: int = 100
@@ -59,9 +60,10 @@ class HeadTraining:
     min_overlap: float = 0.1
     members: int = 24
     family_share: float = 0.5
+    pictures: int = 60
 
     def __post_init__(self) -> None:
-        for name in ("lr", "temperature", "pairs", "points", "negatives"):
+        for name in ("lr", "temperature", "pairs", "points", "negatives", "pictures"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise bad_input(f"head training {name}", "a number above 0", str(getattr(self, name)), "Raise it.")
         for name in ("steps", "retention", "shrinkage", "dead_zone"):
