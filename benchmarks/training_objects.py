@@ -7,6 +7,7 @@ PCDP@0.05 on the DEVELOPMENT objects minus the same features without an object.
 """
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 import trimesh
 from _method import VIEWS, Features
-from _protocol import MEASURE, rounded, shared, split
+from _protocol import MEASURE, made_with, rounded, shared, split
 from scipy.stats import spearmanr
 
 from equiview.captures import open_object
@@ -85,7 +86,9 @@ def main() -> None:
             "share_of_picture": float(np.mean([view.mask.mean() for view in views])),
         }
         print(name, rounded(found[name]), flush=True)
-    write_json(args.out, rounded({"without_object": base, "objects": found, "spearman": relations(found)}))
+    about = {"objects": split("dev"), "views": VIEWS, "recipe": asdict(ONE_STEP)}
+    result = {"protocol": made_with(features.backbone) | about, "without_object": base, "objects": found}
+    write_json(args.out, rounded(result | {"spearman": relations(found)}))
     print(f"wrote {args.out}")
 
 
