@@ -126,6 +126,15 @@ def test_transformers_alone_gives_the_same_features(
         np.testing.assert_allclose(found[family], expected, atol=1e-4, err_msg=family)
 
 
+def test_an_export_says_how_it_is_used_and_its_weights_can_be_read_like_its_words(
+    exported: dict[str, tuple[Extractor, Path]],
+) -> None:
+    folder = exported["vit"][1]
+    assert "model.preprocess(images)" in (folder / "README.md").read_text()
+    modes = {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    assert len(modes) > 3 and len(set(modes.values())) == 1, modes
+
+
 @pytest.mark.parametrize("hw", [(2, 3), (6, 7)])
 def test_whitening_of_an_export_has_the_gradients_of_the_library(hw: tuple[int, int]) -> None:
     pictures = torch.randn((2, 12, *hw), generator=torch.Generator().manual_seed(0))

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         View,
     )
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 __all__ = [
     "Camera",

@@ -34,8 +34,25 @@ logger = logging.getLogger(__name__)
 MODEL_FILE = "modeling_equiview.py"
 # A large plain export is written in several weight files.
 _OURS = re.compile(
-    rf"config\.json|model.*\.safetensors(\.index\.json)?|preprocessor_config\.json|{re.escape(MODEL_FILE)}"
+    rf"config\.json|model.*\.safetensors(\.index\.json)?|preprocessor_config\.json|README\.md|{re.escape(MODEL_FILE)}"
 )
+
+USAGE = """# Features written by equiview
+
+```python
+import torch
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("THIS FOLDER", trust_remote_code=True).eval()
+images = torch.rand(1, 3, 480, 640)  # RGB in 0..1, any size
+with torch.no_grad():
+    features = model(pixel_values=model.preprocess(images)).feature_map  # [1, c, rows, cols], compared by cosine
+```
+
+`model.preprocess` resizes and normalises as the features were measured; no image processor of transformers does. The
+token in row i and column j is centred on pixel (patch / 2 + stride * (j, i)) of what it returns, where (0.5, 0.5) is
+the centre of the first pixel. `model.stride` and `model.patch` are in pixels.
+"""
 
 
 def export(
@@ -140,6 +157,7 @@ def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> No
     )
     shutil.copyfile(require_file(Path(exported_model.__file__), "the model template"), folder / MODEL_FILE)
     (folder / "config.json").write_text(json.dumps(_config(model, merged), indent=2) + "\n")
+    (folder / "README.md").write_text(USAGE)
 
 
 def _config(model: Extractor, merged: "PreTrainedModel") -> dict[str, Any]:

@@ -19,7 +19,9 @@ import torch.nn.functional as F
 import transformers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
+
+logger = logging.get_logger(__name__)
 
 
 class EquiviewConfig(PretrainedConfig):
@@ -184,6 +186,10 @@ class EquiviewFeatureModel(PreTrainedModel):
         return (images - mean) / std
 
     def forward(self, pixel_values, return_dict=True, **kwargs):
+        height, width = pixel_values.shape[2:]
+        if self.network_hw(height, width) != (height, width):
+            words = "pixel_values of %d x %d: this model was made for %d x %d, use model.preprocess(images)"
+            logger.warning_once(words % (height, width, *self.network_hw(height, width)))
         blocks, hidden = self.config.features["blocks"], None
         hidden, (rows, cols) = self.embed(pixel_values)
         extra = {} if self.config.encoder["table"] else {"position_embeddings": self.rotary(rows, cols, hidden)}

@@ -129,6 +129,14 @@ def make_adapter(
         photo_files(Path(config.photos))
     budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
     objects, recipe = open_training_objects(own, train_objects, out, config, budget, progress)
+    if config.budget_s is not None and recipe.kind == "step_head":
+        log.warning("one step takes no budget: %g s is not looked at", config.budget_s)
+    done: dict[str, tuple[int, int]] = {}
+
+    def report(stage: str, *count: int) -> None:
+        done[stage] = (count[0], count[1])
+        progress(stage, *count)
+
     extractor = adapt(
         own,
         objects,
@@ -137,13 +145,15 @@ def make_adapter(
         photos=None if config.photos is None else Path(config.photos),
         seed=config.seed,
         budget_s=None if budget is None else budget - (time.monotonic() - started),
-        progress=progress,
+        progress=report,
     )
     record = {
         "recipe": asdict(recipe),
         "data": {"objects": sorted(objects), "views": config.views, "photos": config.photos},
         "seed": config.seed,
         "seconds": round(time.monotonic() - started, 1),
+        "budget_s": budget,
+        "trained": done.get("train"),
     }
     save_adapter(out / "adapter", extractor, as_json(record))
 

@@ -67,6 +67,9 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 def _swap_folder(temporary: Path, folder: Path) -> None:
     """Give a finished folder its final name; what was there is removed after the new one is in place."""
     temporary.chmod(0o755)
+    for file in temporary.rglob("*"):  # safetensors writes for its owner alone, whatever the umask says.
+        if file.is_file():
+            file.chmod(0o666 & ~_umask())
     if not folder.exists():
         temporary.rename(folder)
         return

@@ -105,9 +105,10 @@ def test_one_seed_one_head():
 
 
 def test_two_views_have_none_to_hold_out(caplog):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         head = step_head([ring(2)], CONFIG)
-    assert "2 views are too few" in caplog.text and head.matrix.diag()[:NOISY].max() < 1
+    assert "2 views that share surface are too few" in caplog.text and head.matrix.diag()[:NOISY].max() < 1
+    assert "2 of its pairs" in caplog.text and "held-out" not in caplog.text
 
 
 def test_what_it_refuses():

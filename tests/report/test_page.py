@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from equiview.errors import EquiviewError
-from equiview.report import write_report
+from equiview.report import read_run, write_report
 from equiview.report.html import SVG_EMPTY, VOID
 
 from .make_run import write_measured, write_run
@@ -223,3 +223,20 @@ def test_picture_without_an_array_is_refused(tmp_path: Path) -> None:
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(EquiviewError, match="nowhere"):
         write_report(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"retention.html": ""}, "Open "),
+        ({"study.html": ""}, "study.html"),
+        ({"adapter/equiview.json": "{}", "run.json": '{"train_objects": ["a"]}'}, "an adapter that was not measured"),
+        ({"run.json": '{"train_objects": ["a"], "test_objects": ["b"]}'}, "Let the run finish"),
+    ],
+)
+def test_the_folder_of_another_command_is_told_from_an_unfinished_run(files, said, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(EquiviewError, match=said):
+        read_run(tmp_path)

@@ -1,10 +1,6 @@
 """`equiview finetune`."""
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from . import options
 from .app import app
@@ -29,8 +25,8 @@ def finetune(
     recipe: options.Recipe = "default",
     settings: options.Set = None,
     views: options.Views = 12,
-    budget: Annotated[float | None, typer.Option(min=0, help="Seconds of training, in place of the recipe's.")] = None,
-    photos: Annotated[Path | None, typer.Option(help="Folder of ordinary photos for closed forms.")] = None,
+    budget: options.Budget = None,
+    photos: options.Photos = None,
     dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     seed: options.Seed = 0,

@@ -46,12 +46,8 @@ def improve(
     settings: options.Set = None,
     views: options.Views = 12,
     points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
-    budget: Annotated[
-        float | None, typer.Option(min=0, help="Seconds from mesh to adapter, in place of the recipe's.")
-    ] = None,
-    photos: Annotated[
-        Path | None, typer.Option(help="Folder of ordinary photos for closed forms; pictures are drawn if left out.")
-    ] = None,
+    budget: options.Budget = None,
+    photos: options.Photos = None,
     dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
     seed: options.Seed = 0,

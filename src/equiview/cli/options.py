@@ -43,6 +43,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE...", help="Change the recipe: key=value, such as lora.rank=8."),
 ]
+Budget = Annotated[
+    float | None,
+    typer.Option(min=0, help="Seconds from meshes to the adapter, in place of the recipe's; one-step takes none."),
+]
+Photos = Annotated[
+    Path | None,
+    typer.Option(help="Folder of ordinary photos, which heads are solved or held on; pictures are drawn if left out."),
+]
 Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
 ]

@@ -13,9 +13,10 @@ from .progress import StageProgress
 WEIGHTS = {"drift": 0.15, "equivariance": 0.35, "transfer": 0.2, "tracking": 0.3}
 
 Adapter = Annotated[Path, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
+STRENGTHS_HELP = "0 to 1, and 0 in any case; 0 0.25 0.5 0.75 1 and the one it was saved at if left out."
 Strengths = Annotated[
     list[float] | None,
-    typer.Option("--strengths", metavar="S...", help="0 to 1, and 0 in any case; 0 0.25 0.5 0.75 1 if left out."),
+    typer.Option("--strengths", metavar="S...", help=STRENGTHS_HELP),
 ]
 Tolerance = Annotated[
     float, typer.Option(min=0, help="Points of PCK@0.10 that may be lost at the recommended strength.")
@@ -25,7 +26,10 @@ Photos = Annotated[
 ]
 OBJECTS_HELP = f"{options.OBJECT_HELP} The built-in ones it was not trained on if left out."
 Objects = Annotated[list[str] | None, typer.Option("--objects", metavar="X...", help=OBJECTS_HELP)]
-PAIRS_HELP = "Pairs for semantic transfer, such as pf-willow:FOLDER (see transfer); rendered if left out."
+PAIRS_HELP = (
+    "Pairs for semantic transfer, such as pf-willow:FOLDER (see transfer); rendered if left out, which recommends no "
+    "strength for adapters of recipe default: it trained on such pictures."
+)
 Pairs = Annotated[str | None, typer.Option(metavar="NAME:PATH", help=PAIRS_HELP)]
 Clips = Annotated[str | None, typer.Option(help="badja:FOLDER or tapvid:FILE for tracking; rendered if left out.")]
 

@@ -53,6 +53,7 @@ def step_head(
         EquiviewError: There is no pair, or the gradient is not finite or zero.
     """
     split = [split_pairs(pairs) for pairs in objects]
+    apart = all(one is not other for sides in split for one in sides[0] for other in sides[1])
     own, held = ([pair for sides in split for pair in sides[n]] for n in range(2))
     if not own:
         raise bad_input("head step", "at least one pair of views", "none", "Give an object with more views.")
@@ -76,8 +77,8 @@ def step_head(
     losses = {size: held_out_loss(size) for size in (0.0, *SIZES)}
     best = min(losses, key=lambda size: losses[size])
     log.info(
-        "one step of length %g from %d pairs; %d held-out pairs: %.3f -> %.3f",
-        *(best, len(own), len(held), losses[0.0], losses[best]),
+        "one step of length %g from %d pairs; %d %s: %.3f -> %.3f",
+        *(best, len(own), len(held), "held-out pairs" if apart else "of its pairs", losses[0.0], losses[best]),
     )
     return moved(best, strength)
 
@@ -94,7 +95,8 @@ def split_pairs(pairs: Sequence[TrainingPair]) -> tuple[list[TrainingPair], list
     if own and out:
         return own, out
     log.warning(
-        "%d views are too few to hold some out: the length of the step is searched on its own pairs", len(views)
+        "%d views that share surface are too few to hold some out: the length of the step is searched on its own pairs",
+        len(views),
     )
     return list(pairs), list(pairs)
 

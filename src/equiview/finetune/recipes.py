@@ -1,6 +1,7 @@
 """Recipes: everything about a finetuning run except the data, the seed and the machine."""
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -38,7 +39,9 @@ SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 
 def _one_of(what: str, value: str, known: Any) -> None:
     if value not in known:
-        raise bad_input(what, f"one of {', '.join(known)}", repr(value), "Names are case-sensitive.")
+        near = difflib.get_close_matches(value, list(known), 1, 0.5)
+        fix = f"Do you mean {near[0]}?" if near else "Names are case-sensitive."
+        raise bad_input(what, f"one of {', '.join(known)}", repr(value), fix)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def check_used(kind: str, changed: Iterable[str]) -> None:
             meant = [f"{group}.{last}" for group in GROUPS if _inside(group, last, read)]
             fix = f"Do you mean {meant[0]}?" if meant else "Leave it out, or choose another recipe."
             known = ", ".join(sorted(read - {"name"}))
-            raise bad_input(f"setting {name!r}", f"one that recipes of kind {kind!r} read ({known})", "another", fix)
+            raise bad_input(f"setting {name!r}", f"one that recipes of kind {kind!r} read ({known})", repr(last), fix)
 
 
 def _inside(group: str, last: str, read: set[str]) -> bool:

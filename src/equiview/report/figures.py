@@ -46,6 +46,7 @@ DASHES: dict[str, Any] = {
     "measured": "-",
 }
 OTHER_COLOUR, OTHER_MARKER = "#997700", "P"
+LEGEND_COLUMNS = 3  # More do not fit beside one another.
 INK = "#010203"  # Replaced by currentColor; no other element uses it.
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -116,7 +117,8 @@ def objects_figure(metric: str, table: Sequence[Mapping[str, Any]]) -> Html:
     """Draw every object's score under every variant, one line an object."""
     variants = list(table[0]["values"])
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(table)), layout="constrained")
+        lines = -(-len(variants) // LEGEND_COLUMNS)
+        figure = Figure(figsize=(7.2, 0.7 + 0.2 * lines + 0.36 * len(table)), layout="constrained")
         axes = figure.subplots()
         for y, row in enumerate(reversed(table)):
             _object_line(axes, y, row["values"])
@@ -127,7 +129,7 @@ def objects_figure(metric: str, table: Sequence[Mapping[str, Any]]) -> Html:
             style: dict[str, Any] = {"color": COLOURS.get(v, OTHER_COLOUR), "marker": MARKERS.get(v, OTHER_MARKER)}
             axes.plot([], [], ls="", label=LABELS.get(v, v), **style)
         if len(variants) > 1:
-            figure.legend(loc="outside upper center", ncols=len(variants), fontsize=9.5)
+            figure.legend(loc="outside upper center", ncols=min(len(variants), LEGEND_COLUMNS), fontsize=9.5)
         return to_svg(figure, f"{TITLES[metric]} of every object; the numbers are in the table.")
 
 

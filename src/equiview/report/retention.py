@@ -133,7 +133,11 @@ def _scores(result: Mapping[str, Any]) -> Html:
         own = "not measured" if entry["strength"] == 0 else verdicts[name]
         words = "the reference" if entry["strength"] == 0 else WORDS[own]
         colour = {"keeps": "up", "loses": "down"}.get(own)
-        mark = [h("br"), h("small", "recommended")] if entry["strength"] == best else []
+        saved = result["protocol"].get("saved_strength")
+        marks = [("recommended", best), ("as saved", saved)]
+        mark = [
+            part for mark_words, at in marks if entry["strength"] == at for part in (h("br"), h("small", mark_words))
+        ]
         first = h("th", name, *mark, scope="row")
         cells = [_cell(entry, *score) for score in SCORES]
         chosen = "ours" if entry["strength"] == best else None

@@ -89,6 +89,17 @@ class Run:
         return sorted({row["object"] for rows in self.rows.values() for row in rows})
 
 
+def check_kind(folder: Path) -> None:
+    """Stop at a finished folder of a command whose page is another, or that measures nothing."""
+    for page in ("retention.html", "study.html"):
+        if (folder / page).is_file():
+            raise bad_input(str(folder), "a run of measure, improve or bench", page, f"Open {folder / page}.")
+    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    if (folder / "adapter").is_dir() and "train_objects" in record and "test_objects" not in record:
+        fix = f"Measure it: equiview measure --adapter {folder}, or retain."
+        raise bad_input(str(folder), "a run of measure, improve or bench", "an adapter that was not measured", fix)
+
+
 def read_run(folder: Path) -> Run:
     """Read the folder that `measure` or `improve` wrote.
 
@@ -100,6 +111,7 @@ def read_run(folder: Path) -> Run:
         raise bad_input(str(folder), "the folder of a run", "nothing there", "Give the --out of measure or improve.")
     path = folder / "summary.json"
     if not path.is_file():
+        check_kind(folder)
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "an empty folder"
         raise bad_input(str(folder), "a summary.json in it", found, "Let the run finish (the same command resumes it).")
     summary = read_json(path)

@@ -17,7 +17,7 @@ from ..runs import Progress, as_json, check_names, check_sources, claim_folder, 
 from ..tasks import equivariance, tracking, transfer
 from .reading import read_retention
 from .scoring import task_difference, task_metrics
-from .settings import NEAR_WORDS, TASKS, RetentionConfig
+from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
 from .strengths import Knob
 from .units import (
     Unit,
@@ -57,7 +57,7 @@ def measure_retention(
         backbone: Hub id, folder, or `equiview/tiny`.
         adapter: Its folder, or the run folder that contains it.
         out: The folder: retention.json, rows/TASK/strength-S/UNIT.jsonl, views/.
-        config: What is measured.
+        config: What is measured. The usual strengths are joined by the one the adapter was saved at.
         device: Where it runs.
         dtype: Of the weights, `float32` or `bfloat16`.
         long_side: Pictures are resized to this; None is what the adapter was made for.
@@ -77,6 +77,9 @@ def measure_retention(
     check_inputs(config)
     sizes: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
     knob = Knob(load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes))
+    saved = saved_strength(knob)
+    if config.strengths == STRENGTHS and saved is not None:
+        config = replace(config, strengths=tuple(sorted({*STRENGTHS, saved})))
     claim(out, config, knob)
     data = Data(*open_transfer(config), *open_tracking(config))
     units = units_of(config, data, out)
@@ -85,11 +88,18 @@ def measure_retention(
     protocols = protocols_of(knob, config, data)
     found = summarize(out, units, config, protocols, data.pairs.scoring)
     seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
-    protocol = protocol_of(knob, config, data) | {"trained_on": seen, "tasks": protocols, "device": device_name(device)}
+    more = {"trained_on": seen, "tasks": protocols, "device": device_name(device), "saved_strength": saved}
+    protocol = protocol_of(knob, config, data) | more
     reading = read_retention(found, config.tolerance, config.pairs is None and trained_on_families(record))
     result = as_json({"protocol": protocol, "strengths": found, "reading": reading})
     write_json(out / "retention.json", result)
     return result
+
+
+def saved_strength(knob: Knob) -> float | None:
+    """Return the strength an adapter was saved at, before it is turned; None where its parts have different ones."""
+    adapter = knob.adapted.describe().get("adapter")
+    return None if adapter is None else adapter["strength"]
 
 
 def trained_on_families(record: Mapping[str, Any]) -> bool:
