@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from _protocol import MEASURE, pick_blocks, source_of, split
-from _seen import MIRRORED, SIZES, Seen
 from _willow import WILLOW_SIDE, Willow
 from torch import nn
 
@@ -20,7 +19,7 @@ from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor, FeatureConfig, picture_rgb
 from equiview.finetune.adapt import ordinary_pictures
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
-from equiview.finetune.recipes import FIXED_HEADS, SPREAD
+from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH
 from equiview.improve import apply_head
 from equiview.io import atomic_path, read_jsonl
 from equiview.runs import rows_path, write_rows
@@ -82,7 +81,7 @@ class Features:
         work: Views and maps lie here.
         wide: Blocks of which several sets are asked for: computed in one pass, and each set cut out of it.
         fixed: What there is to put on top, by name.
-        seen: Every picture is seen in three sizes and mirrored, see `_seen`.
+        seen: Every picture is seen in three sizes and mirrored, as the recipe thorough does.
     """
 
     def __init__(
@@ -122,8 +121,9 @@ class Features:
         name = f"{self.backbone.info.weights_sha256[:12]}-{what}-{label}-{long_side}{'-seen' * self.seen}.pt"
         path = self.work / "maps" / name
         if not path.exists():
-            source = Extractor(self.backbone, FeatureConfig(blocks=blocks, long_side=long_side)).eval()
-            source = Seen(source, SIZES, MIRRORED).eval() if self.seen else source
+            config = THOROUGH.features if self.seen else FeatureConfig()
+            config = replace(config, blocks=tuple(blocks), long_side=long_side)
+            source = Extractor(self.backbone, config).eval()
             found = [
                 (one.tokens.half(), one.stride_xy, one.offset_xy, one.image_hw)
                 for one in source.maps(pictures(), batch_size=1)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from _search import RECIPE_FIXED, SPREAD, Candidate, Space
-from _seen import SIZES, Seen
 
 from equiview.features import Extractor, FeatureConfig
 from equiview.finetune.recipes import FIXED_HEADS
 
 INPUTS = "nothing learned"
+SIZES = (0.7, 1.0, 1.4)
 
 
 class Inputs:
@@ -18,9 +18,13 @@ class Inputs:
         self.space = space
 
     def seen(self, scales: tuple[float, ...], mirrored: bool):
-        backbone = self.space.features.backbone
-        plain = Extractor(backbone, FeatureConfig(blocks=SPREAD), FIXED_HEADS[RECIPE_FIXED]())
-        return lambda _: lambda strength: Seen(plain, scales, strength / 2 if mirrored else 0.0).eval()
+        backbone, head = self.space.features.backbone, FIXED_HEADS[RECIPE_FIXED]()
+
+        def at(strength: float) -> Extractor:
+            config = FeatureConfig(SPREAD, sizes=scales, mirrored=strength / 2 if mirrored else 0.0)
+            return Extractor(backbone, config, head).eval()
+
+        return lambda _: at
 
     def candidates(self) -> Iterator[Candidate]:
         for name, scales, mirrored, strengths in (

@@ -50,6 +50,12 @@ CONFIGS = {
     "vit": FeatureConfig((2, 3), True, 56),
     "siglip": FeatureConfig((), True, 84),
 }
+# Seen several times: one block and two, an even number of sizes, mirrored or not.
+SEVERAL = {
+    "dinov2": FeatureConfig((2, 3), True, 84, sizes=(0.7, 1.0, 1.4), mirrored=0.25),
+    "vit": FeatureConfig((2,), True, 56, sizes=(0.5, 2.0)),
+    "dinov3_vit": FeatureConfig((1, 3), False, 96, mirrored=0.5),
+}
 
 
 def make(folder: Path, config: FeatureConfig, head: str = "all", seed: int = 3) -> Extractor:
@@ -146,6 +152,20 @@ def test_whitening_of_an_export_has_the_gradients_of_the_library(hw: tuple[int, 
         (head(maps) * weights).sum().backward()
         found.append(maps.grad)
     assert torch.isfinite(found[0]).all() and torch.equal(*found)
+
+
+@pytest.mark.parametrize("family", list(SEVERAL))
+def test_an_export_sees_pictures_as_often_as_the_library(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
+    extractor = make(folders[family], SEVERAL[family])
+    again = open_export(export(extractor, tmp_path / family))
+    with torch.no_grad():
+        expected = extractor(images())
+        torch.testing.assert_close(again(images()), expected, atol=1e-4, rtol=0)
+        model = again.backbone.model
+        torch.testing.assert_close(model(model.preprocess(images())).feature_map, expected, atol=1e-4, rtol=0)
+    assert again.config == extractor.config and again.geometry((50, 70)) == extractor.geometry((50, 70))
+    with pytest.raises(EquiviewError, match="several sizes or mirrored"):
+        export(extractor, tmp_path / "plain", plain=True)
 
 
 @pytest.mark.parametrize("family", list(SPECS))

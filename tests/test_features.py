@@ -261,3 +261,61 @@ def test_grid_counts_as_a_convolution_does() -> None:
                 grid_hw((size, size), 14, stride)[0]
                 == F.conv1d(torch.zeros(1, 1, size), torch.zeros(1, 1, 14), stride=stride).shape[2]
             )
+
+
+class TestSeveral:
+    """A picture in several sizes, and mirrored."""
+
+    def test_once_at_its_own_size_is_the_plain_features_of_unit_blocks(self) -> None:
+        images = torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(0))
+        backbone = _tiny_backbone()
+        plain, once = (
+            Extractor(backbone, FeatureConfig((1, 3), long_side=84, sizes=sizes)).eval() for sizes in ((), (1.0,))
+        )
+        torch.testing.assert_close(once(images), plain(images), atol=1e-6, rtol=0)
+
+    def test_half_of_the_mirrored_picture_makes_left_and_right_alike(self) -> None:
+        images = torch.rand(1, 3, 56, 84, generator=torch.Generator().manual_seed(0))
+        extractor = Extractor(
+            _tiny_backbone(), FeatureConfig((1, 3), long_side=84, sizes=(0.7, 1.4), mirrored=0.5)
+        ).eval()
+        torch.testing.assert_close(extractor(images.flip(3)), extractor(images).flip(3), atol=1e-5, rtol=0)
+        quarter = Extractor(_tiny_backbone(), FeatureConfig((1, 3), long_side=84, mirrored=0.25)).eval()
+        assert (quarter(images.flip(3)) - quarter(images).flip(3)).abs().max() > 1e-2
+
+    @pytest.mark.parametrize(("sizes", "mirrored"), [((0.5, 1.0, 2.0), 0.0), ((0.75, 1.5), 0.0), ((), 0.25)])
+    def test_every_size_says_the_same_place(self, sizes: tuple[float, ...], mirrored: float) -> None:
+        hw = (224, 336)
+        ramp = _ramp(hw)
+        ramp[:, 2] = 150  # A direction that tells where it was seen; mirrored pictures carry their own places along.
+        extractor = Extractor(_mean_backbone(), FeatureConfig(long_side=336, sizes=sizes, mirrored=mirrored)).eval()
+        (tokens,) = extractor(ramp).detach()
+        assert tokens.shape[1:] == extractor.grid(hw)
+        found = (150 * tokens[:2] / tokens[2])[:, 2:-2, 2:-2]
+        stride, offset = extractor.geometry(hw)
+        rows, cols = torch.meshgrid(*(torch.arange(n).float() for n in tokens.shape[1:]), indexing="ij")
+        true = torch.stack([offset[0] + stride[0] * cols, offset[1] + stride[1] * rows])[:, 2:-2, 2:-2]
+        assert (found - true).abs().max() < 0.5
+
+    def test_it_is_in_the_description_and_half_precision_works(self) -> None:
+        config = FeatureConfig((1, 3), long_side=84, sizes=(0.7, 1.0), mirrored=0.25)
+        extractor = Extractor(_tiny_backbone(), config).eval()
+        assert extractor.describe()["sizes"] == [0.7, 1.0] and extractor.describe()["mirrored"] == 0.25
+        assert "sizes" not in Extractor(_tiny_backbone()).describe()
+        images = torch.rand(1, 3, 50, 70)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = extractor(images)
+        assert (half.float() - extractor(images)).abs().max() < 0.05
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({"sizes": (1.0, 0.0)}, "sizes"),
+            ({"sizes": (float("nan"),)}, "sizes"),
+            ({"mirrored": 0.6}, "mirrored"),
+            ({"mirrored": 0.2, "stride": 7}, "Leave the stride out"),
+        ],
+    )
+    def test_what_it_refuses(self, settings: dict, said: str) -> None:
+        with pytest.raises(EquiviewError, match=said):
+            FeatureConfig(**settings)

@@ -50,8 +50,8 @@ with torch.no_grad():
 ```
 
 `model.preprocess` resizes and normalises as the features were measured; no image processor of transformers does. The
-token in row i and column j is centred on pixel (patch / 2 + stride * (j, i)) of what it returns, where (0.5, 0.5) is
-the centre of the first pixel. `model.stride` and `model.patch` are in pixels.
+token in row i and column j is centred on pixel (patch / 2 + stride * (j, i)) of the picture at the size
+`model.network_hw(h, w)`, where (0.5, 0.5) is the centre of the first pixel; `model.patch` and `model.stride` say both.
 """
 
 
@@ -121,6 +121,8 @@ def _check_plain(model: Extractor) -> None:
         reasons.append(f"the features are blocks {list(model.blocks)} concatenated, a plain backbone gives one")
     if config.position != "hf":
         reasons.append("positions are resampled the 'dinov2' way, a plain backbone does it the 'hf' way")
+    if config.several:
+        reasons.append("pictures are seen in several sizes or mirrored, which a plain backbone does not do")
     if config.stride not in (None, info.patch):
         reasons.append(f"the patch stride is {config.stride}, a plain backbone has {info.patch}")
     if reasons:
@@ -216,7 +218,8 @@ class ExportedExtractor(Extractor):
         self.protocol = protocol
 
     def forward(self, images: Float[torch.Tensor, "b 3 h w"]) -> Float[torch.Tensor, "b c rows cols"]:
-        images = resize(images, self.network_hw((int(images.shape[2]), int(images.shape[3]))))
+        if not self.config.several:  # The model resizes by itself where it sees a picture in several ways.
+            images = resize(images, self.network_hw((int(images.shape[2]), int(images.shape[3]))))
         mean, std = (images.new_tensor(values)[:, None, None] for values in self._mean_std)
         return self.backbone.model(pixel_values=(images - mean) / std).feature_map
 
@@ -260,7 +263,8 @@ def open_export(
     named: dict[str, Any] = raw["equiview_backbone"]
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
     info = BackboneInfo(**values)
-    config = FeatureConfig(**{**raw["features"], "blocks": tuple(raw["features"]["blocks"])})
+    lists = {name: tuple(raw["features"].get(name, ())) for name in ("blocks", "sizes")}
+    config = FeatureConfig(**{**raw["features"], **lists})
     backbone = Backbone(info, _from_pretrained(folder, dtype).to(device), _refuse)
     protocol = {**raw["equiview_protocol"], "export_sha256": file_sha256(folder / "model.safetensors")}
     return ExportedExtractor(backbone, config, protocol).eval()

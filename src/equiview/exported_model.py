@@ -6,8 +6,9 @@
     out.feature_map                                      # [b, c, rows, cols]
     out.last_hidden_state                                # the same tokens, row by row: [b, rows * cols, c]
 
-The token in row i and column j is centred on pixel (patch / 2 + stride * (j, i)) of `pixel_values`, where (0.5, 0.5)
-is the centre of the first pixel. Compare tokens by cosine.
+The token in row i and column j is centred on pixel (patch / 2 + stride * (j, i)) of the picture at the size
+`model.network_hw(h, w)` (that of `pixel_values`, unless the model sees pictures in several sizes), where (0.5, 0.5) is
+the centre of the first pixel. Compare tokens by cosine.
 """
 
 import math
@@ -120,6 +121,13 @@ class Linear(nn.Module):
         return full if self.strength == 1 else maps + self.strength * (full - maps)
 
 
+def resized(images, size):
+    """Resize bilinearly, antialiased, with half-pixel centres."""
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
 def build_head(part):
     """Make one part of the head from its entry in `config.json`."""
     kind = part["kind"]
@@ -177,20 +185,56 @@ class EquiviewFeatureModel(PreTrainedModel):
         scale = self.config.features["long_side"] / max(height, width)
         return tuple(max(1, round(side * scale / self.patch)) * self.patch for side in (height, width))
 
+    @property
+    def several(self):
+        return bool(self.config.features.get("sizes") or self.config.features.get("mirrored"))
+
     def preprocess(self, images):
-        """Resize (bilinear, antialiased) and normalise float RGB [b, 3, h, w] in 0..1."""
+        """Resize (bilinear, antialiased) and normalise float RGB [b, 3, h, w] in 0..1.
+
+        A model that sees pictures in several sizes or mirrored resizes them by itself: here they are only normalised.
+        """
         size = self.network_hw(*images.shape[2:])
-        if tuple(images.shape[2:]) != size:
-            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
         mean, std = (images.new_tensor(v)[:, None, None] for v in (self.config.image_mean, self.config.image_std))
-        return (images - mean) / std
+        return ((images if self.several else resized(images, size)) - mean) / std
 
     def forward(self, pixel_values, return_dict=True, **kwargs):
         height, width = pixel_values.shape[2:]
-        if self.network_hw(height, width) != (height, width):
-            words = "pixel_values of %d x %d: this model was made for %d x %d, use model.preprocess(images)"
-            logger.warning_once(words % (height, width, *self.network_hw(height, width)))
-        blocks, hidden = self.config.features["blocks"], None
+        if self.several:
+            features = self.seen_several_times(pixel_values)
+        else:
+            if self.network_hw(height, width) != (height, width):
+                words = "pixel_values of %d x %d: this model was made for %d x %d, use model.preprocess(images)"
+                logger.warning_once(words % (height, width, *self.network_hw(height, width)))
+            maps = self.block_maps(pixel_values)
+            features = maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
+        for part in self.head:
+            features = part(features)
+        sequence = features.flatten(2).transpose(1, 2)
+        return EquiviewOutput(sequence, features) if return_dict else (sequence, features)
+
+    def seen_several_times(self, pixel_values):
+        """Average the unit features of every size and of the mirrored picture, on the tokens of size 1."""
+        height, width = self.network_hw(*pixel_values.shape[2:])
+        share, total = self.config.features["mirrored"], 0
+        for size in self.config.features["sizes"] or [1.0]:
+            hw = tuple(max(1, round(size * side / self.patch)) * self.patch for side in (height, width))
+            own = self.units(torch.cat(self.block_maps(resized(pixel_values, hw)), 1))
+            if share:
+                mirror = self.units(torch.cat(self.block_maps(resized(pixel_values.flip(3), hw)), 1)).flip(3)
+                own = self.units((1 - share) * own + share * mirror)
+            total = total + self.units(resized(own, (height // self.patch, width // self.patch)))
+        return self.units(total)
+
+    def units(self, maps):
+        """L2-normalise every block over its channels."""
+        batch, _, rows, cols = maps.shape
+        parts = maps.reshape(batch, len(self.config.features["blocks"]), -1, rows, cols)
+        return F.normalize(parts, dim=2).reshape(maps.shape)
+
+    def block_maps(self, pixel_values):
+        """Return the map of every chosen block."""
+        blocks = self.config.features["blocks"]
         hidden, (rows, cols) = self.embed(pixel_values)
         extra = {} if self.config.encoder["table"] else {"position_embeddings": self.rotary(rows, cols, hidden)}
         maps = {}
@@ -200,14 +244,7 @@ class EquiviewFeatureModel(PreTrainedModel):
                 tokens = self.part("final_norm")(hidden) if self.config.features["norm"] else hidden
                 tokens = tokens[:, tokens.shape[1] - rows * cols :]
                 maps[number] = tokens.transpose(1, 2).reshape(len(tokens), -1, rows, cols)
-        if len(blocks) == 1:
-            features = maps[blocks[0]]
-        else:
-            features = torch.cat([F.normalize(maps[number], dim=1) for number in blocks], 1)
-        for part in self.head:
-            features = part(features)
-        sequence = features.flatten(2).transpose(1, 2)
-        return EquiviewOutput(sequence, features) if return_dict else (sequence, features)
+        return [maps[number] for number in blocks]
 
     def embed(self, pixel_values):
         """Patch tokens with positions behind the prefix tokens, and the token grid."""

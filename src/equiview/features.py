@@ -1,5 +1,6 @@
 """From pictures to feature maps that know which pixels they describe."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +29,13 @@ class FeatureConfig:
         long_side: The longer side of the image is resized to this many pixels (to whole patches), the other follows.
         stride: Of the patch embedding in network pixels; `None` is the patch size.
         position: How position tables are resampled, `hf` or `dinov2`.
+        sizes: Shares of `long_side` at which the picture is seen, such as (0.7, 1, 1.4), each a pass of the network;
+            the features of every block are L2-normalised, brought to the tokens of size 1 and averaged. Empty: once.
+        mirrored: Share (0-0.5) of the mirrored picture's features, turned back, in that average, and as many passes
+            again; a half takes what is left and what is right for one another.
+
+    Raises:
+        EquiviewError: A size that is not above 0, a share outside 0..0.5, or either with a stride of its own.
     """
 
     blocks: tuple[int, ...] = ()
@@ -35,6 +43,22 @@ class FeatureConfig:
     long_side: int = 640
     stride: int | None = None
     position: Position = "hf"
+    sizes: tuple[float, ...] = ()
+    mirrored: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0 < size < math.inf for size in self.sizes):
+            raise bad_input("sizes", "shares of the resolution above 0", str(self.sizes), "For example 0.7, 1, 1.4.")
+        if not 0 <= self.mirrored <= 0.5:
+            raise bad_input("mirrored", "a share from 0 to 0.5", str(self.mirrored), "0.25 is a good one.")
+        if self.several and self.stride is not None:
+            fix = "Leave the stride out: only whole patches lie at the same places in all of them."
+            raise bad_input("stride with sizes or mirrored", "the patch size", str(self.stride), fix)
+
+    @property
+    def several(self) -> bool:
+        """Whether a picture is seen more than once."""
+        return bool(self.sizes or self.mirrored)
 
 
 class Extractor(nn.Module):
@@ -85,15 +109,33 @@ class Extractor(nn.Module):
         Returns:
             Features, not L2-normalised after the head. One block alone is not normalised either; several are, each.
         """
-        maps = self.backbone(
-            resize(images, self.network_hw((int(images.shape[2]), int(images.shape[3])))),
-            blocks=self.blocks,
-            norm=self.config.norm,
-            stride=self.config.stride,
-            position=self.config.position,
-        )
-        features = maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
+        image_hw = (int(images.shape[2]), int(images.shape[3]))
+        if self.config.several:
+            features = self._seen_several_times(images, image_hw)
+        else:
+            maps = self._blocks(resize(images, self.network_hw(image_hw)))
+            features = maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
         return features if self.head is None else self.head(features)
+
+    def _blocks(self, images: Float[torch.Tensor, "b 3 h w"]) -> list[Float[torch.Tensor, "b c rows cols"]]:
+        config = self.config
+        return self.backbone(
+            images, blocks=self.blocks, norm=config.norm, stride=config.stride, position=config.position
+        )
+
+    def _seen_several_times(
+        self, images: Float[torch.Tensor, "b 3 h w"], image_hw: tuple[int, int]
+    ) -> Float[torch.Tensor, "b c rows cols"]:
+        patch, count, share = self.backbone.info.patch, len(self.blocks), self.config.mirrored
+        total = torch.zeros(())
+        for size in self.config.sizes or (1.0,):
+            h, w = (max(1, round(size * side / patch)) * patch for side in self.network_hw(image_hw))
+            own = unit_blocks(torch.cat(self._blocks(resize(images, (h, w))), 1), count)
+            if share:
+                mirror = unit_blocks(torch.cat(self._blocks(resize(images.flip(3), (h, w))), 1), count).flip(3)
+                own = unit_blocks((1 - share) * own + share * mirror, count)
+            total = total + unit_blocks(resize(own, self.grid(image_hw)), count)
+        return unit_blocks(total, count)
 
     def maps(
         self, views: Iterable[Picture], *, batch_size: int = 4, device: str | torch.device | None = None
@@ -158,6 +200,7 @@ class Extractor(nn.Module):
             "position": config.position,
             "mean": list(info.mean),
             "std": list(info.std),
+            **({"sizes": list(config.sizes), "mirrored": config.mirrored} if config.several else {}),
             "head": head_spec(self.head),
             "dtype": str(next(self.backbone.parameters()).dtype).removeprefix("torch."),
         }
@@ -176,6 +219,12 @@ def resize(images: Float[torch.Tensor, "b c h w"], hw: tuple[int, int]) -> Float
     if tuple(images.shape[2:]) == tuple(hw):
         return images
     return F.interpolate(images, size=hw, mode="bilinear", align_corners=False, antialias=True)
+
+
+def unit_blocks(maps: Float[torch.Tensor, "b c h w"], count: int) -> Float[torch.Tensor, "b c h w"]:
+    """L2-normalise each of `count` concatenated blocks over its channels."""
+    b, _, h, w = maps.shape
+    return F.normalize(maps.reshape(b, count, -1, h, w), dim=2).reshape(maps.shape)
 
 
 def picture_rgb(view: Picture) -> UInt8[np.ndarray, "h w 3"]:

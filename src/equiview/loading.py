@@ -101,8 +101,8 @@ def load(
         device: Where it runs.
         dtype: Of the weights and maps (`at` and `maps` give float32 whatever it is).
         allow_other_weights: Accept weights of the same architecture that the adapter was not made for.
-        features: Fields of `FeatureConfig` (`blocks`, `norm`, `long_side`, `stride`, `position`); the adapter's own
-            are the defaults.
+        features: Fields of `FeatureConfig` (`blocks`, `norm`, `long_side`, `stride`, `position`, `sizes`, `mirrored`);
+            the adapter's own are the defaults.
 
     Raises:
         EquiviewError: The backbone or the adapter cannot be loaded or do not fit together, or the adapter cannot have
@@ -121,7 +121,9 @@ def load(
     unknown = sorted(set(features) - set(known))
     if unknown:
         raise bad_input("load", f"feature options among {known}", ", ".join(unknown), "Check the spelling.")
-    config = FeatureConfig(**{**features, "blocks": tuple(features.get("blocks", ()))})
+    config = FeatureConfig(
+        **{**features, "blocks": tuple(features.get("blocks", ())), "sizes": tuple(features.get("sizes", ()))}
+    )
     return EquiviewModel(backbone, config).eval()
 
 

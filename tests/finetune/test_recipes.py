@@ -2,6 +2,7 @@
 
 import pytest
 
+from equiview.adapters import load_adapter, save_adapter
 from equiview.errors import EquiviewError
 from equiview.features import FeatureConfig
 from equiview.finetune.closed_form import ClosedFormConfig
@@ -94,7 +95,7 @@ def test_the_closed_form_of_0_2_0_can_be_had():
 
 
 def test_an_unknown_recipe_lists_those_there_are():
-    with pytest.raises(EquiviewError, match="paper, one-step, default, wiener, lora-only"):
+    with pytest.raises(EquiviewError, match="paper, one-step, default, thorough, wiener, lora-only"):
         get_recipe("papre")
 
 
@@ -134,3 +135,13 @@ def test_settings_of_another_kind_may_be_given_as_they_are_or_with_that_kind():
     assert override(get_recipe("default"), {"steps": "0"}) == get_recipe("default")
     trained = override(get_recipe("one-step"), {"kind": "train", "lora": "none", "head": "residual_conv", "steps": "3"})
     assert trained.steps == 3
+
+
+def test_thorough_is_default_on_pictures_seen_several_times_and_its_adapter_remembers(tmp_path):
+    thorough = get_recipe("thorough")
+    config = thorough.feature_config(12)
+    assert config.blocks == get_recipe("default").feature_config(12).blocks and config.several
+    extractor = prepare(tiny_backbone(), override(thorough, {"depths": (), "features.long_side": 64}), seed=0)
+    again = load_adapter(save_adapter(tmp_path / "adapter", extractor), tiny_backbone())
+    assert again.config.sizes == (0.7, 1.0, 1.4) and again.config.mirrored == 0.25
+    assert override(thorough, {"features.sizes": "0.5,1"}).features.sizes == (0.5, 1.0)

@@ -157,6 +157,10 @@ DEFAULT = replace(
     time_budget_s=600.0,
     companions=COMPANIONS,
 )
+THOROUGH = replace(
+    DEFAULT, name="thorough", features=FeatureConfig(sizes=(0.7, 1.0, 1.4), mirrored=0.25), time_budget_s=3600.0
+)
+"""Sees every picture six times, for about seven times the work of the network, then and ever after."""
 WIENER = replace(
     ONE_STEP,
     name="wiener",
@@ -182,6 +186,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "one-step": ONE_STEP,
     "default": DEFAULT,
+    "thorough": THOROUGH,
     "wiener": WIENER,
     "lora-only": Recipe("lora-only", steps=100),
 }
