@@ -18,6 +18,7 @@ import tables
 ROOT = Path(__file__).parents[1]
 TEXT, PAGE = ROOT / "benchmarks" / "science.md.in", ROOT / "docs" / "science.md"
 METHOD = "method_deit_tiny"
+SEEN = ", three sizes and mirrored"
 MAIN = ("last block", "block 8 + average", "blocks 4,6,8,10", "one-step", "default", "| features", "|---")
 
 
@@ -108,6 +109,12 @@ def searched(name: str, at: str | None) -> str:
     shown = at if float(at) and len(rows) > 1 else ""
     cells = (own["repetitions"], shown, f"{own['pcdp@0.05']:.1f}", signed(own["gain"]), f"{own['willow']:.1f}")
     return " | ".join(map(str, (*cells, f"{own['willow_change']['value']:+.1f}")))
+
+
+def at(name: str, strength: str) -> str:
+    """Return what a method of the search gains, and what transfer pays."""
+    own = baseline("search_deit_tiny")["rows"][name]["by_strength"][strength]
+    return f"{own['gain']['value']:+.1f} at {own['willow_change']['value']:+.1f}"
 
 
 def strengths(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Print the tables of docs/science.md, docs/measurements.md and README.md from the committed baselines.
+"""Print the tables of docs/measurements.md and README.md from the committed baselines; docs/science.md: science.py.
 
 python benchmarks/tables.py baselines/recipes_deit_tiny.json
 python benchmarks/tables.py baselines/blocks_deit_tiny.json
@@ -57,7 +57,7 @@ def methods(rows: dict, without: str, costs: dict | None = None) -> list[str]:
     With the rows of method_costs.json, every line ends in what it cost.
     """
     lines = [
-        "| features | n | PCDP@.05 | 0-45 deg | 45-90 | 90-180 | APE | minus without the object | PF-WILLOW | minus |",
+        "| features | n | PCDP@.05 | 0-45 deg | 45-90 | 90-180 | APE | minus nothing learned | PF-WILLOW | minus |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     if costs is not None:
@@ -99,7 +99,11 @@ def cost(found: dict) -> list[str]:
 
 def main() -> None:
     first, *more = (json.loads(Path(path).read_text()) for path in sys.argv[1:])
-    rows = first["rows"]
+    rows = first.get("rows", {})
+    if not rows or not ("extraction" in first or all("metrics" in entry for entry in rows.values())):
+        raise SystemExit(
+            "Give rows of blocks.py, recipes.py, method.py or method_costs.py; science.py shows the others."
+        )
     if "extraction" in first:
         print("\n".join(cost(first)))
         return

@@ -17,7 +17,7 @@ LABELS = {
     "pretrained": "Pretrained",
     "last_block": "Last block",
     "fixed_average": "Fixed average",
-    "without_object": "Without the object",
+    "without_object": "Nothing learned",
     "random_head": "Random head",
     "adapted": "Adapted",
     "measured": "Measured",
