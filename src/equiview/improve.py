@@ -240,7 +240,8 @@ def variants(
 
     `without_object` is everything of the adapter that learned nothing; left out if it is the fixed average, or nothing.
     One variant is in memory at a time beside the base. Where the adapter has no LoRA, its head is applied to the shared
-    features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token by token.
+    features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token by token, and
+    because it is what most people use: it sees a picture once.
     """
     config, info = adapted.config, base.info
     blocks, last = adapted.blocks, info.blocks
@@ -248,7 +249,8 @@ def variants(
     pretrained = list(shared.maps(views))
     yield "pretrained", pretrained
     if blocks != (last,):
-        yield "last_block", list(Extractor(base, replace(config, blocks=(last,))).maps(views))
+        plain = replace(config, blocks=(last,), sizes=(), mirrored=0.0)
+        yield "last_block", list(Extractor(base, plain).maps(views))
     yield "fixed_average", apply_head(AverageHead(3), pretrained)
     fixed = fixed_parts(adapted.head)
     if [part.kind for part in fixed] not in ([], ["average"]):
