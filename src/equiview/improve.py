@@ -240,8 +240,8 @@ def variants(
 
     `without_object` is everything of the adapter that learned nothing; left out if it is the fixed average, or nothing.
     One variant is in memory at a time beside the base. Where the adapter has no LoRA, its head is applied to the shared
-    features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token by token, and
-    because it is what most people use: it sees a picture once.
+    features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token by token,
+    and because it is what most people use: it sees a picture once.
     """
     config, info = adapted.config, base.info
     blocks, last = adapted.blocks, info.blocks

@@ -40,7 +40,7 @@ Clips = Annotated[str | None, typer.Option(help="badja:FOLDER or tapvid:FILE for
         "equiview retain --backbone equiview/tiny --adapter runs/tiny-mug --out runs/tiny-retain",
         "equiview retain --backbone facebook/dinov2-base --adapter runs/mug --photos PHOTOS \\",
         "    --pairs pf-willow:PF-dataset-WILLOW --clips badja:BADJA --out runs/mug-retain",
-        "equiview retain --backbone equiview/tiny --adapter runs/tiny-mug --strengths 0.5 1 --tolerance 2 --out runs/two",
+        "equiview retain --backbone equiview/tiny --adapter runs/tiny-mug --strengths 1 --tolerance 2 --out runs/two",
     ),
 )
 @command
