@@ -4,8 +4,9 @@
 
 One adapter a recipe (large_marker, seed 0), made and measured by the commands a user has, `equiview finetune` and
 `equiview retain`: drift on drawn pictures, equivariance on the built-in objects, PF-WILLOW (all ten classes) and one
-clip of BADJA, at 640 px. An interrupted run goes on where it stopped. With one adapter each, intervals are over
-pictures, objects, source pictures and points.
+clip of BADJA, at 640 px. `paper` has none: its random convolution replaces the features, so nothing lies at strength 0.
+An interrupted run goes on where it stopped. With one adapter each, intervals are over pictures, objects, source
+pictures and points.
 """
 
 import argparse
@@ -25,7 +26,6 @@ WAYS = {
     "one-step": Way("one-step"),
     "wiener": Way("wiener"),
     "default": Way("default", settings=(ALL,)),
-    "paper": Way("paper"),
     "lora-only": Way("lora-only"),
 }
 TASKS = ("drift", "equivariance", "transfer", "tracking")
