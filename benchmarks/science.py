@@ -144,6 +144,12 @@ def captured(experiment: str) -> str:
     return " | ".join([*(f"{one:.1f}" for one in (*scores, after)), *map(signed, differences)])
 
 
+def capture_relative(experiment: str) -> str:
+    """Return what an adapter of a capture adds to nothing learned, as a share of it."""
+    found = baseline("captures_one_step_deit_tiny")["experiments"][experiment]["difference"]["pcdp@0.05"]
+    return f"{found['vs_without_object']['relative']:+.1f} %"
+
+
 def retained(recipe: str) -> str:
     """Return the lines of a recipe's retention report, one a strength above 0."""
     lines = []
