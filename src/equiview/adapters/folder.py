@@ -292,7 +292,7 @@ def _check_backbone(folder: Path, made_for: dict[str, Any], backbone: Backbone, 
             f"{folder}: backbone weights",
             f"those of {made_for.get('id')} (sha256 {str(made_for.get('weights_sha256'))[:12]}...)",
             f"those of {info.id} (sha256 {info.weights_sha256[:12]}...)",
-            "Load the backbone it was made for; from Python, load(..., allow_other_weights=True) takes it as it is.",
+            "Load the backbone the adapter was made for (from Python, allow_other_weights=True takes it as it is).",
         )
 
 
