@@ -31,6 +31,7 @@ def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["equiview", *map(str, arguments)])
+        capsys.readouterr()  # What the test itself wrote, such as the progress of saving a model.
         with pytest.raises(SystemExit) as stopped:
             main()
         captured = capsys.readouterr()

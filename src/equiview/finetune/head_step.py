@@ -53,7 +53,7 @@ def step_head(
         EquiviewError: There is no pair, or the gradient is not finite or zero.
     """
     split = [split_pairs(pairs) for pairs in objects]
-    apart = all(one is not other for sides in split for one in sides[0] for other in sides[1])
+    apart = sum(len(side) for sides in split for side in sides) == sum(map(len, objects))
     own, held = ([pair for sides in split for pair in sides[n]] for n in range(2))
     if not own:
         raise bad_input("head step", "at least one pair of views", "none", "Give an object with more views.")

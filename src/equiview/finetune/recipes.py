@@ -39,7 +39,7 @@ SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 
 def _one_of(what: str, value: str, known: Any) -> None:
     if value not in known:
-        near = difflib.get_close_matches(value, list(known), 1, 0.5)
+        near = difflib.get_close_matches(str(value), list(known), 1, 0.5)
         fix = f"Do you mean {near[0]}?" if near else "Names are case-sensitive."
         raise bad_input(what, f"one of {', '.join(known)}", repr(value), fix)
 
