@@ -19,7 +19,7 @@ from _protocol import MEASURE, made_with, rounded, shared, split
 from scipy.stats import spearmanr
 
 from equiview.captures import open_object
-from equiview.finetune.adapt import FEW_PICTURES
+from equiview.finetune.budget import FEW_PICTURES
 from equiview.finetune.head_pairs import object_pairs
 from equiview.finetune.head_step import step_head
 from equiview.finetune.recipes import ONE_STEP

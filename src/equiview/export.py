@@ -21,7 +21,7 @@ from .adapters.folder import file_sha256
 from .backbones.base import Backbone, BackboneInfo
 from .backbones.huggingface import FAMILIES
 from .errors import EquiviewError, bad_input
-from .features import Extractor, FeatureConfig, resize
+from .features import Extractor, FeatureConfig
 from .heads import head_parts, head_spec
 from .io import atomic_folder, read_json, require_file
 from .loading import load
@@ -218,14 +218,8 @@ class ExportedExtractor(Extractor):
         self.protocol = protocol
 
     def forward(self, images: Float[torch.Tensor, "b 3 h w"]) -> Float[torch.Tensor, "b c rows cols"]:
-        if not self.config.several:  # The model resizes by itself where it sees a picture in several ways.
-            images = resize(images, self.network_hw((int(images.shape[2]), int(images.shape[3]))))
-        mean, std = (images.new_tensor(values)[:, None, None] for values in self._mean_std)
-        return self.backbone.model(pixel_values=(images - mean) / std).feature_map
-
-    @property
-    def _mean_std(self) -> tuple[tuple, tuple]:
-        return self.backbone.info.mean, self.backbone.info.std
+        model: Any = self.backbone.model
+        return model(pixel_values=model.preprocess(images)).feature_map
 
     def describe(self) -> dict[str, Any]:
         return self.protocol
@@ -263,8 +257,7 @@ def open_export(
     named: dict[str, Any] = raw["equiview_backbone"]
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
     info = BackboneInfo(**values)
-    lists = {name: tuple(raw["features"].get(name, ())) for name in ("blocks", "sizes")}
-    config = FeatureConfig(**{**raw["features"], **lists})
+    config = FeatureConfig(**raw["features"])
     backbone = Backbone(info, _from_pretrained(folder, dtype).to(device), _refuse)
     protocol = {**raw["equiview_protocol"], "export_sha256": file_sha256(folder / "model.safetensors")}
     return ExportedExtractor(backbone, config, protocol).eval()

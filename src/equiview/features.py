@@ -47,6 +47,8 @@ class FeatureConfig:
     mirrored: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("blocks", "sizes"):  # Lists, where they come from JSON.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not all(0 < size < math.inf for size in self.sizes):
             raise bad_input("sizes", "shares of the resolution above 0", str(self.sizes), "For example 0.7, 1, 1.4.")
         if not 0 <= self.mirrored <= 0.5:

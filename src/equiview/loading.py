@@ -121,9 +121,7 @@ def load(
     unknown = sorted(set(features) - set(known))
     if unknown:
         raise bad_input("load", f"feature options among {known}", ", ".join(unknown), "Check the spelling.")
-    config = FeatureConfig(
-        **{**features, "blocks": tuple(features.get("blocks", ())), "sizes": tuple(features.get("sizes", ()))}
-    )
+    config = FeatureConfig(**features)
     return EquiviewModel(backbone, config).eval()
 
 

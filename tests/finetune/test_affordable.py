@@ -7,7 +7,7 @@ import pytest
 
 from equiview.captures.family_members import FAMILIES
 from equiview.finetune.adapt import LEAST_SHARE, PICTURES, with_trained_head
-from equiview.finetune.budget import FEWEST_PICTURES, MEMBER_S, Costs, affordable
+from equiview.finetune.budget import FEW_PICTURES, MEMBER_S, Costs, affordable
 from equiview.finetune.recipes import get_recipe, prepare
 
 from .tiny import objects, tiny_backbone
@@ -44,7 +44,7 @@ def test_a_trained_head_keeps_half_of_the_time_and_all_else_shrinks_alike(caplog
 def test_no_time_leaves_the_object_and_a_few_pictures(left_s):
     least = affordable(DEFAULT, replace(COSTS, left_s=left_s))
     assert least.companions == () and least.head_training.members == 0
-    assert least.head_training.pictures == FEWEST_PICTURES
+    assert least.head_training.pictures == FEW_PICTURES
 
 
 def test_the_training_gets_its_share_where_extraction_took_all_the_time(monkeypatch):

@@ -307,7 +307,7 @@ def _feature_config(folder: Path, record: dict[str, Any], overrides: dict[str, A
     if record["head"] and len(values["blocks"]) != len(record["features"].get("blocks", ())):
         fix = "Leave `blocks` out."
         raise bad_input("blocks", f"{record['features']['blocks']}, which the head needs", str(values["blocks"]), fix)
-    return FeatureConfig(**{**values, "sizes": tuple(values.get("sizes", ()))})
+    return FeatureConfig(**values)
 
 
 def _load_lora(folder: Path, backbone: Backbone) -> None:

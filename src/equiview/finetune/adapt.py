@@ -18,7 +18,7 @@ from ..features import Extractor, Picture
 from ..heads import HeadChain
 from ..io import read_image
 from ..types import FeatureMap, View
-from .budget import seconds_per_map
+from .budget import FEW_PICTURES, seconds_per_map
 from .closed_form import picture_statistics, solve_closed_form, view_statistics
 from .head_pairs import TrainingPair, family_pairs, members, object_pairs
 from .head_step import step_head
@@ -29,7 +29,7 @@ from .train import train
 
 log = logging.getLogger(__name__)
 
-PICTURES, FEW_PICTURES = 60, 12
+PICTURES = 60
 LEAST_SHARE = 0.2
 """Of the time given for it, extraction and training, that the training of a head gets in any case."""
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}

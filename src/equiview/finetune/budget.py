@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 MEMBER_S = 0.5
 """Seconds of rendering a member of a family, about."""
-FEWEST_PICTURES = 12
+FEW_PICTURES = 12
+"""Ordinary pictures that say what features vary over in general, roughly."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _trained(recipe: Recipe, costs: Costs) -> Recipe:
     if share >= 1:
         return recipe
     members = int(share * training.members)
-    pictures = max(min(FEWEST_PICTURES, training.pictures), int(share * training.pictures))
+    pictures = max(min(FEW_PICTURES, training.pictures), int(share * training.pictures))
     training = replace(training, members=members if members > 1 else 0, pictures=pictures)
     companions = companions[: int(share * len(companions))]
     log.warning(

@@ -127,17 +127,14 @@ def _scores(result: Mapping[str, Any]) -> Html:
     titles = ["Strength", "Transfer", *(title for _, _, title, _ in SCORES)]
     header = h("tr", *(h("th", broken(title), scope="col") for title in titles))
     verdicts, best = result["reading"]["verdicts"], result["reading"]["recommended"]
+    notes = [("recommended", best), ("as saved", result["protocol"].get("saved_strength"))]
     body = []
     for entry in result["strengths"]:
         name = f"{entry['strength']:g}"
         own = "not measured" if entry["strength"] == 0 else verdicts[name]
         words = "the reference" if entry["strength"] == 0 else WORDS[own]
         colour = {"keeps": "up", "loses": "down"}.get(own)
-        saved = result["protocol"].get("saved_strength")
-        marks = [("recommended", best), ("as saved", saved)]
-        mark = [
-            part for mark_words, at in marks if entry["strength"] == at for part in (h("br"), h("small", mark_words))
-        ]
+        mark = [part for note, at in notes if entry["strength"] == at for part in (h("br"), h("small", note))]
         first = h("th", name, *mark, scope="row")
         cells = [_cell(entry, *score) for score in SCORES]
         chosen = "ours" if entry["strength"] == best else None
