@@ -177,7 +177,7 @@ class Measured:
     """The two measurements: PCDP and APE on some objects, PCK on PF-WILLOW. A finished row is only read."""
 
     def __init__(self, features: Features, objects: Sequence[str], chosen_only: bool = False) -> None:
-        self.features, self.work = features, features.work
+        self.features, self.work, self.config = features, features.work, MEASURE
         self.plans = {name: plan_object(name, features.views(name, VIEWS), MEASURE) for name in objects}
         self.willow = Willow(chosen_only)
         self.pictures = self.willow.pictures()
@@ -210,7 +210,7 @@ class Measured:
     def score(self, row: str, of_object, willow) -> None:
         for name, plan in self.plans.items():
             if not self.path(row, name).exists():
-                write_rows(self.path(row, name), score_object(plan, of_object(name), MEASURE))
+                write_rows(self.path(row, name), score_object(plan, of_object(name), self.config))
         source = Fixed(self.pictures, willow(), {})
         write_rows(self.path(row, "willow"), transfer.run(source, self.willow.pairs, TransferConfig()))
 

@@ -1,7 +1,8 @@
 """What the search shares: development data, features of every second block, and the rule that compares methods."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Candidate:
         once: One repetition only: nothing in it depends on seed or object.
         three: Three repetitions even where the others have one: it is a recipe.
         trained: Scored only with `--long`: it takes minutes a repetition.
+        centres: Objects' points are looked for at the centres of tokens, not between them.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Candidate:
     once: bool = False
     three: bool = False
     trained: bool = False
+    centres: bool = False
 
 
 class Blend(nn.Module):
@@ -103,6 +106,8 @@ class Space:
     def __post_init__(self) -> None:
         self.features = Features(self.weights, self.work, EVEN, FIXED)
         self.measured = Measured(self.features, split("dev"), chosen_only=True)
+        self.at_centres = copy(self.measured)
+        self.at_centres.config = replace(self.measured.config, subtoken=False)
 
     def ordinary(self, seed: int, blocks=SPREAD, fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
         return self.features.ordinary(seed, blocks, fixed)
@@ -121,15 +126,16 @@ class Space:
                 made.append(candidate.make(repetition))
             return made[0](strength)
 
+        measured = self.at_centres if candidate.centres else self.measured
         for strength in candidate.strengths:
             label = self.label(candidate, repetition, strength)
-            if self.measured.done(label):
+            if measured.done(label):
                 continue
             adapted = at(strength)
             if isinstance(adapted, Extractor):
-                self.measured.extractor(label, lambda own=adapted: own)
+                measured.extractor(label, lambda own=adapted: own)
             else:
-                self.measured.head(label, candidate.blocks, lambda own=adapted: own, candidate.fixed)
+                measured.head(label, candidate.blocks, lambda own=adapted: own, candidate.fixed)
 
     def label(self, candidate: Candidate, repetition: Repetition, strength: float) -> str:
         plain = "-".join(candidate.name.replace(",", " ").replace("/", " ").replace("%", "").split())

@@ -1,4 +1,4 @@
-"""Heads that are trained on fixed features, and LoRA trained by the library's loop.
+"""Heads that are trained on fixed features.
 
 To save time companions have 6 views here; in the recipe's own row they have its 12.
 """
@@ -15,32 +15,14 @@ from _search import FINE, RECIPE_FIXED, Blend, Candidate, Space, linear
 from _search_steps import identity
 from torch import nn
 
-from equiview.adapters.lora import LoraSpec, set_lora_strength
-from equiview.backbones import load_backbone
-from equiview.features import Extractor, FeatureConfig
-from equiview.finetune.augment import AugmentConfig
 from equiview.finetune.head_pairs import TrainingPair
 from equiview.finetune.head_training import HeadTraining, pair_loss, train_head
-from equiview.finetune.pairs import PairConfig
-from equiview.finetune.recipes import RECIPES, Recipe, prepare
-from equiview.finetune.train import train
+from equiview.finetune.recipes import RECIPES
 from equiview.types import FeatureMap
 
-LINEAR, OTHER, DATA, NETWORK = "linear head, trained", "other heads, trained", "training data", "network, trained"
+LINEAR, OTHER, DATA = "linear head, trained", "other heads, trained", "training data"
 DEFAULT = RECIPES["default"]
 COMPANIONS = DEFAULT.companions
-LORA = Recipe(
-    "lora",
-    features=FeatureConfig(long_side=320),  # A sixth of the time of 640; scored at 640.
-    depths=DEFAULT.depths,
-    lora=LoraSpec(rank=4, last_blocks=None),
-    head=RECIPE_FIXED,
-    loss="info_nce",
-    temperature=0.05,
-    lr=3e-4,
-    steps=200,
-    pairs=PairConfig(max_angle_deg=120.0),
-)
 
 
 class NeighbourhoodAttention(nn.Module):
@@ -165,23 +147,6 @@ class Trained:
 
         return make
 
-    def network(self, recipe: Recipe, more: Sequence[str] = COMPANIONS):
-        def make(repetition: Repetition):
-            extractor = prepare(load_backbone(self.space.weights), recipe, seed=repetition.seed)
-            views = {name: self.space.features.views(name, 12) for name in repetition.objects}
-            views |= {name: self.space.features.views(name, 6) for name in more}
-            name = f"{recipe.name.replace(' ', '-')}-{len(more)}-{repetition.name}"
-            train(extractor, views, recipe, self.space.work / "training" / "search" / name, seed=repetition.seed)
-            at_640 = Extractor(extractor.backbone, FeatureConfig(extractor.blocks), extractor.head).eval()
-
-            def at(strength: float) -> Extractor:
-                set_lora_strength(at_640.backbone, strength)
-                return at_640
-
-            return at
-
-        return make
-
     def candidates(self) -> Iterator[Candidate]:
         make = self.linear(views=12)
         yield Candidate(
@@ -203,21 +168,8 @@ class Trained:
             ("the object alone", (), {"members": 0}),
             ("5 scanned companions", split("train")[-5:], {}),
             ("families a quarter", COMPANIONS, {"family_share": 0.25}),
-            ("40 procedural companions", tuple(f"procedural:{n}" for n in range(9001, 9041)), {}),
+            ("50 procedural companions", tuple(f"procedural:{n}" for n in range(9001, 9051)), {}),
         ):
             yield Candidate(f"linear head, 100 steps, {name}", DATA, self.linear(more, steps=100, **settings))
         yield Candidate("neighbourhood attention, 100 steps", OTHER, self.other(NeighbourhoodAttention, steps=100))
         yield Candidate("residual two-layer head, 100 steps", OTHER, self.other(Mlp, steps=100))
-        for name, changes, more in LORA_ROWS:
-            recipe = replace(LORA, name=name, **changes)
-            strengths = (0.5, 1.0)
-            yield Candidate(name, NETWORK, self.network(recipe, more), strengths=strengths, trained=True)
-
-
-LORA_ROWS = (
-    ("LoRA, InfoNCE", {}, COMPANIONS),
-    ("LoRA, InfoNCE, one object", {}, ()),
-    ("LoRA, SmoothAP", {"loss": "smooth_ap", "temperature": 0.01}, COMPANIONS),
-    ("LoRA, InfoNCE, regulariser, augmented", {"regulariser": 1.0, "augment": AugmentConfig()}, COMPANIONS),
-    ("LoRA, InfoNCE, rank 16, last 4 blocks", {"lora": LoraSpec(rank=16, last_blocks=4)}, COMPANIONS),
-)

@@ -5,8 +5,8 @@
         --out baselines/method_tiny.json
 
 The recipes on one object have nine repetitions, three seeds times three training objects. Rows for comparison that
-train have three: each seed with an object of its own, or with several or none (one for 1,000 steps and for several
-objects that are trained on).
+train have three: each seed with an object of its own, or with several or none (`paper` from several objects and 1,000
+steps of anything have one).
 Choices were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects
 and, for PF-WILLOW, on the pairs of pictures that none of those classes holds (`willow`: classes share pictures) and on
 all distinct pairs (`willow_all`). Finished rows lie in WORK/rows under their names, and the same command goes on where
@@ -172,8 +172,7 @@ class Bench:
         for recipe in (one, default):
             for objects in OBJECTS[1:]:
                 about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}
-                few = 1 if recipe is default else 3
-                yield self.linear(f"{recipe.name}, {objects} objects", recipe, objects, few, **about)
+                yield self.linear(f"{recipe.name}, {objects} objects", recipe, objects, **about)
 
     def thorough(self) -> Iterator[Row]:
         """Yield rows of pictures seen in three sizes and mirrored: seven times the work for the network."""

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from equiview.adapters.folder import versions
 from equiview.backbones import load_backbone
 from equiview.captures.dead_leaves import dead_leaves
 from equiview.features import Extractor, FeatureConfig
-from equiview.finetune.recipes import COMPANIONS, DEFAULT, FIXED_HEADS
+from equiview.finetune.recipes import COMPANIONS, DEFAULT, FIXED_HEADS, RECIPES
 from equiview.heads import HeadChain, LinearHead
 from equiview.io import read_json, write_json
 
@@ -39,6 +39,8 @@ ONE = Repetition(0, ("large_marker",))
 FIVE, TEN = repetitions(5)[0], repetitions(10)[0]
 # `default` is to stop after ten minutes; a row of the table never did.
 ALL = "time_budget_s=none"
+# Three sizes and the mirrored picture, as in the recipe `thorough`.
+SEEN = RECIPES["thorough"].features
 REPEATS = 20
 
 
@@ -73,10 +75,15 @@ WAYS = {
     "default, 1 step": Way("default", settings=(ALL, "head_training.steps=1")),
     "default, 10 steps": Way("default", settings=(ALL, "head_training.steps=10")),
     "default, 5 objects": Way("default", FIVE.objects, (ALL,)),
-}
-ALSO = {
+    "one-step, three sizes and mirrored": Way(
+        "one-step",
+        settings=(f"features.sizes={','.join(map(str, SEEN.sizes))}", f"features.mirrored={SEEN.mirrored}"),
+    ),
+    "default, three sizes and mirrored": Way("thorough", settings=(ALL,)),
     "default, 1000 steps": Way("default", settings=(ALL, "head_training.steps=1000")),
     "default, 10 objects": Way("default", TEN.objects, (ALL,)),
+}
+ALSO = {
     "paper, 100 steps": Way("paper", settings=("steps=100",)),
     "paper, 5 objects": Way("paper", FIVE.objects, ("steps=100",)),
     "paper, 10 objects": Way("paper", TEN.objects, ("steps=100",)),
@@ -139,13 +146,15 @@ def extraction(weights: str) -> dict[str, dict[str, float]]:
     fixed, channels = FIXED_HEADS[DEFAULT.head](), dim * len(spread)
     linear = LinearHead(torch.eye(channels), torch.zeros(channels), DEFAULT.strength)
     names = ",".join(map(str, spread))
+    whole = HeadChain([fixed, linear])
     sources = {
-        "last block": ((depth,), None),
-        f"blocks {names}": (spread, None),
-        f"blocks {names} + averages + whitening": (spread, fixed),
-        f"blocks {names} + the head of an adapter": (spread, HeadChain([fixed, linear])),
+        "last block": (FeatureConfig((depth,)), None),
+        f"blocks {names}": (FeatureConfig(spread), None),
+        f"blocks {names} + averages + whitening": (FeatureConfig(spread), fixed),
+        f"blocks {names} + the head of an adapter": (FeatureConfig(spread), whole),
+        "the same, three sizes and mirrored": (replace(SEEN, blocks=spread), whole),
     }
-    made = {n: Extractor(backbone, FeatureConfig(blocks=b, long_side=640), h).eval() for n, (b, h) in sources.items()}
+    made = {n: Extractor(backbone, replace(c, long_side=640), h).eval() for n, (c, h) in sources.items()}
     picture = dead_leaves(0, (640, 640))
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
     # In turns, so that other work on the machine does not fall on one of them alone.

@@ -21,6 +21,7 @@ from _method import Repetition
 from _protocol import made_with, rounded, shared, split
 from _search import AT_MOST, ONE_THREE, WITHOUT, Candidate, Space
 from _search_inputs import Inputs
+from _search_network import Network
 from _search_solved import Solved, fixed_candidates, nothing
 from _search_steps import Steps
 from _search_trained import Trained
@@ -32,7 +33,7 @@ from equiview.io import write_json
 def candidates(space: Space) -> Iterator[Candidate]:
     yield Candidate(WITHOUT, "control", nothing, strengths=(0.0,), once=True)
     yield from fixed_candidates()
-    for family in (Inputs(space), Solved(space), Steps(space), Trained(space)):
+    for family in (Inputs(space), Solved(space), Steps(space), Trained(space), Network(space)):
         yield from family.candidates()
 
 

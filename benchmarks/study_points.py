@@ -4,9 +4,9 @@
     equiview study baselines/study_points.json --out runs/study/page
 
 Blocks x resolutions x backbones (equiview/tiny, DeiT-Tiny, random weights of three seeds) x pretrained, smoothed (3x3
-average) or adapted (the recipe wiener from one object). A backbone sees every picture once at each resolution: all
-blocks are kept in memory, so that a point costs seconds. Finished points lie in WORK/points; the same command goes on
-where it stopped.
+average), whitened (what lies under the recipe one-step, nothing learned) or adapted (one-step from one object). A
+backbone sees every picture once at each resolution: all blocks are kept in memory, so that a point costs seconds.
+Finished points lie in WORK/points; the same command goes on where it stopped.
 """
 
 import argparse
@@ -32,10 +32,10 @@ from equiview.captures.pfwillow import load_pf_willow
 from equiview.captures.synthetic import set_seeds
 from equiview.captures.synthetic_pose import PoseWorld, pose_scenes
 from equiview.features import Extractor, FeatureConfig, picture_rgb, split_blocks
-from equiview.finetune.adapt import ordinary_pictures
-from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
-from equiview.finetune.recipes import WIENER
-from equiview.heads import AverageHead, CenterHead, HeadChain
+from equiview.finetune.head_pairs import object_pairs
+from equiview.finetune.head_step import step_head
+from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
+from equiview.heads import AverageHead, HeadChain
 from equiview.io import read_json, write_json
 from equiview.pck import SCORINGS
 from equiview.row_scores import scores
@@ -50,13 +50,13 @@ from equiview.types import FeatureMap, KeypointPair
 # Random weights hardly differ between blocks: fewer will do.
 RANDOM_BLOCKS = ((4,), (8,), (12,), (4, 6, 8, 10))
 BLOCKS = ((2,), (4,), (6,), (8,), (10,), (12,), (4, 6, 8, 10))
-STATES = ("pretrained", "smoothed", "adapted")
+STATES = ("pretrained", "smoothed", "whitened", "adapted")
 KEPT = (2, 4, 6, 8, 10, 12)
 # Share of the resolution that is usual on each data set.
 SCALES = (0.5, 0.75)
 USUAL = {"objects": 640, "willow": 448, "badja": 854, "pose": 512}
 TRAIN_OBJECT = "large_marker"
-VIEWS, POINTS, PICTURES, WILLOW_PICTURES = 6, 300, 30, 5
+VIEWS, POINTS, WILLOW_PICTURES = 6, 300, 5
 SCENES, WORLD = 5, PoseWorld(references=12, queries=8, hw=(256, 256), clutter=False)
 SCORING = SCORINGS["pf-willow"]
 MEASURE = MeasureConfig(points=POINTS)
@@ -112,7 +112,6 @@ class Data:
         self.pairs = first_pictures(load_pf_willow(root / "semantic" / "PF-dataset-WILLOW"))
         self.clips = [part_of(clip, np.flatnonzero(clip.known.any(0))) for clip in open_badja(root / "tracking")]
         self.scenes = list(pose_scenes(set_seeds(0, SCENES), WORLD))
-        self.pictures = ordinary_pictures(None)[:PICTURES]
 
     def views(self, name: str):
         return open_object(mesh_path(name), n_views=VIEWS, seed=0, cache_dir=self.work / "views")
@@ -158,17 +157,20 @@ def settings() -> list[Setting]:
 
 
 def head_of(state: str, features: Features, data: Data) -> nn.Module | None:
-    """Return nothing, the 3x3 average, or what the recipe wiener makes of these features and one object."""
+    """Return nothing, the 3x3 average, or what the recipe one-step puts on them: without and with its object."""
     if state == "pretrained":
         return None
     if state == "smoothed":
         return AverageHead(3)
-    fixed = HeadChain([AverageHead(3), CenterHead()])
-    centred = Features(features.maps_of, features.blocks, fixed)
-    config = WIENER.closed_form
-    pictures = picture_statistics(centred.maps(data.pictures))
-    views = view_statistics([(data.train_views, list(centred.maps(data.train_views)))], config)
-    return HeadChain([fixed, solve_closed_form(pictures, views, config, WIENER.strength)])
+    fixed = FIXED_HEADS[ONE_STEP.head]()
+    if state == "whitened":
+        return fixed
+    maps = list(Features(features.maps_of, features.blocks, fixed).maps(data.train_views))
+    config = ONE_STEP.head_training
+    pairs = object_pairs(
+        data.train_views, maps, min_overlap=config.min_overlap, max_angle_deg=config.max_angle_deg, seed=0
+    )
+    return HeadChain([fixed, step_head([pairs], config, strength=ONE_STEP.strength)])
 
 
 def measured(setting: Setting, maps: dict[str, BlockMaps], data: Data) -> StudyPoint:
@@ -275,7 +277,8 @@ def protocol() -> dict[str, Any]:
         "transfer": f"PF-WILLOW, ordered pairs of the first {WILLOW_PICTURES} pictures of each category, extent, <=",
         "tracking": "BADJA, annotated frames, percent under 8 px at 256 px height",
         "pose": f"{SCENES} rendered objects, {WORLD.references} references and {WORLD.queries} queries each, on black",
-        "adapted": f"3x3 average, centring and the recipe wiener from {TRAIN_OBJECT}, {PICTURES} drawn pictures",
+        "whitened": f"the fixed head {ONE_STEP.head}: averages, centring and whitening within each picture",
+        "adapted": f"the recipe one-step from {TRAIN_OBJECT}, {VIEWS} views, strength {ONE_STEP.strength}",
         "units": "objects; categories (transfer), query points (tracking), objects (pose)",
         "versions": versions(),
     }

@@ -2,8 +2,8 @@
 
     EQUIVIEW_SHARED=... python benchmarks/training_objects.py --work runs/method --out baselines/training_objects.json
 
-Ten scanned objects, twelve procedural ones, a white sphere, a white box and a thin rod, 6 views each; recipe one-step;
-PCDP@0.05 on the DEVELOPMENT objects minus the same features without an object.
+Ten scanned objects, the same in plain grey, twelve procedural ones, a white sphere, a white box and a thin rod, 6 views
+each; recipe one-step; PCDP@0.05 on the DEVELOPMENT objects minus the same features without an object.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import trimesh
 from _method import VIEWS, Features
-from _protocol import MEASURE, made_with, rounded, shared, split
+from _protocol import MEASURE, made_with, mesh_path, rounded, shared, split
 from scipy.stats import spearmanr
 
 from equiview.captures import open_object
@@ -26,6 +26,7 @@ from equiview.finetune.recipes import ONE_STEP
 from equiview.finetune.teaching import change_of
 from equiview.improve import apply_head
 from equiview.io import write_json
+from equiview.tasks.comparison import difference
 from equiview.tasks.equivariance import plan_object, score_object, summarize
 
 SOLIDS = {
@@ -35,12 +36,22 @@ SOLIDS = {
 }
 
 
+PLAIN = " in plain grey"
+
+
+def plain_mesh(name: str) -> trimesh.Trimesh:
+    """Return a scanned object without its texture."""
+    mesh = trimesh.load(mesh_path(name), force="mesh")
+    return trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=(160, 160, 160, 255), process=False)
+
+
 def views_of(name: str, features: Features) -> list[Any]:
-    if name not in SOLIDS:
+    if name not in SOLIDS and not name.endswith(PLAIN):
         return features.views(name, VIEWS)
     path = features.work / "solids" / f"{name.replace(' ', '_')}.ply"
     path.parent.mkdir(parents=True, exist_ok=True)
-    SOLIDS[name]().export(path)
+    mesh = SOLIDS[name]() if name in SOLIDS else plain_mesh(name.removesuffix(PLAIN))
+    mesh.export(path)
     return list(open_object(str(path), n_views=VIEWS, seed=0, cache_dir=features.work / "views"))
 
 
@@ -72,7 +83,8 @@ def main() -> None:
         return summarize(rows, {})["metrics"]["pcdp@0.05"]["value"]
 
     base, found = score(None), {}
-    for name in [*split("train"), *(f"procedural:{seed}" for seed in range(9001, 9013)), *SOLIDS]:
+    plain = [f"{name}{PLAIN}" for name in split("train")]
+    for name in [*split("train"), *plain, *(f"procedural:{seed}" for seed in range(9001, 9013)), *SOLIDS]:
         views = views_of(name, features)
         label = f"{name.replace(':', '-').replace(' ', '-')}-{VIEWS}"
         maps = features.maps(label, lambda v=views: v, spread, fixed=ONE_STEP.head)
@@ -88,16 +100,25 @@ def main() -> None:
         print(name, rounded(found[name]), flush=True)
     about = {"objects": split("dev"), "views": VIEWS, "recipe": asdict(ONE_STEP)}
     result = {"protocol": made_with(features.backbone) | about, "without_object": base, "objects": found}
-    write_json(args.out, rounded(result | {"spearman": relations(found)}))
+    write_json(args.out, rounded(result | {"spearman": relations(found), "texture": texture(found)}))
     print(f"wrote {args.out}")
 
 
 def relations(found: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return Spearman's rho of each property and the gain, over the objects that are not bare solids."""
-    own = [entry for name, entry in found.items() if name not in SOLIDS]
+    """Return Spearman's rho of each property and the gain, over the objects that are not bare solids or plain."""
+    own = [entry for name, entry in found.items() if name not in SOLIDS and not name.endswith(PLAIN)]
     return {
         key: float(spearmanr([one[key] for one in own], [one["gain"] for one in own]).statistic)
         for key in ("change", "points", "colour_std", "share_of_picture")
+    }
+
+
+def texture(found: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Return the gain from objects with their texture minus that from the same in plain grey, over objects."""
+    plain = {name.removesuffix(PLAIN): own["gain"] for name, own in found.items() if name.endswith(PLAIN)}
+    means = {"textured": [found[name]["gain"] for name in plain], "plain": list(plain.values())}
+    return {name: float(np.mean(own)) for name, own in means.items()} | {
+        "difference": difference(plain, {name: found[name]["gain"] for name in plain}, "gain")
     }
 
 
