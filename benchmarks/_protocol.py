@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from equiview.captures import open_object
 from equiview.features import Extractor, FeatureConfig, split_blocks
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.recipes import WIENER
-from equiview.io import read_jsonl
+from equiview.io import read_json, read_jsonl
 from equiview.runs import rows_path, write_rows
 from equiview.tasks.comparison import paired_difference
 from equiview.tasks.equivariance import MeasureConfig, ObjectPlan, plan_object, score_object, summarize
@@ -157,3 +157,9 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
     return [rounded(v) for v in value] if isinstance(value, list) else value
+
+
+def with_kept(found: Mapping[str, Any], names: Iterable[str], out: Path) -> dict[str, Any]:
+    """Return the rows found, and those of a table written before that were not asked for now, in the order of names."""
+    kept = read_json(out)["rows"] if out.exists() else {}
+    return {name: (found if name in found else kept)[name] for name in names if name in found or name in kept}

@@ -63,6 +63,7 @@ class Candidate:
         three: Three repetitions even where the others have one: it is a recipe.
         trained: Scored only with `--long`: it takes minutes a repetition.
         centres: Objects' points are looked for at the centres of tokens, not between them.
+        seen: The head works on features of pictures seen in three sizes and mirrored, as the recipe thorough does.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Candidate:
     three: bool = False
     trained: bool = False
     centres: bool = False
+    seen: bool = False
 
 
 class Blend(nn.Module):
@@ -105,9 +107,12 @@ class Space:
 
     def __post_init__(self) -> None:
         self.features = Features(self.weights, self.work, EVEN, FIXED)
+        self.seen = Features(self.weights, self.work, fixed=FIXED, seen=True)
         self.measured = Measured(self.features, split("dev"), chosen_only=True)
         self.at_centres = copy(self.measured)
         self.at_centres.config = replace(self.measured.config, subtoken=False)
+        self.when_seen = copy(self.measured)
+        self.when_seen.features = self.seen
 
     def ordinary(self, seed: int, blocks=SPREAD, fixed: str = RECIPE_FIXED) -> list[FeatureMap]:
         return self.features.ordinary(seed, blocks, fixed)
@@ -126,7 +131,7 @@ class Space:
                 made.append(candidate.make(repetition))
             return made[0](strength)
 
-        measured = self.at_centres if candidate.centres else self.measured
+        measured = self.at_centres if candidate.centres else self.when_seen if candidate.seen else self.measured
         for strength in candidate.strengths:
             label = self.label(candidate, repetition, strength)
             if measured.done(label):

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _method import Repetition
+from _method import Features, Repetition
 from _protocol import split
-from _search import FINE, RECIPE_FIXED, Blend, Candidate, Space, linear
+from _search import FINE, RECIPE_FIXED, SPREAD, Blend, Candidate, Space, linear
 from _search_steps import identity
 from torch import nn
 
@@ -119,17 +119,19 @@ class Trained:
     def __init__(self, space: Space) -> None:
         self.space = space
 
-    def data(self, repetition: Repetition, more: Sequence[str], members: int, views: int = 6):
+    def data(self, own: Features, repetition: Repetition, more: Sequence[str], members: int, views: int = 6):
         objects = [(name, 12) for name in repetition.objects] + [(name, views) for name in more]
-        pairs = [self.space.pairs(name, repetition.seed, count) for name, count in objects]
-        return pairs, self.space.features.families(members, repetition.seed, RECIPE_FIXED)
+        pairs = [own.pairs(name, repetition.seed, SPREAD, count, RECIPE_FIXED) for name, count in objects]
+        return pairs, own.families(members, repetition.seed, RECIPE_FIXED)
 
-    def linear(self, more: Sequence[str] = COMPANIONS, views: int = 6, **settings):
-        config = replace(HeadTraining(), **settings)
+    def linear(self, more: Sequence[str] = COMPANIONS, views: int = 6, seen: bool = False, **settings):
+        """Return what trains a linear head, on the pictures as they are or `seen` in three sizes and mirrored."""
+        config, own = replace(HeadTraining(), **settings), self.space.seen if seen else self.space.features
 
         def make(repetition: Repetition):
-            pairs, families = self.data(repetition, more, config.members, views)
-            head = train_head(pairs, families, self.space.ordinary(repetition.seed), config, seed=repetition.seed)
+            pairs, families = self.data(own, repetition, more, config.members, views)
+            pictures = own.ordinary(repetition.seed, SPREAD, RECIPE_FIXED)
+            head = train_head(pairs, families, pictures, config, seed=repetition.seed)
             return linear(head.matrix, head.mean)
 
         return make
@@ -138,7 +140,7 @@ class Trained:
         config = replace(HeadTraining(), **settings)
 
         def make(repetition: Repetition):
-            pairs, families = self.data(repetition, COMPANIONS, config.members)
+            pairs, families = self.data(self.space.features, repetition, COMPANIONS, config.members)
             pictures = self.space.ordinary(repetition.seed)
             torch.manual_seed(repetition.seed)
             head = kind(pictures[0].tokens.shape[0])
@@ -152,6 +154,12 @@ class Trained:
         yield Candidate(
             "the recipe default: linear head, companions of 12 views", LINEAR, make, strengths=FINE, three=True
         )
+        for name, make in {
+            "learned on them": self.linear(steps=100, seen=True),
+            "learned on pictures as they are": self.linear(steps=100),
+        }.items():
+            label = f"linear head, three sizes and mirrored, {name}"
+            yield Candidate(label, LINEAR, make, strengths=(0.0, *FINE), seen=True)
         for steps in (50, 100, 200, 600):
             yield Candidate(f"linear head, {steps} steps", LINEAR, self.linear(steps=steps))
         for name, settings in {

@@ -6,8 +6,9 @@ Blocks, centring, the Wiener filter's c, the steps of training and the strength 
 objects (6 views each) and on five of PF-WILLOW's ten classes at 448 px. `method.py` reports on the others. A method is
 read at its best strength among those that lose at most one point of PF-WILLOW against the same features without the
 object. One repetition of everything but the two recipes, which have three (all with `--repetitions 3`): differences
-below half a point are ties. Finished rows lie in WORK/rows/searched; the same command goes on where it stopped. With 2
-cores the rows that train the network (`--long`) take an hour, the others another.
+below half a point are ties. Finished rows lie in WORK/rows/searched; the same command goes on where it stopped, and
+rows of OUT that WORK has not are kept as they are. With 2 cores the rows that train the network (`--long`) take two
+hours, the others another.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 from _method import Repetition
-from _protocol import made_with, rounded, shared, split
+from _protocol import made_with, rounded, shared, split, with_kept
 from _search import AT_MOST, ONE_THREE, WITHOUT, Candidate, Space
 from _search_inputs import Inputs
 from _search_network import Network
@@ -77,6 +78,7 @@ def main() -> None:
                 print(line(candidate.name, result), f" {time.monotonic() - started:5.0f} s", flush=True)
         if (result := space.result(candidate, repetitions, base)) is not None:
             found[candidate.name] = result
+    found = with_kept(found, (candidate.name for candidate in own), args.out)
     write_json(args.out, rounded({"protocol": protocol(space), "rows": found}))
     print(f"wrote {args.out}")
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +61,11 @@ class FeatureConfig:
     def several(self) -> bool:
         """Whether a picture is seen more than once."""
         return bool(self.sizes or self.mirrored)
+
+    @property
+    def seen_once(self) -> "FeatureConfig":
+        """The same for pictures seen once, as they are."""
+        return replace(self, sizes=(), mirrored=0.0)
 
 
 class Extractor(nn.Module):

@@ -13,7 +13,7 @@ from .adapters import has_lora, load_adapter, save_adapter
 from .adapters.folder import RECORD_FILE, versions
 from .backbones import Backbone, load_backbone
 from .features import Extractor
-from .finetune.adapt import PICTURES, adapt, photo_files
+from .finetune.adapt import PICTURES, adapt, photo_files, seen_once
 from .finetune.budget import Costs, affordable, seconds_per_map
 from .finetune.recipes import FIXED_HEADS, Recipe
 from .heads import AverageHead, HeadChain, RandomConvHead, head_parts
@@ -197,9 +197,11 @@ def with_counts(recipe: Recipe, counts: Mapping[str, Any]) -> Recipe:
 
 
 def plain_extractor(backbone: Backbone, recipe: Recipe) -> Extractor:
-    """Return the features a recipe starts from, what is fixed on top included."""
-    head = FIXED_HEADS.get(recipe.head, lambda: None)()
-    return Extractor(backbone, recipe.feature_config(backbone.info.blocks), head)
+    """Return the features a recipe learns on, what is fixed on top included."""
+    extractor = Extractor(
+        backbone, recipe.feature_config(backbone.info.blocks), FIXED_HEADS.get(recipe.head, lambda: None)()
+    )
+    return seen_once(extractor) if recipe.kind in ("train_head", "step_head") else extractor
 
 
 def score_all(
@@ -249,7 +251,7 @@ def variants(
     pretrained = list(shared.maps(views))
     yield "pretrained", pretrained
     if blocks != (last,):
-        plain = replace(config, blocks=(last,), sizes=(), mirrored=0.0)
+        plain = replace(config.seen_once, blocks=(last,))
         yield "last_block", list(Extractor(base, plain).maps(views))
     yield "fixed_average", apply_head(AverageHead(3), pretrained)
     fixed = fixed_parts(adapted.head)

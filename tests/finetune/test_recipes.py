@@ -1,15 +1,20 @@
 """Recipes: what they say, and that wrong settings are told apart from right ones."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from equiview.adapters import load_adapter, save_adapter
 from equiview.errors import EquiviewError
 from equiview.features import FeatureConfig
+from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import ClosedFormConfig
+from equiview.finetune.head_training import HeadTraining
 from equiview.finetune.recipes import RECIPES, get_recipe, override, prepare
 from equiview.heads import AverageHead, CenterHead, RandomConvHead
 
-from .tiny import recipe, tiny_backbone
+from .tiny import objects, recipe, tiny_backbone
 
 
 def test_the_paper_recipe_says_what_the_paper_does():
@@ -135,6 +140,18 @@ def test_settings_of_another_kind_may_be_given_as_they_are_or_with_that_kind():
     assert override(get_recipe("default"), {"steps": "0"}) == get_recipe("default")
     trained = override(get_recipe("one-step"), {"kind": "train", "lora": "none", "head": "residual_conv", "steps": "3"})
     assert trained.steps == 3
+
+
+@pytest.mark.parametrize(
+    "kind, settings", [("step_head", HeadTraining(points=30, members=0)), ("train_head", HeadTraining(2, members=0))]
+)
+def test_a_head_is_learned_on_pictures_seen_once_and_used_on_them_seen_several_times(kind, settings, tmp_path):
+    plain = recipe(kind=kind, lora=None, head_training=replace(settings, pictures=3))
+    features = replace(plain.features, sizes=(0.5, 1.0), mirrored=0.25)
+    several = replace(plain, features=features)
+    one, other = (adapt(tiny_backbone(), objects(), own, tmp_path) for own in (plain, several))
+    assert torch.equal(one.head.matrix, other.head.matrix) and not torch.equal(one.head.matrix, torch.eye(32))
+    assert one.config == plain.features and other.config == features
 
 
 def test_thorough_is_default_on_pictures_seen_several_times_and_its_adapter_remembers(tmp_path):

@@ -156,13 +156,13 @@ def with_trained_head(
     progress: Progress,
     budget_s: float | None = None,
 ) -> Extractor:
-    """Train a linear head on top of an extractor's features and return the extractor with it."""
+    """Train a linear head on an extractor's features of pictures seen once; return the extractor with it."""
     started = time.monotonic()
     assert recipe.head_training is not None
     config = recipe.head_training
     family = members(config.members) if config.members else []
     drawn = ordinary_pictures(photos, seed, config.pictures)
-    maps = _counted_maps(extractor, objects, progress, len(drawn) + len(family))
+    maps = _counted_maps(seen_once(extractor), objects, progress, len(drawn) + len(family))
     pairs = _pairs(objects, maps, config, seed)
     of_families = family_pairs(family, list(maps([one.view for one in family])), seed)
     ordinary = list(maps(drawn))
@@ -190,9 +190,9 @@ def with_stepped_head(
     seed: int,
     progress: Progress,
 ) -> Extractor:
-    """Take one step of a linear head on top of an extractor's features and return the extractor with it."""
+    """Take one step of a linear head on an extractor's features of pictures seen once; return the extractor with it."""
     assert recipe.head_training is not None
-    maps = _counted_maps(extractor, objects, progress, FEW_PICTURES)
+    maps = _counted_maps(seen_once(extractor), objects, progress, FEW_PICTURES)
     pairs = _pairs(objects, maps, recipe.head_training, seed)
     # What features vary over in general is only asked for the warning, so a few pictures do.
     _warn(objects, pairs, list(maps(ordinary_pictures(photos, seed, FEW_PICTURES))))
@@ -205,6 +205,15 @@ def with_stepped_head(
         progress=lambda done, total: progress("train", done, total),
     )
     return with_head(extractor, stepped)
+
+
+def seen_once(extractor: Extractor) -> Extractor:
+    """Return the extractor for pictures seen once, as they are.
+
+    What a linear head learns there serves features averaged over sizes and the mirrored picture as well, at a seventh
+    of the work (`docs/science.md`).
+    """
+    return Extractor(extractor.backbone, extractor.config.seen_once, extractor.head)
 
 
 def _pairs(
