@@ -8,8 +8,10 @@ import torch
 
 from equiview.adapters import LoraSpec, add_lora, has_lora, save_adapter
 from equiview.backbones import load_backbone
+from equiview.cli.feature_options import open_features
 from equiview.errors import EquiviewError
 from equiview.features import Extractor, FeatureConfig
+from equiview.finetune.recipes import THOROUGH
 from equiview.loading import EquiviewModel, load
 from equiview.sampling import descriptors
 
@@ -114,3 +116,14 @@ def test_cuda_equals_cpu(vit: Path, run: Path) -> None:
     on_cpu = load(vit, adapter=run).at(batch(pictures()), xy)
     on_gpu = load(vit, adapter=run, device="cuda").at(batch(pictures()).cuda(), xy.cuda())
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_thorough_on_the_command_line_sees_as_the_recipe_does(vit: Path, run: Path, adapted: bool) -> None:
+    """Of a backbone alone and of any adapter, whatever pictures its head learned on."""
+    folder, given = run if adapted else None, {"long_side": 64, "blocks": None, "thorough": True}
+    config = open_features(str(vit), folder, None, given, device="cpu").config
+    assert (config.sizes, config.mirrored) == (THOROUGH.features.sizes, THOROUGH.features.mirrored)
+    assert open_features(str(vit), folder, None, given | {"thorough": False}, device="cpu").config == config.seen_once
+    with pytest.raises(EquiviewError, match="stride with sizes or mirrored"):
+        open_features(str(vit), folder, None, given | {"stride": 4}, device="cpu")

@@ -54,6 +54,7 @@ def bench(
     long_side: Annotated[
         int | None, typer.Option(min=16, help="Pictures are resized to this; 640 (real videos 854) if left out.")
     ] = None,
+    thorough: options.Thorough = False,
     random_weights: options.RandomWeights = False,
     dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
@@ -73,7 +74,7 @@ def bench(
         raise bad_input(str(root), "the folder that holds the data sets", "nothing there", "Check --root.")
     if average and adapter is not None:
         raise bad_input("--average", "no --adapter beside it", str(adapter), "An adapter brings its own head.")
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks)}
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "thorough": thorough}
     random_seed = seed if random_weights else None
     source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
     if average:

@@ -32,6 +32,7 @@ def epipolar(
     strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
+    thorough: options.Thorough = False,
     max_angle: Annotated[float, typer.Option(min=1, max=180, help="Pairs of views at most this far apart.")] = 60.0,
     max_pairs: Annotated[int, typer.Option(min=1, help="So many of those pairs are drawn.")] = 500,
     random_weights: options.RandomWeights = False,
@@ -49,7 +50,7 @@ def epipolar(
     from ..runs import write_rows
     from ..tasks.epipolar import EpipolarConfig, score_epipolar
 
-    features = {"blocks": parse_blocks(blocks), "long_side": long_side}
+    features = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
     opened = open_capture(capture)
     random_seed = seed if random_weights else None
     source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)

@@ -26,7 +26,7 @@ def open_features(
         backbone: Its name.
         adapter: Its folder, if there is one.
         strength: How much of the adapter is applied (0-1); None for as it was saved.
-        features: Settings of `FeatureConfig`; those that are None were not given.
+        features: Settings of `FeatureConfig`; those that are None were not given. `thorough`: as that recipe sees.
         random_seed: Of random weights; None for the backbone's own.
         device: Where it runs, as `--device` has it.
         dtype: Of the weights.
@@ -42,10 +42,13 @@ def open_features(
 
     from ..backbones import load_backbone
     from ..features import Extractor, FeatureConfig
+    from ..finetune.recipes import THOROUGH
     from ..loading import load
 
     device, kind = resolve_device(device), getattr(torch, dtype)
     features = {name: value for name, value in features.items() if value is not None}
+    if features.pop("thorough", False):
+        features |= {"sizes": THOROUGH.features.sizes, "mirrored": THOROUGH.features.mirrored}
     if random_seed is None:
         return load(backbone, adapter=adapter, strength=strength, device=device, dtype=kind, **features)
     if adapter is not None:

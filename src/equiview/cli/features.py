@@ -37,6 +37,7 @@ def features(
     strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
+    thorough: options.Thorough = False,
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
     pca: Annotated[bool, typer.Option("--pca/--no-pca", help="Draw PCA colours of one basis for all pictures.")] = True,
     dtype: Annotated[StoredDtype, typer.Option(help="Type the tokens are stored in.")] = StoredDtype.FLOAT16,
@@ -46,7 +47,12 @@ def features(
     json: options.Json = False,
 ) -> None:
     """Write token features of pictures, and PCA pictures whose colours mean the same everywhere."""
-    settings: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "stride": stride}
+    settings: dict[str, Any] = {
+        "blocks": parse_blocks(blocks),
+        "long_side": long_side,
+        "thorough": thorough,
+        "stride": stride,
+    }
     from ..feature_files import FeatureFilesConfig, find_pictures, write_features
 
     find_pictures(pictures)

@@ -48,6 +48,7 @@ def match(
     strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
+    thorough: options.Thorough = False,
     random_weights: options.RandomWeights = False,
     dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
@@ -55,7 +56,7 @@ def match(
     json: options.Json = False,
 ) -> None:
     """Show which places of two pictures find each other, and where given points go."""
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
     from ..image_matching import MatchConfig, match_files
 
     config, asked = MatchConfig(check_px, max_shown), _points(points)

@@ -1,6 +1,6 @@
 """`equiview measure`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,9 +9,6 @@ from .app import app
 from .common import command, examples, finish, parse_blocks
 from .feature_options import open_features
 from .progress import StageProgress
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(
@@ -34,6 +31,7 @@ def measure(
     blocks: options.Blocks = None,
     norm: Annotated[bool | None, typer.Option("--norm/--no-norm", help="The final LayerNorm on every block.")] = None,
     long_side: options.LongSide = None,
+    thorough: options.Thorough = False,
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
     position: Annotated[options.Position | None, typer.Option(help="How positions are resized.")] = None,
     random_weights: options.RandomWeights = False,
@@ -43,7 +41,13 @@ def measure(
     json: options.Json = False,
 ) -> None:
     """Measure how well features agree between views, on any objects."""
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "norm": norm, "long_side": long_side, "stride": stride}
+    features: dict[str, Any] = {
+        "blocks": parse_blocks(blocks),
+        "norm": norm,
+        "long_side": long_side,
+        "thorough": thorough,
+        "stride": stride,
+    }
     features |= {"position": None if position is None else position.value}
     from ..measuring import MeasureRun, measure_objects
     from ..report import read_run, summarize_run, summary_tables, write_report

@@ -68,5 +68,9 @@ Strength = Annotated[
 LongSide = Annotated[
     int | None, typer.Option("--long-side", min=16, help="Images are resized to this; 640 if left out.")
 ]
+Thorough = Annotated[
+    bool,
+    typer.Option("--thorough", help="See pictures in three sizes and mirrored, as that recipe does: 7 times the work."),
+]
 RandomWeights = Annotated[bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")]
 WeightsDtype = Annotated[Dtype, typer.Option("--dtype", help="Type of the weights.")]

@@ -56,6 +56,7 @@ def pose(
     blocks: options.Blocks = None,
     average: Annotated[bool, typer.Option(help="Without an adapter: mean of 3x3 tokens.")] = True,
     long_side: options.LongSide = None,
+    thorough: options.Thorough = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -69,7 +70,7 @@ def pose(
     kind: Any = layout.value
     where = (references, kind, object_id)
     scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
     source = open_features(backbone, adapter, strength, features, device=device)
     if adapter is None and average:
         from ..heads import AverageHead

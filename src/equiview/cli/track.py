@@ -57,6 +57,7 @@ def track(
     strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: Annotated[int, typer.Option(min=16, help="Frames are resized to this.")] = 854,
+    thorough: options.Thorough = False,
     stride: Annotated[int | None, typer.Option(min=1, help="Patch stride; the patch size if left out.")] = None,
     protocol: Annotated[Protocol, typer.Option(help="paper: the published tracker and its thresholds.")] = (
         Protocol.DEFAULT
@@ -87,7 +88,12 @@ def track(
     # Everything cheap is checked before the backbone is loaded.
     clips = list(open_clips(source, benchmark))
     given = parse_points(points or [], clips[0]) if source is not None else None
-    features: dict[str, Any] = {"long_side": long_side, "stride": stride, "blocks": parse_blocks(blocks or None)}
+    features: dict[str, Any] = {
+        "long_side": long_side,
+        "thorough": thorough,
+        "stride": stride,
+        "blocks": parse_blocks(blocks or None),
+    }
     model = open_features(backbone, adapter, strength, features, device=device, dtype=dtype.value)
     if given is None:
         score_benchmark(model, clips, config, out, json)

@@ -66,6 +66,7 @@ def transfer(
     strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
+    thorough: options.Thorough = False,
     random_weights: options.RandomWeights = False,
     dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
@@ -75,7 +76,7 @@ def transfer(
     """Find key points of one picture in another one, or score that on a data set."""
     given = parse_points(points)
     _check_mode(images or [], given, pairs)
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
+    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
     from ..transfer import Localise
     from ..transferring import protocol_for
 

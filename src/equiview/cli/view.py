@@ -32,6 +32,7 @@ def view(
     strength: options.Strength = None,
     blocks: options.Blocks = None,
     long_side: options.LongSide = None,
+    thorough: options.Thorough = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page of pictures.")] = Path("equiview-view"),
     dtype: options.WeightsDtype = options.Dtype.FLOAT32,
     device: options.Device = "auto",
@@ -45,7 +46,7 @@ def view(
             raise bad_input("view", "one run folder, or pictures", f"{len(paths)} paths with a folder among them", fix)
         page, words = _run_page(paths[0])
     else:
-        features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side}
+        features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
         where: dict[str, Any] = {"device": device, "dtype": dtype.value}
         sources = _sources(backbone, adapter, strength, features, where)
         page, words = _pictures_page(paths, sources, _about(adapter, sources), out)
