@@ -84,8 +84,9 @@ def _sources(
 
 def _about(adapter: Path | None, sources: "dict[str, Extractor]") -> str:
     """Name the features that the page compares, without the folders they came from."""
-    backbone = Path(sources["pretrained"].describe()["backbone"])
-    named = backbone.name if backbone.is_absolute() else str(backbone)
+    from ..report.page import backbone_title
+
+    named = backbone_title(sources["pretrained"].describe()["backbone"])
     if adapter is None:
         return named
     strength = sources["adapted"].describe()["adapter"]["strength"]

@@ -15,7 +15,7 @@ from . import numbers
 from .boxes import fold, pretty, result_box, scroll_table
 from .drawing import data_uri
 from .html import Html, h, join, typeset
-from .page import page_head
+from .page import backbone_title, page_head
 
 TASK_WORDS = {
     "pose": ("One-shot pose", "Queries located against posed references of the same object."),
@@ -138,7 +138,7 @@ def render_bench(summary: Mapping[str, Any], folder: Path) -> str:
     header = h(
         "header",
         h("a", "Skip to the result", href="#main", class_="skip"),
-        h("h1", f"Bench: {backbone.rstrip('/').rpartition('/')[2] if backbone.count('/') > 1 else backbone}"),
+        h("h1", f"Bench: {backbone_title(backbone)}"),
         h("p", subtitle, class_="sub"),
         h("nav", links, aria_label="Sections"),
     )

@@ -98,18 +98,18 @@ def page_head(title: str, *, live: bool = False) -> Html:
     )
 
 
+def backbone_title(name: str) -> str:
+    """Return what a headline calls a backbone: of a local path only the end, a hub's name as it is."""
+    return Path(name).name if name.count("/") > 1 or Path(name).is_absolute() else name
+
+
 def _anchor(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
 def _headline(run: Run) -> str:
     what = "What finetuning changed" if run.kind == "improve" else "Multiview equivariance"
-    return what if run.backbone is None else f"{what}: {Path(run.backbone).name if _is_path(run) else run.backbone}"
-
-
-def _is_path(run: Run) -> bool:
-    """Say whether the backbone was named by a long local path, of which only the end is worth a headline."""
-    return run.backbone is not None and run.backbone.count("/") > 1
+    return what if run.backbone is None else f"{what}: {backbone_title(run.backbone)}"
 
 
 def _subtitle(run: Run) -> str:

@@ -11,7 +11,7 @@ from ..io import atomic_path
 from . import numbers
 from .boxes import broken, fold, pretty, result_box, scroll_table
 from .html import Html, h, join, typeset
-from .page import page_head
+from .page import backbone_title, page_head
 from .retention_figures import drift_figure, trade_off_figure
 from .words import Verdict
 
@@ -75,7 +75,7 @@ def render_retention(result: Mapping[str, Any]) -> str:
     header = h(
         "header",
         h("a", "Skip to the result", href="#main", class_="skip"),
-        h("h1", f"What the adapter costs elsewhere: {Path(backbone).name if backbone.count('/') > 1 else backbone}"),
+        h("h1", f"What the adapter costs elsewhere: {backbone_title(backbone)}"),
         h("p", _subtitle(result), class_="sub"),
         h("nav", links, aria_label="Sections"),
     )
