@@ -13,7 +13,7 @@ from equiview.finetune.recipes import FIXED_HEADS
 
 INPUTS = "nothing learned"
 SIZES = (0.7, 1.0, 1.4)
-SMALLER = {"0.7 and 1": (0.7, 1.0), "0.5, 0.7 and 1": (0.5, 0.7, 1.0), "1 and 1.4": (1.0, 1.4)}
+FEWER = {"0.7 and 1": (0.7, 1.0), "0.5, 0.7 and 1": (0.5, 0.7, 1.0), "1 and 1.4": (1.0, 1.4), "1.4 alone": (1.4,)}
 
 
 class Inputs:
@@ -38,7 +38,7 @@ class Inputs:
             ("fixed: three sizes, and mirrored", SIZES, True, (0.5, 1.0)),
         ):
             yield Candidate(name, INPUTS, self.seen(sizes, mirrored), strengths=strengths, once=True)
-        for name, sizes in SMALLER.items():
+        for name, sizes in FEWER.items():
             yield Candidate(f"fixed: sizes {name}", INPUTS, self.seen(sizes), strengths=(1.0,), once=True)
             label = f"fixed: sizes {name}, and mirrored"
             yield Candidate(label, INPUTS, self.seen(sizes, True), strengths=(0.5,), once=True)

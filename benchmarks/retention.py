@@ -5,8 +5,8 @@
 One adapter a recipe (large_marker, seed 0), made and measured by the commands a user has, `equiview finetune` and
 `equiview retain`: drift on drawn pictures, equivariance on the built-in objects, PF-WILLOW (all ten classes) and one
 clip of BADJA, at 640 px. `paper` has none: its random convolution replaces the features, so nothing lies at strength 0.
-An interrupted run goes on where it stopped. With one adapter each, intervals are over pictures, objects, source
-pictures and points.
+An interrupted run goes on where it stopped, and rows of OUT that it was not asked for are kept. With one adapter each,
+intervals are over pictures, objects, source pictures and points.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _protocol import rounded, shared
+from _protocol import rounded, shared, with_kept
 from method_costs import ALL, Way, source_of
 
 from equiview.finetune.recipes import RECIPES
@@ -26,6 +26,7 @@ WAYS = {
     "one-step": Way("one-step"),
     "wiener": Way("wiener"),
     "default": Way("default", settings=(ALL,)),
+    "thorough": Way("thorough", settings=(ALL,)),
     "lora-only": Way("lora-only"),
 }
 TASKS = ("drift", "equivariance", "transfer", "tracking")
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(WAYS), default=list(WAYS), metavar="RECIPE")
     args = parser.parse_args()
     backbone = str(shared() / "data" / "weights" / "deit-tiny-patch16-224")
-    rows = {name: report(name, backbone, args.work) for name in args.only}
+    rows = with_kept({name: report(name, backbone, args.work) for name in args.only}, WAYS, args.out)
     write_json(args.out, rounded({"backbone": Path(backbone).name, "long_side": 640, "rows": rows}))
     print(f"wrote {args.out}")
 
