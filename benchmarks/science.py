@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 TEXT, PAGE = ROOT / "benchmarks" / "science.md.in", ROOT / "docs" / "science.md"
 METHOD = "method_deit_tiny"
 SEEN = ", three sizes and mirrored"
+SOLIDS = ("white sphere", "white box", "thin rod")
 MAIN = ("last block", "block 8 + average", "blocks 4,6,8,10", "one-step", "default", "| features", "|---")
 
 
@@ -160,6 +161,26 @@ def retained(recipe: str) -> str:
         kept = [number(drift[name]["value"], 2) for name in ("cosine", "cka", "neighbours")]
         lines.append(f"| {recipe} | {own['strength']:g} | {' | '.join([*kept, *moved])} |")
     return "\n".join(lines)
+
+
+def taught(*names: str) -> str:
+    """Return what a step on these objects gains, from the least to the most; on all that are whole things if none."""
+    found = baseline("training_objects")["objects"]
+    whole = [name for name in found if not name.endswith(" in plain grey") and name not in SOLIDS]
+    gains = [found[name]["gain"] for name in names or whole]
+    return f"{min(gains):+.1f}" if len(gains) == 1 else f"{min(gains):.1f} to {max(gains):.1f}"
+
+
+def foretold() -> str:
+    """Return the range of Spearman's rho between what can be said of an object and what it gains."""
+    rhos = baseline("training_objects")["spearman"].values()
+    return f"{min(rhos):.1f} to {max(rhos):.1f}"
+
+
+def texture() -> str:
+    found = baseline("training_objects")["texture"]
+    own, plain = (f"{found[name]:+.2f}" for name in ("textured", "plain"))
+    return f"{own} with their texture, {plain} in plain grey, {signed(found['difference'])}"
 
 
 def number(value: float | None, digits: int) -> str:
