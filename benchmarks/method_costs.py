@@ -6,7 +6,8 @@ Every way of adapting is the real command, `equiview finetune`, in a fresh proce
 budget is off, so that each does all the work its row of the table did. CPU seconds (user and system, all threads) are
 inflated by other work on the machine far less than wall seconds. Peak memory is the largest resident size of the
 process. Strength is free: rows that differ in nothing else cost the same. What all rows pay, and controls alone, is
-one forward pass a picture: `extraction`. Finished ways lie in WORK, and the same command goes on where it stopped.
+one forward pass a picture: `extraction`. Finished ways lie in WORK, and the same command goes on where it stopped; rows
+of OUT that it was not asked for are kept.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from _method import Repetition, plain_name, repetitions
-from _protocol import rounded, shared, source_of
+from _protocol import rounded, shared, source_of, with_kept
 
 from equiview.adapters.folder import versions
 from equiview.backbones import load_backbone
@@ -203,13 +204,12 @@ def main() -> None:
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "versions": versions(),
         "extraction": extraction_cost(backbone, args.work, args.threads),
-        "rows": {},
     }
+    found: dict[str, Any] = {}
     for name in [*args.only, *args.also]:
-        found = cost(name, (WAYS | ALSO)[name], backbone, args.work, args.threads)
-        print(name, json.dumps({key: found[key] for key in ("cpu_s", "wall_s", "peak_gb")}), flush=True)
-        result["rows"][name] = found
-        write_json(args.out, result)
+        own = found[name] = cost(name, (WAYS | ALSO)[name], backbone, args.work, args.threads)
+        print(name, json.dumps({key: own[key] for key in ("cpu_s", "wall_s", "peak_gb")}), flush=True)
+        write_json(args.out, result | {"rows": with_kept(found, [*WAYS, *ALSO], args.out)})
     print(f"wrote {args.out}")
 
 
