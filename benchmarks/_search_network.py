@@ -17,6 +17,7 @@ from _search import RECIPE_FIXED, Candidate, Space
 from equiview.adapters.lora import LoraSpec, set_lora_strength
 from equiview.backbones import load_backbone
 from equiview.features import Extractor, FeatureConfig
+from equiview.finetune.adapt import with_trained_head
 from equiview.finetune.augment import AugmentConfig
 from equiview.finetune.losses import LOSSES, relations
 from equiview.finetune.pairs import PairConfig
@@ -148,9 +149,29 @@ class Network:
 
         return make
 
+    def then_a_head(self, name: str):
+        """Return what trains the head of the recipe default on features whose LoRA, at full strength, is trained."""
+        recipe = replace(RECIPES["default"], strength=1.0)
+
+        def make(repetition: Repetition):
+            extractor = self.trained(name, TRIES[name])(repetition)(1.0)
+            views = {name: self.space.features.views(name, 12) for name in repetition.objects}
+            views |= {name: self.space.features.views(name, 6) for name in COMPANIONS}
+            found = with_trained_head(extractor, views, recipe, None, repetition.seed, lambda *_: None).eval()
+
+            def at(strength: float) -> Extractor:
+                found.head[-1].strength = strength
+                return found
+
+            return at
+
+        return make
+
     def candidates(self) -> Iterator[Candidate]:
         for name, own in TRIES.items():
             yield Candidate(name, NETWORK, self.trained(name, own), strengths=(0.5, 1.0), trained=True)
+        name = "LoRA, SmoothAP, one object"
+        yield Candidate(f"{name}, then a linear head", NETWORK, self.then_a_head(name), trained=True)
 
 
 def jittered(extractor: Extractor, seed: int) -> Callable[..., None]:
