@@ -15,7 +15,7 @@ from .backbones import Backbone, load_backbone
 from .features import Extractor
 from .finetune.adapt import PICTURES, adapt, photo_files, seen_once
 from .finetune.budget import Costs, affordable, seconds_per_map
-from .finetune.recipes import FIXED_HEADS, Recipe
+from .finetune.recipes import FIXED_HEADS, TRAIN_HEAD, Recipe
 from .heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from .io import read_json, write_json
 from .live import RUN_OBJECTS, save_object
@@ -174,7 +174,7 @@ def open_training_objects(
     objects = open_objects(train_objects, views, config.seed, out / "views", progress)
     recipe, path = config.recipe, out / "companions.json"
     if not path.exists():
-        if budget_s is not None and (recipe.companions or recipe.kind == "train_head"):
+        if budget_s is not None and (recipe.companions or recipe.kind in TRAIN_HEAD):
             render_s = (time.monotonic() - started) / len(train_objects)
             map_s = seconds_per_map(plain_extractor(backbone, recipe), objects)
             left_s, own = budget_s - (time.monotonic() - started), sum(map(len, objects.values()))
@@ -201,7 +201,7 @@ def plain_extractor(backbone: Backbone, recipe: Recipe) -> Extractor:
     extractor = Extractor(
         backbone, recipe.feature_config(backbone.info.blocks), FIXED_HEADS.get(recipe.head, lambda: None)()
     )
-    return seen_once(extractor) if recipe.kind in ("train_head", "step_head") else extractor
+    return seen_once(extractor) if recipe.kind in (*TRAIN_HEAD, "step_head") else extractor
 
 
 def score_all(

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from equiview.adapters import load_adapter, save_adapter
+from equiview.adapters import has_lora, load_adapter, save_adapter
 from equiview.errors import EquiviewError
 from equiview.features import FeatureConfig
 from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.head_training import HeadTraining
 from equiview.finetune.recipes import RECIPES, get_recipe, override, prepare
+from equiview.finetune.train import train
 from equiview.heads import AverageHead, CenterHead, RandomConvHead
 
 from .tiny import objects, recipe, tiny_backbone
@@ -152,6 +153,35 @@ def test_a_head_is_learned_on_pictures_seen_once_and_used_on_them_seen_several_t
     one, other = (adapt(tiny_backbone(), objects(), own, tmp_path) for own in (plain, several))
     assert torch.equal(one.head.matrix, other.head.matrix) and not torch.equal(one.head.matrix, torch.eye(32))
     assert one.config == plain.features and other.config == features
+
+
+def test_a_head_is_trained_on_what_the_network_became_and_companions_teach_the_head_alone(tmp_path, monkeypatch):
+    settings = {"steps": 2, "head_training": HeadTraining(2, members=0, pictures=3), "head": "average"}
+    both = recipe(kind="train_then_head", companions=("other",), train_long_side=32, **settings)
+    seen, stages = {}, []
+
+    def spied(extractor, views, *rest, **more):
+        seen.update(side=extractor.config.long_side, objects=list(views), several=extractor.config.several)
+        return train(extractor, views, *rest, **more)
+
+    monkeypatch.setattr("equiview.finetune.adapt.train", spied)
+    pair = {"sphere": objects()["sphere"], "other": objects(5)["sphere"]}
+    features = replace(both.features, sizes=(0.5, 1.0))
+    found = adapt(
+        tiny_backbone(),
+        pair,
+        replace(both, features=features),
+        tmp_path,
+        progress=lambda stage, *_: stages.append(stage),
+    )
+    assert seen == {"side": 32, "objects": ["sphere"], "several": False}
+    assert list(dict.fromkeys(stages)) == ["train network", "solve", "train"]
+    assert found.config == features and has_lora(found.backbone)
+    plain = adapt(tiny_backbone(), pair, replace(both, kind="train_head", lora=None), tmp_path / "plain")
+    assert not torch.equal(found.head[-1].matrix, plain.head[-1].matrix)
+    again = load_adapter(save_adapter(tmp_path / "adapter", found), tiny_backbone())
+    view = pair["sphere"][0]
+    assert torch.equal(next(again.maps([view])).tokens, next(found.maps([view])).tokens)
 
 
 def test_thorough_is_default_on_pictures_seen_several_times_and_its_adapter_remembers(tmp_path):

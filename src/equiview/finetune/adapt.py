@@ -4,6 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ from ..features import Extractor, Picture
 from ..heads import HeadChain
 from ..io import read_image
 from ..types import FeatureMap, View
-from .budget import FEW_PICTURES, seconds_per_map
+from .budget import FEW_PICTURES, NETWORK_SHARE, seconds_per_map
 from .closed_form import picture_statistics, solve_closed_form, view_statistics
 from .head_pairs import TrainingPair, family_pairs, members, object_pairs
 from .head_step import step_head
 from .head_training import HeadTraining, train_head
-from .recipes import Recipe, prepare
+from .recipes import TRAIN_HEAD, TRAIN_NETWORK, Recipe, prepare
 from .teaching import change_of, warn_if_little
 from .train import train
 
@@ -95,28 +96,49 @@ def adapt(
     started = time.monotonic()
     report = progress or (lambda stage, done, total: None)
     extractor = prepare(backbone, recipe, seed=seed)
-    if recipe.kind in ("train", "train_then_closed_form"):
-        if budget_s is not None and recipe.kind == "train_then_closed_form":
-            budget_s = max(1.0, budget_s - closed_form_seconds(extractor, objects))
-        train(
-            extractor,
-            objects,
-            recipe,
-            out_dir,
-            seed=seed,
-            device=extractor.device,
-            time_budget_s=budget_s,
-            progress=lambda done, total, _: report("train", done, total),
-        )
+    if recipe.kind in TRAIN_NETWORK:
+        train_network(extractor, objects, recipe, out_dir, seed, report, budget_s)
     if "closed_form" in recipe.kind:
         extractor = with_closed_form(extractor, objects, recipe, photos, seed, report)
     if recipe.kind == "step_head":
         extractor = with_stepped_head(extractor, objects, recipe, photos, seed, report)
-    if recipe.kind == "train_head":
+    if recipe.kind in TRAIN_HEAD:
         left_s = None if budget_s is None else budget_s - (time.monotonic() - started)
         extractor = with_trained_head(extractor, objects, recipe, photos, seed, report, left_s)
     log.info("adapted with %s in %.1f s", recipe.name, time.monotonic() - started)
     return extractor.eval()
+
+
+def train_network(
+    extractor: Extractor,
+    objects: Mapping[str, Sequence[View]],
+    recipe: Recipe,
+    out_dir: Path,
+    seed: int,
+    progress: Progress,
+    budget_s: float | None = None,
+) -> None:
+    """Train what is trainable in an extractor, in place, in the time that what follows leaves."""
+    if budget_s is not None and recipe.kind == "train_then_closed_form":
+        budget_s = max(1.0, budget_s - closed_form_seconds(extractor, objects))
+    stage = "train"
+    if recipe.kind == "train_then_head":
+        # Companions teach the head; the network learned nothing from them (docs/science.md).
+        objects = {name: views for name, views in objects.items() if name not in recipe.companions}
+        stage, budget_s = "train network", None if budget_s is None else NETWORK_SHARE * budget_s
+    config = extractor.config.seen_once if recipe.kind == "train_then_head" else extractor.config
+    config = replace(config, long_side=recipe.train_long_side or config.long_side)
+    learner = Extractor(extractor.backbone, config, extractor.head)
+    train(
+        learner,
+        objects,
+        recipe,
+        out_dir,
+        seed=seed,
+        device=extractor.device,
+        time_budget_s=budget_s,
+        progress=lambda done, total, _: progress(stage, done, total),
+    )
 
 
 def closed_form_seconds(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from ..captures.family_members import FAMILIES
 from ..features import Extractor
 from ..types import View
-from .recipes import Recipe
+from .recipes import TRAIN_HEAD, Recipe
 
 log = logging.getLogger(__name__)
 
 MEMBER_S = 0.5
 """Seconds of rendering a member of a family, about."""
+NETWORK_SHARE = 0.3
+"""Of the time, for training the network where a head is trained on what comes out."""
 FEW_PICTURES = 12
 """Ordinary pictures that say what features vary over in general, roughly."""
 
@@ -45,7 +47,7 @@ def affordable(recipe: Recipe, costs: Costs) -> Recipe:
     A trained head keeps half of the time for its training, and the three shrink alike; where a head is solved,
     companions are left out.
     """
-    if recipe.kind == "train_head":
+    if recipe.kind in TRAIN_HEAD:
         return _trained(recipe, costs)
     left_s = costs.left_s - costs.map_s * (costs.pictures + costs.own)
     number = max(0, int(left_s / (costs.render_s + costs.map_s * costs.views)))
@@ -62,7 +64,8 @@ def _trained(recipe: Recipe, costs: Costs) -> Recipe:
         + training.members * len(FAMILIES) * (costs.map_s + MEMBER_S)
         + len(companions) * (costs.render_s + costs.map_s * costs.views)
     )
-    share = max(0.0, costs.left_s / 2 - costs.own * costs.map_s) / max(wanted_s, 1e-9)
+    left_s = costs.left_s * (1 - NETWORK_SHARE if recipe.kind == "train_then_head" else 1)
+    share = max(0.0, left_s / 2 - costs.own * costs.map_s) / max(wanted_s, 1e-9)
     if share >= 1:
         return recipe
     members = int(share * training.members)

@@ -23,7 +23,10 @@ from .losses import LOSSES
 from .pairs import PAIR_SAMPLERS, PairConfig
 from .used_settings import check_used
 
-Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head", "step_head"]
+Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head", "train_then_head", "step_head"]
+TRAIN_NETWORK = ("train", "train_then_closed_form", "train_then_head")
+TRAIN_HEAD = ("train_head", "train_then_head")
+"""Kinds that train the network, and a linear head on fixed features."""
 Head = Literal["none", "average", "centered", "centered_average", "whitened_average", "random_conv", "residual_conv"]
 FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     "none": lambda: None,
@@ -51,7 +54,8 @@ class Recipe:
     Attributes:
         name: Shown in records.
         kind: `train` runs `train.train`; `closed_form` solves a linear head and trains nothing; the third does both;
-            `train_head` trains a linear head on the backbone's fixed features, `step_head` takes one step of it.
+            `train_head` trains a linear head on the backbone's fixed features, `step_head` takes one step of it;
+            `train_then_head` trains the network on the user's objects, and then such a head on what comes out.
         features: How features are extracted; its `blocks` are filled from `depths` when those are given.
         depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
         lora: The adapter; None for none.
@@ -59,8 +63,9 @@ class Recipe:
             picture's variances evened out, between two averages); `random_conv` (the paper's); `residual_conv` (starts
             as the identity).
         closed_form: How the linear head is solved; None where `kind` solves none.
-        head_training: How the linear head is trained; None unless `kind` is `train_head` or `step_head`.
+        head_training: How the linear head is trained; None where `kind` has none.
         strength: Of the linear head that was trained: 0 is the features as they were, 1 the head in full.
+        train_long_side: The longer side of pictures while the network is trained; None is that of `features`.
         loss: A name of `losses.LOSSES`.
         temperature: Of the loss.
         regulariser: Weight of the equivariance regulariser added to the loss.
@@ -88,6 +93,7 @@ class Recipe:
     closed_form: ClosedFormConfig | None = None
     head_training: HeadTraining | None = None
     strength: float = 1.0
+    train_long_side: int | None = None
     loss: str = "smooth_ap"
     temperature: float = 0.01
     regulariser: float = 0.0
@@ -118,7 +124,7 @@ class Recipe:
                 raise bad_input(f"recipe {field}", "a finite number, 0 or more", str(getattr(self, field)), "Raise it.")
         if "closed_form" in self.kind and self.closed_form is None:
             raise bad_input("recipe closed_form", f"settings for kind {self.kind!r}", "none", "Set closed_form.c=1.")
-        if self.kind in ("train_head", "step_head") and self.head_training is None:
+        if self.kind in (*TRAIN_HEAD, "step_head") and self.head_training is None:
             fix = "Set head_training.steps=100."
             raise bad_input("recipe head_training", f"settings for kind {self.kind!r}", "none", fix)
 

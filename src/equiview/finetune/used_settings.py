@@ -10,7 +10,7 @@ from .head_training import HeadTraining
 
 TRAINING = {
     *("lora", "loss", "temperature", "regulariser", "lr", "weight_decay", "clip", "steps", "pairs", "augment"),
-    *("batch", "accumulate", "dtype", "checkpoint_every"),
+    *("batch", "accumulate", "dtype", "checkpoint_every", "train_long_side"),
 }
 STEP = {"points", "negatives", "temperature", "dead_zone", "max_angle_deg", "min_overlap"}
 EVERY = {"name", "kind", "features", "depths", "head", "companions", "time_budget_s"}
@@ -20,6 +20,7 @@ READ: dict[str, set[str]] = {
     "closed_form": {"closed_form", "strength"},
     "train_then_closed_form": TRAINING | {"closed_form", "strength"},
     "train_head": {"head_training", "strength"},
+    "train_then_head": TRAINING | {"head_training", "strength"},
     "step_head": {f"head_training.{name}" for name in STEP} | {"strength"},
 }
 GROUPS: dict[str, Any] = {"head_training": HeadTraining, "closed_form": ClosedFormConfig}

@@ -10,6 +10,7 @@ import torch
 from ..adapters import adapter_folder, read_record
 from ..adapters.folder import versions
 from ..bench.settings import Opened
+from ..finetune.recipes import TRAIN_HEAD
 from ..io import read_jsonl, write_json
 from ..loading import load
 from ..row_scores import failure_counts
@@ -105,7 +106,7 @@ def saved_strength(knob: Knob) -> float | None:
 def trained_on_families(record: Mapping[str, Any]) -> bool:
     """Say whether an adapter's recipe trained on members of the rendered families, as `default` does."""
     recipe = record.get("recipe")
-    if not isinstance(recipe, Mapping) or recipe.get("kind") != "train_head":
+    if not isinstance(recipe, Mapping) or recipe.get("kind") not in TRAIN_HEAD:
         return False
     training = recipe.get("head_training")
     return isinstance(training, Mapping) and bool(training.get("members"))
