@@ -127,7 +127,8 @@ def train_network(
         objects = {name: views for name, views in objects.items() if name not in recipe.companions}
         stage, budget_s = "train network", None if budget_s is None else NETWORK_SHARE * budget_s
     config = extractor.config.seen_once if recipe.kind == "train_then_head" else extractor.config
-    config = replace(config, long_side=recipe.train_long_side or config.long_side)
+    if recipe.train_long_side is not None:
+        config = replace(config, long_side=recipe.train_long_side)
     learner = Extractor(extractor.backbone, config, extractor.head)
     train(
         learner,
