@@ -81,6 +81,13 @@ WAYS = {
         settings=(f"features.sizes={','.join(map(str, SEEN.sizes))}", f"features.mirrored={SEEN.mirrored}"),
     ),
     "default, three sizes and mirrored": Way("thorough", settings=(ALL,)),
+    "default on a LoRA of the object": Way(
+        "default",
+        settings=(
+            *(ALL, "kind=train_then_head", "lora.rank=4", "lora.last_blocks=none", "loss=smooth_ap", "lr=3e-4"),
+            *("steps=200", "pairs.max_angle_deg=120", "train_long_side=320", "strength=1"),
+        ),
+    ),
     "default, 1000 steps": Way("default", settings=(ALL, "head_training.steps=1000")),
     "default, 10 objects": Way("default", TEN.objects, (ALL,)),
 }
