@@ -54,6 +54,7 @@ from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
 from equiview.finetune.train import train
 from equiview.heads import AverageHead, LinearHead, RandomConvHead
 from equiview.io import atomic_path, write_json
+from equiview.sources import source_name
 from equiview.tasks.comparison import difference
 from equiview.tasks.equivariance import object_values
 
@@ -215,7 +216,7 @@ class Bench:
 
     def adapted(self, recipe: Recipe, repetition: Repetition, label: str) -> Extractor:
         names = (*repetition.objects, *recipe.companions)
-        views = {name: self.features.views(name, TRAIN_VIEWS) for name in names}
+        views = {source_name(name): self.features.views(name, TRAIN_VIEWS) for name in names}
         folder = self.features.work / "training" / label
         return adapt(load_backbone(self.weights), views, recipe, folder, seed=repetition.seed)
 

@@ -157,7 +157,7 @@ def test_a_head_is_learned_on_pictures_seen_once_and_used_on_them_seen_several_t
 
 def test_a_head_is_trained_on_what_the_network_became_and_companions_teach_the_head_alone(tmp_path, monkeypatch):
     settings = {"steps": 2, "head_training": HeadTraining(2, members=0, pictures=3), "head": "average"}
-    both = recipe(kind="train_then_head", companions=("other",), train_long_side=32, **settings)
+    both = recipe(kind="train_then_head", companions=("procedural:7",), train_long_side=32, **settings)
     seen, stages = {}, []
 
     def spied(extractor, views, *rest, **more):
@@ -165,7 +165,8 @@ def test_a_head_is_trained_on_what_the_network_became_and_companions_teach_the_h
         return train(extractor, views, *rest, **more)
 
     monkeypatch.setattr("equiview.finetune.adapt.train", spied)
-    pair = {"sphere": objects()["sphere"], "other": objects(5)["sphere"]}
+    # Named as runs name them, not as the recipe does.
+    pair = {"sphere": objects()["sphere"], "procedural-7": objects(5)["sphere"]}
     features = replace(both.features, sizes=(0.5, 1.0))
     found = adapt(
         tiny_backbone(),

@@ -18,6 +18,7 @@ from ..errors import bad_input
 from ..features import Extractor, Picture
 from ..heads import HeadChain
 from ..io import read_image
+from ..sources import source_name
 from ..types import FeatureMap, View
 from .budget import FEW_PICTURES, NETWORK_SHARE, seconds_per_map
 from .closed_form import picture_statistics, solve_closed_form, view_statistics
@@ -121,12 +122,13 @@ def train_network(
     """Train what is trainable in an extractor, in place, in the time that what follows leaves."""
     if budget_s is not None and recipe.kind == "train_then_closed_form":
         budget_s = max(1.0, budget_s - closed_form_seconds(extractor, objects))
-    stage = "train"
+    stage, config = "train", extractor.config
     if recipe.kind == "train_then_head":
         # Companions teach the head; the network learned nothing from them (docs/science.md).
-        objects = {name: views for name, views in objects.items() if name not in recipe.companions}
-        stage, budget_s = "train network", None if budget_s is None else NETWORK_SHARE * budget_s
-    config = extractor.config.seen_once if recipe.kind == "train_then_head" else extractor.config
+        companions = set(map(source_name, recipe.companions))
+        objects = {name: views for name, views in objects.items() if name not in companions}
+        stage, config = "train network", config.seen_once
+        budget_s = None if budget_s is None else NETWORK_SHARE * budget_s
     if recipe.train_long_side is not None:
         config = replace(config, long_side=recipe.train_long_side)
     learner = Extractor(extractor.backbone, config, extractor.head)
