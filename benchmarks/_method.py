@@ -23,6 +23,7 @@ from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH
 from equiview.improve import apply_head
 from equiview.io import atomic_path, read_jsonl
 from equiview.runs import rows_path, write_rows
+from equiview.sources import source_name
 from equiview.tasks import transfer
 from equiview.tasks.equivariance import plan_object, score_object
 from equiview.tasks.transfer import TransferConfig
@@ -42,7 +43,7 @@ class Repetition:
 
     @property
     def name(self) -> str:
-        objects = self.objects[0] if len(self.objects) == 1 else f"{len(self.objects)}-objects"
+        objects = source_name(self.objects[0]) if len(self.objects) == 1 else f"{len(self.objects)}-objects"
         return f"{objects}-{self.seed}"
 
 

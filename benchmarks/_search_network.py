@@ -12,17 +12,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from _method import Repetition
-from _search import RECIPE_FIXED, Candidate, Space
+from _search import FINE, Candidate, Space
 
+from equiview.adapters import set_strength
 from equiview.adapters.lora import LoraSpec, set_lora_strength
 from equiview.backbones import load_backbone
 from equiview.features import Extractor, FeatureConfig
-from equiview.finetune.adapt import with_trained_head
+from equiview.finetune.adapt import adapt, with_trained_head
 from equiview.finetune.augment import AugmentConfig
 from equiview.finetune.losses import LOSSES, relations
-from equiview.finetune.pairs import PairConfig
-from equiview.finetune.recipes import RECIPES, Recipe, prepare
+from equiview.finetune.recipes import RECIPES, prepare
 from equiview.finetune.train import train
+from equiview.sources import source_name
 
 NETWORK = "network, trained"
 COMPANIONS = RECIPES["default"].companions
@@ -72,17 +73,13 @@ def both_ways(half: Callable[..., torch.Tensor], *matrices: torch.Tensor) -> tor
 # A recipe names its loss: these two are named in benchmarks only.
 LOSSES.update(info_nce_hard=info_nce_hard, info_nce_soft=info_nce_soft)
 
-LORA = Recipe(
-    "lora",
+LORA = replace(
+    RECIPES["default"],
+    name="lora",
+    kind="train",
     features=FeatureConfig(long_side=320),
-    depths=RECIPES["default"].depths,
-    lora=LoraSpec(rank=4, last_blocks=None),
-    head=RECIPE_FIXED,
     loss="info_nce",
     temperature=0.05,
-    lr=3e-4,
-    steps=200,
-    pairs=PairConfig(max_angle_deg=120.0),
 )
 
 
@@ -167,7 +164,17 @@ class Network:
 
         return make
 
+    def recipe(self, repetition: Repetition):
+        """Adapt as the recipe `default` does; a strength is that of the LoRA and of the head."""
+        names = (*repetition.objects, *COMPANIONS)
+        views = {source_name(name): self.space.features.views(name, 12) for name in names}
+        folder = self.space.work / "training" / "search" / f"default-{repetition.name}"
+        found = adapt(load_backbone(self.space.weights), views, RECIPES["default"], folder, seed=repetition.seed)
+        return lambda strength: set_strength(found, strength)
+
     def candidates(self) -> Iterator[Candidate]:
+        label = "the recipe default: LoRA of the object, then a linear head, companions of 12 views"
+        yield Candidate(label, NETWORK, self.recipe, strengths=FINE, three=True, trained=True)
         for name, own in TRIES.items():
             yield Candidate(name, NETWORK, self.trained(name, own), strengths=(0.5, 1.0), trained=True)
         name = "LoRA, SmoothAP, one object"

@@ -1,12 +1,12 @@
 """The table of methods: every way of adapting beside its controls, on objects and on PF-WILLOW.
 
     EQUIVIEW_SHARED=... python benchmarks/method.py --work runs/method --out baselines/method_deit_tiny.json
-    EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core --few --work runs/method-tiny \
-        --out baselines/method_tiny.json
+    EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core default --few \
+        --work runs/method-tiny --out baselines/method_tiny.json
 
 The recipes on one object have nine repetitions, three seeds times three training objects. Rows for comparison that
-train have three: each seed with an object of its own, or with several or none (`paper` from several objects and 1,000
-steps of anything have one).
+train have three: each seed with an object of its own, or with several or none (`paper` and `default` from several
+objects and 1,000 steps of anything have one).
 Choices were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects
 and, for PF-WILLOW, on the pairs of pictures that none of those classes holds (`willow`: classes share pictures) and on
 all distinct pairs (`willow_all`). Finished rows lie in WORK/rows under their names, and the same command goes on where
@@ -42,14 +42,14 @@ from _protocol import MEASURE, ONE_STEP_020, entry, made_with, rounded, shared, 
 from _willow import WILLOW_SIDE
 from torch import nn
 
-from equiview.adapters.lora import LoraSpec
+from equiview.adapters import load_adapter, save_adapter
+from equiview.adapters.folder import RECORD_FILE
 from equiview.backbones import load_backbone
 from equiview.features import Extractor
 from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
 from equiview.finetune.head_step import step_head
 from equiview.finetune.head_training import train_head
-from equiview.finetune.pairs import PairConfig
 from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
 from equiview.finetune.train import train
 from equiview.heads import AverageHead, LinearHead, RandomConvHead
@@ -62,21 +62,9 @@ WITHOUT = "blocks 4,6,8,10 + averages + whitening"
 CENTRED = "blocks 4,6,8,10 + average + centre"
 SEEN = ", three sizes and mirrored"
 STEPS = (1, 10, 100, 1000)
-# The best of the search on development data, one pass a picture.
-JOINED = replace(
-    RECIPES["default"],
-    name="default on a LoRA of the object",
-    kind="train_then_head",
-    strength=1.0,
-    time_budget_s=None,
-    lora=LoraSpec(rank=4, last_blocks=None),
-    loss="smooth_ap",
-    lr=3e-4,
-    steps=200,
-    pairs=PairConfig(max_angle_deg=120.0),
-    train_long_side=320,
-)
+STRENGTHS = (0.15, 0.3, 0.5, 0.75, 1.0)
 OBJECTS = (1, 5, 10)
+THOROUGH = RECIPES["thorough"]
 
 
 @dataclass(frozen=True)
@@ -142,14 +130,18 @@ class Bench:
     def head_of(self, recipe: Recipe, repetition: Repetition) -> nn.Module:
         """Return what `adapt` makes of a recipe on its fixed features; it is kept, and serves every strength."""
         strength, recipe = recipe.strength, replace(recipe, strength=1.0)
-        weights = self.features.backbone.info.weights_sha256
-        what = json.dumps([weights, asdict(recipe), asdict(repetition)], sort_keys=True)
-        path = self.features.work / "heads" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.pt"
+        path = self.kept("heads", recipe, repetition).with_suffix(".pt")
         if not path.exists():
             solved = self.solved(recipe, repetition)
             with atomic_path(path) as temporary:
                 torch.save([solved.matrix.detach(), solved.mean.detach()], temporary)
         return LinearHead(*torch.load(path, weights_only=True), strength)
+
+    def kept(self, what: str, recipe: Recipe, repetition: Repetition) -> Path:
+        """Return where a repetition of a recipe is kept."""
+        weights = self.features.backbone.info.weights_sha256
+        about = json.dumps([weights, asdict(recipe), asdict(repetition)], sort_keys=True)
+        return self.features.work / what / hashlib.sha256(about.encode()).hexdigest()[:20]
 
     def solved(self, recipe: Recipe, repetition: Repetition) -> LinearHead:
         """Solve, step or train a linear head on features that are kept."""
@@ -169,27 +161,27 @@ class Bench:
         return solve_closed_form(pictures, views, recipe.closed_form)
 
     def heads(self) -> Iterator[Row]:
-        one, default = RECIPES["one-step"], RECIPES["default"]
-        alone = replace(default, companions=())
+        one, head = RECIPES["one-step"], RECIPES["head-only"]
+        alone = replace(head, companions=())
         yield self.linear("one-step", one)
-        yield self.linear("default", default)
-        yield self.linear("default, without the object", default, objects=0)
-        yield self.linear("default, without companions", alone, few=3)
-        for strength in (0.15, 0.3, 0.5, 0.75, 1.0):
-            for recipe in (one, default):
+        yield self.linear("head-only", head)
+        yield self.linear("head-only, without the object", head, objects=0)
+        yield self.linear("head-only, without companions", alone, few=3)
+        for strength in STRENGTHS:
+            for recipe in (one, head):
                 if strength != recipe.strength:
                     name = f"{recipe.name}, strength {strength:g}"
                     yield self.linear(name, replace(recipe, strength=strength), few=3, part="more")
         yield self.linear("wiener", RECIPES["wiener"], few=3, part="more")
-        centred = replace(default, head="centered_average", head_training=replace(default.head_training, steps=600))
-        yield self.linear("default, centred features, 600 steps", centred, few=3, part="more")
+        centred = replace(head, head="centered_average", head_training=replace(head.head_training, steps=600))
+        yield self.linear("head-only, centred features, 600 steps", centred, few=3, part="more")
         yield self.linear("one-step of 0.2.0 (not centred)", ONE_STEP_020, few=3, part="more")
-        for steps in (steps for steps in STEPS if steps != default.head_training.steps):
-            training = replace(default.head_training, steps=steps)
-            about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
-            few, name = 1 if steps == STEPS[-1] else 3, f"default, {steps} step{'s' * (steps > 1)}"
-            yield self.linear(name, replace(default, head_training=training), few=few, **about)
-        for recipe in (one, default):
+        for steps in (steps for steps in STEPS if steps != head.head_training.steps):
+            training = replace(head.head_training, steps=steps)
+            about = {"part": "curves", "curve": {"recipe": "head-only", "steps": steps}}
+            few, name = 1 if steps == STEPS[-1] else 3, f"head-only, {steps} step{'s' * (steps > 1)}"
+            yield self.linear(name, replace(head, head_training=training), few=few, **about)
+        for recipe in (one, head):
             for objects in OBJECTS[1:]:
                 about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}
                 yield self.linear(f"{recipe.name}, {objects} objects", recipe, objects, **about)
@@ -200,25 +192,51 @@ class Bench:
         about = {"fixed": "whitened_average", "part": "seen", "controls": ("last block", WITHOUT)}
         yield other.fixed_row(WITHOUT + SEEN, self.features.spread, lambda _: None, [Repetition(0, ())], **about)
         about["controls"] = ("last block", WITHOUT, WITHOUT + SEEN)
-        for recipe, objects in ((RECIPES["one-step"], 1), (RECIPES["default"], 1), (RECIPES["default"], 0)):
+        for recipe, objects in ((RECIPES["one-step"], 1), (RECIPES["head-only"], 1), (RECIPES["head-only"], 0)):
             name = (recipe.name if objects else f"{recipe.name}, without the object") + SEEN
             repeats = repetitions() if objects else [Repetition(seed, ()) for seed in SEEDS]
             head = partial(self.head_of, recipe)
             yield other.fixed_row(name, self.features.spread, head, repeats, **about)
 
+    # Heads on a trained network -----------------------------------------------------------------------------------
+
     def joined(self) -> Iterator[Row]:
-        """Yield the row of a LoRA of the object with the head of `default` trained on top of it."""
+        """Yield the rows of the recipe `default`: a LoRA of the object, and the head trained on what comes out."""
+        default, few = RECIPES["default"], diagonal()
+        of_others = [Repetition(seed, (default.companions[seed],)) for seed in SEEDS]
+        yield self.whole("default", default, repetitions())
+        yield self.whole("default, without the object", default, of_others)
+        yield self.whole("default, without companions", replace(default, companions=()), few, part="more")
+        for strength in STRENGTHS[:-1]:
+            yield self.whole(f"default, strength {strength:g}", default, few, part="more", strength=strength)
+        sizes = {"sizes": THOROUGH.features.sizes, "mirrored": THOROUGH.features.mirrored}
+        yield self.whole("default" + SEEN, default, few, part="seen", **sizes)
+        for steps in (1, 10, 1000):
+            about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
+            name = f"default, {steps} step{'s' * (steps > 1)}"
+            yield self.whole(name, of_length(default, steps), few[: 1 if steps == STEPS[-1] else 3], **about)
+        for objects in OBJECTS[1:]:
+            about = {"part": "curves", "curve": {"recipe": "default", "objects": objects}}
+            yield self.whole(f"default, {objects} objects", default, repetitions(objects)[:1], **about)
+
+    def whole(self, name: str, recipe: Recipe, repeats, part: str = "default", curve=None, **seen: Any) -> Row:
+        """Return a row of what `adapt` makes of a recipe, applied or seen in another way than the recipe's own."""
 
         def score(label: str, repetition: Repetition) -> None:
-            self.measured.extractor(label, lambda: self.adapted(JOINED, repetition, label))
+            self.measured.extractor(label, lambda: self.adapted(recipe, repetition, **seen))
 
-        yield Row(JOINED.name, ("last block", WITHOUT, "default"), diagonal(), score, "joined")
+        return Row(name, ("last block", WITHOUT, WITHOUT + SEEN, "head-only"), repeats, score, part, curve)
 
-    def adapted(self, recipe: Recipe, repetition: Repetition, label: str) -> Extractor:
-        names = (*repetition.objects, *recipe.companions)
-        views = {source_name(name): self.features.views(name, TRAIN_VIEWS) for name in names}
-        folder = self.features.work / "training" / label
-        return adapt(load_backbone(self.weights), views, recipe, folder, seed=repetition.seed)
+    def adapted(self, recipe: Recipe, repetition: Repetition, **seen: Any) -> Extractor:
+        """Adapt to a repetition's objects, or load what was kept of it."""
+        companions = tuple(name for name in recipe.companions if name not in repetition.objects)
+        recipe, names = replace(recipe, companions=companions), (*repetition.objects, *companions)
+        folder = self.kept("adapters", recipe, repetition)
+        if not (folder / RECORD_FILE).exists():
+            views = {source_name(name): self.features.views(name, TRAIN_VIEWS) for name in names}
+            training = self.kept("training", recipe, repetition)
+            save_adapter(folder, adapt(load_backbone(self.weights), views, recipe, training, seed=repetition.seed))
+        return load_adapter(folder, load_backbone(self.weights), **seen)
 
     # Training the network -----------------------------------------------------------------------------------------
 
@@ -253,14 +271,22 @@ class Bench:
         return [*self.controls(), *self.heads(), *self.thorough(), *self.joined(), *self.networks()]
 
 
+def of_length(recipe: Recipe, steps: int) -> Recipe:
+    """Return `default` with so many steps of the head, and in proportion of the network below it."""
+    assert recipe.head_training is not None
+    network = steps * recipe.steps // recipe.head_training.steps
+    return replace(recipe, steps=network, head_training=replace(recipe.head_training, steps=steps))
+
+
 def diagonal() -> list[Repetition]:
     """Return three repetitions of one object: each seed with an object of its own."""
     return [one for one in repetitions() if is_diagonal(one)]
 
 
 def is_diagonal(repetition: Repetition) -> bool:
-    """Say whether it is one of those, or one with several objects or none."""
-    return len(repetition.objects) != 1 or repetition.objects == (TRAIN_OBJECTS[repetition.seed],)
+    """Say whether it is one of those, or one with several objects, none or a companion."""
+    others = set(TRAIN_OBJECTS) - {TRAIN_OBJECTS[repetition.seed]}
+    return len(repetition.objects) != 1 or repetition.objects[0] not in others
 
 
 def table(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
@@ -308,7 +334,7 @@ def protocol(bench: Bench) -> dict[str, Any]:
         "willow": f"PF-WILLOW, long side {WILLOW_SIDE}, extent, <=; pictures no choice was made on; by source picture",
         "willow_unseen": bench.measured.willow.about("unseen"),
         "willow_all": bench.measured.willow.about("all"),
-        "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "paper")},
+        "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "head-only", "paper")},
         "without_object": WITHOUT,
     }
 
@@ -319,7 +345,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/method"))
     parser.add_argument("--out", type=Path, default=Path("baselines/method_deit_tiny.json"))
     parser.add_argument(
-        "--only", nargs="*", choices=("core", "more", "curves", "seen", "joined", "paper"), help="parts of the table"
+        "--only", nargs="*", choices=("core", "default", "more", "curves", "seen", "paper"), help="parts of the table"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="*", default=SEEDS, help="score these only, and write no table: for sharing work out"
     )
     parser.add_argument("--few", action="store_true", help="three repetitions of everything")
     parser.add_argument("--table", action="store_true", help="write the table of the finished rows, and score none")
@@ -331,13 +360,16 @@ def main() -> None:
     if args.few:
         rows = [replace(row, repetitions=[one for one in row.repetitions if is_diagonal(one)]) for row in rows]
     for row in () if args.table else rows:
-        for repetition in row.repetitions:
+        for repetition in (one for one in row.repetitions if one.seed in args.seeds):
             label, started = label_of(row, repetition), time.monotonic()
             fresh = not bench.measured.done(label)
             row.score(label, repetition)
             if fresh:
                 print(f"{label:60s} {time.monotonic() - started:6.1f} s", flush=True)
-        show(bench, row)
+        if set(args.seeds) == set(SEEDS):
+            show(bench, row)
+    if set(args.seeds) != set(SEEDS):
+        return
     found = with_kept(table(bench, rows), (row.name for row in bench.rows()), args.out)
     write_json(args.out, rounded({"protocol": protocol(bench), "rows": found}))
     print(f"wrote {args.out}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")

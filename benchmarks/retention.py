@@ -26,6 +26,7 @@ WAYS = {
     "one-step": Way("one-step"),
     "wiener": Way("wiener"),
     "default": Way("default", settings=(ALL,)),
+    "head-only": Way("head-only", settings=(ALL,)),
     "thorough": Way("thorough", settings=(ALL,)),
     "lora-only": Way("lora-only"),
 }

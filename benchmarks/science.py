@@ -19,9 +19,8 @@ ROOT = Path(__file__).parents[1]
 TEXT, PAGE = ROOT / "benchmarks" / "science.md.in", ROOT / "docs" / "science.md"
 METHOD = "method_deit_tiny"
 SEEN = ", three sizes and mirrored"
-JOINED = "default on a LoRA of the object"
 SOLIDS = ("white sphere", "white box", "thin rod")
-MAIN = ("last block", "block 8 + average", "blocks 4,6,8,10", "one-step", "default", "| features", "|---")
+MAIN = ("last block", "block 8 + average", "blocks 4,6,8,10", "one-step", "default", "head-only", "| features", "|---")
 
 
 @cache

@@ -51,7 +51,7 @@ def finetune(
     )
     what = {"backbone": backbone, "train_objects": train_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
-    with StageProgress({"render": 0.2, "train": 0.6, "solve": 0.2}) as progress:
+    with StageProgress({"render": 0.1, "train network": 0.3, "solve": 0.3, "train": 0.3}) as progress:
         make_adapter(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
     finish({"command": "finetune", "adapter": str(out / "adapter")}, [out / "adapter"], json, words)

@@ -11,7 +11,10 @@ from .common import command, examples, finish, parse_settings, quiet_transformer
 from .progress import StageProgress
 
 # Expected shares of the time, for the overall bar.
-WEIGHTS = {"render": 0.1, "train": 0.3, "solve": 0.1, "render test": 0.15, "score": 0.35}
+WEIGHTS = {
+    **{"render": 0.1, "train network": 0.15, "solve": 0.15, "train": 0.15},
+    **{"render test": 0.1, "score": 0.35},
+}
 TrainObjects = Annotated[
     list[str],
     typer.Option(

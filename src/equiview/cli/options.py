@@ -38,7 +38,9 @@ Device = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
 Views = Annotated[int, typer.Option("--views", min=2, help="Views of each object.")]
-Recipe = Annotated[str, typer.Option("--recipe", help="default, one-step, thorough, wiener, paper or lora-only.")]
+Recipe = Annotated[
+    str, typer.Option("--recipe", help="default, one-step, thorough, head-only, wiener, paper or lora-only.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE...", help="Change the recipe: key=value, such as lora.rank=8."),

@@ -130,7 +130,7 @@ def train_network(
         stage, config = "train network", config.seen_once
         budget_s = None if budget_s is None else NETWORK_SHARE * budget_s
     if recipe.train_long_side is not None:
-        config = replace(config, long_side=recipe.train_long_side)
+        config = replace(config, long_side=min(recipe.train_long_side, config.long_side))
     learner = Extractor(extractor.backbone, config, extractor.head)
     train(
         learner,

@@ -65,7 +65,8 @@ class Recipe:
         closed_form: How the linear head is solved; None where `kind` solves none.
         head_training: How the linear head is trained; None where `kind` has none.
         strength: Of the linear head that was trained: 0 is the features as they were, 1 the head in full.
-        train_long_side: The longer side of pictures while the network is trained; None is that of `features`.
+        train_long_side: The longer side of pictures while the network is trained, where that of `features` is larger;
+            None is that of `features`.
         loss: A name of `losses.LOSSES`.
         temperature: Of the loss.
         regulariser: Weight of the equivariance regulariser added to the loss.
@@ -154,15 +155,27 @@ ONE_STEP = Recipe(
     strength=0.3,
     steps=0,
 )
-DEFAULT = replace(
+HEAD_ONLY = replace(
     ONE_STEP,
-    name="default",
+    name="head-only",
     kind="train_head",
     head_training=HeadTraining(),
     strength=0.5,
     time_budget_s=600.0,
     companions=COMPANIONS,
 )
+DEFAULT = replace(
+    HEAD_ONLY,
+    name="default",
+    kind="train_then_head",
+    lora=LoraSpec(rank=4, last_blocks=None),
+    lr=3e-4,
+    steps=200,
+    pairs=PairConfig(max_angle_deg=120.0),
+    train_long_side=320,
+    strength=1.0,
+)
+"""The LoRA learns the user's object alone; what it learns lets the head be applied in full at the same transfer."""
 THOROUGH = replace(DEFAULT, name="thorough", features=FeatureConfig(sizes=(0.7, 1.0, 1.4), mirrored=0.25))
 """Learns as `default` does; its adapter sees every picture six times, for about seven times the work of the network."""
 WIENER = replace(
@@ -191,6 +204,7 @@ RECIPES: dict[str, Recipe] = {
     "one-step": ONE_STEP,
     "default": DEFAULT,
     "thorough": THOROUGH,
+    "head-only": HEAD_ONLY,
     "wiener": WIENER,
     "lora-only": Recipe("lora-only", steps=100),
 }

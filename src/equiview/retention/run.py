@@ -104,7 +104,7 @@ def saved_strength(knob: Knob) -> float | None:
 
 
 def trained_on_families(record: Mapping[str, Any]) -> bool:
-    """Say whether an adapter's recipe trained on members of the rendered families, as `default` does."""
+    """Say whether an adapter's recipe trained on members of the rendered families, as those of a trained head do."""
     recipe = record.get("recipe")
     if not isinstance(recipe, Mapping) or recipe.get("kind") not in TRAIN_HEAD:
         return False
