@@ -1,6 +1,7 @@
 """`improve` from end to end on hand-made spheres and a tiny random network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,3 +140,22 @@ def test_the_first_two_objects_get_a_live_part(finished):
     for pack in packs:
         assert list(pack.tokens) == ["pretrained", "adapted"] and len(pack.views) == CONFIG.views
         assert all(loss["pcdp_full"] is not None for loss in pack.loss.values())
+
+
+@pytest.mark.parametrize(
+    "change, what", [({"train_long_side": 4}, "one patch"), ({"depths": (), "blocks": 9}, "block")]
+)
+def test_what_does_not_fit_the_backbone_is_found_before_anything_is_rendered(change, what, backbone, tmp_path):
+    features = replace(BOTH.features, blocks=(change.pop("blocks", 1),))
+    wrong = replace(BOTH, features=features, **change)
+    stages = []
+    with pytest.raises(EquiviewError, match=what):
+        improve(
+            backbone,
+            ["procedural:1"],
+            TEST,
+            tmp_path,
+            replace(CONFIG, recipe=wrong),
+            lambda *stage: stages.append(stage),
+        )
+    assert stages == []

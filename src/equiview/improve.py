@@ -15,7 +15,7 @@ from .backbones import Backbone, load_backbone
 from .features import Extractor
 from .finetune.adapt import PICTURES, adapt, photo_files, seen_once
 from .finetune.budget import Costs, affordable, seconds_per_map
-from .finetune.recipes import FIXED_HEADS, TRAIN_HEAD, Recipe
+from .finetune.recipes import FIXED_HEADS, TRAIN_HEAD, TRAIN_NETWORK, Recipe
 from .heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from .io import read_json, write_json
 from .live import RUN_OBJECTS, save_object
@@ -125,6 +125,7 @@ def make_adapter(
     if (out / "adapter" / RECORD_FILE).exists():
         return
     started, recipe, own = time.monotonic(), config.recipe, load(backbone, config)
+    check_recipe(own, recipe)
     if config.photos is not None:
         photo_files(Path(config.photos))
     budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
@@ -156,6 +157,17 @@ def make_adapter(
         "trained": done.get("train"),
     }
     save_adapter(out / "adapter", extractor, as_json(record))
+
+
+def check_recipe(backbone: Backbone, recipe: Recipe) -> None:
+    """Find a block or a size that does not fit the backbone before anything is rendered.
+
+    Raises:
+        EquiviewError: There is one.
+    """
+    plain = plain_extractor(backbone, recipe)
+    if recipe.train_long_side is not None and recipe.kind in TRAIN_NETWORK:
+        Extractor(backbone, replace(plain.config, long_side=recipe.train_long_side))
 
 
 def open_training_objects(
