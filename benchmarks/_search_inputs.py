@@ -9,10 +9,10 @@ from _search import RECIPE_FIXED, SPREAD, Candidate, Space
 from _search_solved import nothing
 
 from equiview.features import Extractor, FeatureConfig
-from equiview.finetune.recipes import FIXED_HEADS
+from equiview.finetune.recipes import FIXED_HEADS, RECIPES
 
 INPUTS = "nothing learned"
-SIZES = (0.7, 1.0, 1.4)
+SIZES = RECIPES["thorough"].features.sizes
 FEWER = {"0.7 and 1": (0.7, 1.0), "0.5, 0.7 and 1": (0.5, 0.7, 1.0), "1 and 1.4": (1.0, 1.4), "1.4 alone": (1.4,)}
 
 

@@ -275,7 +275,8 @@ def of_length(recipe: Recipe, steps: int) -> Recipe:
     """Return `default` with so many steps of the head, and in proportion of the network below it."""
     assert recipe.head_training is not None
     network = steps * recipe.steps // recipe.head_training.steps
-    return replace(recipe, steps=network, head_training=replace(recipe.head_training, steps=steps))
+    training = replace(recipe.head_training, steps=steps)
+    return replace(recipe, steps=network, head_training=training, time_budget_s=None)
 
 
 def diagonal() -> list[Repetition]:
