@@ -61,6 +61,10 @@ from equiview.tasks.equivariance import object_values
 WITHOUT = "blocks 4,6,8,10 + averages + whitening"
 CENTRED = "blocks 4,6,8,10 + average + centre"
 SEEN = ", three sizes and mirrored"
+CONTROLS = (
+    *("last block", "block 8 + average", "blocks 4,6,8,10 + average", "blocks 4,6,8,10 + random conv"),
+    *(CENTRED, WITHOUT),
+)
 STEPS = (1, 10, 100, 1000)
 STRENGTHS = (0.15, 0.3, 0.5, 0.75, 1.0)
 OBJECTS = (1, 5, 10)
@@ -116,13 +120,12 @@ class Bench:
         repeats = repetitions(objects) if objects else [Repetition(seed, ()) for seed in SEEDS]
         if few:
             repeats = (diagonal() if objects == 1 else repeats)[:few]
-        against = ("last block", "block 8 + average", "blocks 4,6,8,10 + average", "blocks 4,6,8,10 + random conv")
         return self.fixed_row(
             name,
             self.features.spread,
             lambda repetition: self.head_of(recipe, repetition),
             repeats,
-            (*against, CENTRED, WITHOUT),
+            CONTROLS,
             recipe.head,
             **about,
         )
@@ -225,7 +228,9 @@ class Bench:
         def score(label: str, repetition: Repetition) -> None:
             self.measured.extractor(label, lambda: self.adapted(recipe, repetition, **seen))
 
-        return Row(name, ("last block", WITHOUT, WITHOUT + SEEN, "head-only"), repeats, score, part, curve)
+        others = ("head-only", "default, without the object", WITHOUT + SEEN)
+        controls = tuple(control for control in (*CONTROLS, *others) if control != name)
+        return Row(name, controls, repeats, score, part, curve)
 
     def adapted(self, recipe: Recipe, repetition: Repetition, **seen: Any) -> Extractor:
         """Adapt to a repetition's objects, or load what was kept of it."""
@@ -348,6 +353,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="*", choices=("core", "default", "more", "curves", "seen", "paper"), help="parts of the table"
     )
+    parser.add_argument("--rows", nargs="*", metavar="ROW", help="some rows of those parts")
     parser.add_argument(
         "--seeds", type=int, nargs="*", default=SEEDS, help="score these only, and write no table: for sharing work out"
     )
@@ -358,6 +364,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     bench = Bench(args.backbone or str(shared() / "data" / "weights" / "deit-tiny-patch16-224"), args.work)
     rows = [row for row in bench.rows() if args.only is None or row.part in args.only]
+    rows = [row for row in rows if args.rows is None or row.name in args.rows]
     if args.few:
         rows = [replace(row, repetitions=[one for one in row.repetitions if is_diagonal(one)]) for row in rows]
     for row in () if args.table else rows:
