@@ -42,6 +42,7 @@ FIVE, TEN = repetitions(5)[0], repetitions(10)[0]
 ALL = "time_budget_s=none"
 # Three sizes and the mirrored picture, as in the recipe `thorough`.
 SEEN = RECIPES["thorough"].features
+THREE = (f"features.sizes={','.join(map(str, SEEN.sizes))}", f"features.mirrored={SEEN.mirrored}")
 OTHERS = f"companions={','.join(COMPANIONS[1:])}"
 REPEATS = 20
 
@@ -83,10 +84,8 @@ WAYS = {
     "default, 1 step": Way("default", settings=(ALL, "steps=2", "head_training.steps=1")),
     "default, 10 steps": Way("default", settings=(ALL, "steps=20", "head_training.steps=10")),
     "default, 5 objects": Way("default", FIVE.objects, (ALL,)),
-    "one-step, three sizes and mirrored": Way(
-        "one-step",
-        settings=(f"features.sizes={','.join(map(str, SEEN.sizes))}", f"features.mirrored={SEEN.mirrored}"),
-    ),
+    "one-step, three sizes and mirrored": Way("one-step", settings=THREE),
+    "head-only, three sizes and mirrored": Way("head-only", settings=(ALL, *THREE)),
     "default, three sizes and mirrored": Way("thorough", settings=(ALL,)),
     "default, 1000 steps": Way("default", settings=(ALL, "steps=2000", "head_training.steps=1000")),
     "default, 10 objects": Way("default", TEN.objects, (ALL,)),
