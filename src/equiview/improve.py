@@ -155,6 +155,7 @@ def make_adapter(
         "seconds": round(time.monotonic() - started, 1),
         "budget_s": budget,
         "trained": done.get("train"),
+        "trained_network": done.get("train network"),
     }
     save_adapter(out / "adapter", extractor, as_json(record))
 

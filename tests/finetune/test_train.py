@@ -281,10 +281,11 @@ def test_what_is_not_finite_is_skipped_and_never_reaches_the_weights(where: str,
     assert all(w.isfinite().all() for w in weights(extractor).values())
 
 
-def test_the_time_budget_ends_a_run_that_can_go_on(tmp_path: Path):
+def test_the_time_budget_ends_a_run_that_can_go_on(tmp_path: Path, caplog):
     settings = recipe(steps=10_000, time_budget_s=0.2)
     result = train(start(settings), objects(), settings, tmp_path)
     assert result.stopped_by == "time" and 0 < result.steps < 10_000 and 0.2 <= result.seconds < 5
+    assert f"time for {result.steps} of 10000 steps" in caplog.text
     again = train(start(settings), objects(), settings, tmp_path)
     assert (again.steps, again.resumed_from) == (result.steps, result.steps)
     longer = train(start(settings), objects(), settings, tmp_path, time_budget_s=result.seconds + 0.1)

@@ -104,6 +104,7 @@ def train(
         while state.steps < recipe.steps:
             if budget is not None and state.seconds >= budget:
                 state.stopped_by = "time"
+                logger.warning("time for %d of %d steps of training the network", state.steps, recipe.steps)
                 break
             run.step()
             if progress is not None:
