@@ -17,8 +17,8 @@ from equiview.backbones import load_backbone
 from equiview.captures import open_object
 from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor, FeatureConfig, picture_rgb
-from equiview.finetune.adapt import ordinary_pictures
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
+from equiview.finetune.ordinary import ordinary_pictures
 from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH
 from equiview.improve import apply_head
 from equiview.io import atomic_path, read_jsonl

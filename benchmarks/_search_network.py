@@ -18,8 +18,9 @@ from equiview.adapters import set_strength
 from equiview.adapters.lora import LoraSpec, set_lora_strength
 from equiview.backbones import load_backbone
 from equiview.features import Extractor, FeatureConfig
-from equiview.finetune.adapt import adapt, with_trained_head
+from equiview.finetune.adapt import adapt
 from equiview.finetune.augment import AugmentConfig
+from equiview.finetune.learned_heads import with_trained_head
 from equiview.finetune.losses import LOSSES, relations
 from equiview.finetune.recipes import RECIPES, prepare
 from equiview.finetune.train import train

@@ -50,7 +50,8 @@ from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
 from equiview.finetune.head_step import step_head
 from equiview.finetune.head_training import train_head
-from equiview.finetune.recipes import RECIPES, Recipe, override, prepare
+from equiview.finetune.overrides import override
+from equiview.finetune.recipes import RECIPES, Recipe, prepare
 from equiview.finetune.train import train
 from equiview.heads import AverageHead, LinearHead, RandomConvHead
 from equiview.io import atomic_path, write_json

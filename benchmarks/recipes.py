@@ -34,7 +34,7 @@ from equiview.adapters import load_adapter, save_adapter
 from equiview.adapters.folder import RECORD_FILE
 from equiview.backbones import load_backbone
 from equiview.features import Extractor
-from equiview.finetune.adapt import adapt, ordinary_pictures
+from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import (
     ClosedFormConfig,
     picture_statistics,
@@ -42,7 +42,9 @@ from equiview.finetune.closed_form import (
     view_statistics,
     whitening_matrix,
 )
-from equiview.finetune.recipes import COMPANIONS, RECIPES, override
+from equiview.finetune.ordinary import ordinary_pictures
+from equiview.finetune.overrides import override
+from equiview.finetune.recipes import COMPANIONS, RECIPES
 from equiview.heads import AverageHead, HeadChain, LinearHead, RandomConvHead
 from equiview.improve import apply_head
 from equiview.io import write_json

@@ -27,7 +27,7 @@ def backbone(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def spheres(monkeypatch):
     """Every object is a sphere, turned by its number; nothing is drawn."""
-    monkeypatch.setattr("equiview.finetune.adapt.PICTURES", 3)
+    monkeypatch.setattr("equiview.finetune.ordinary.PICTURES", 3)
     monkeypatch.setattr("equiview.runs.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
 
 
@@ -36,7 +36,7 @@ def finished(backbone, tmp_path_factory):
     """One run for the tests that only look at it."""
     out = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("equiview.finetune.adapt.PICTURES", 3)
+        patch.setattr("equiview.finetune.ordinary.PICTURES", 3)
         patch.setattr("equiview.runs.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
         stages = []
         improve(backbone, ["procedural:1"], TEST, out, CONFIG, lambda stage, done, total: stages.append(stage))

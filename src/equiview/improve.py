@@ -13,8 +13,10 @@ from .adapters import has_lora, load_adapter, save_adapter
 from .adapters.folder import RECORD_FILE, versions
 from .backbones import Backbone, load_backbone
 from .features import Extractor
-from .finetune.adapt import PICTURES, adapt, photo_files, seen_once
+from .finetune.adapt import adapt
 from .finetune.budget import Costs, affordable, seconds_per_map
+from .finetune.learned_heads import seen_once
+from .finetune.ordinary import PICTURES, photo_files
 from .finetune.recipes import FIXED_HEADS, TRAIN_HEAD, TRAIN_NETWORK, Recipe
 from .heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from .io import read_json, write_json

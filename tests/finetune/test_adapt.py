@@ -8,9 +8,10 @@ import torch
 
 from equiview.adapters import has_lora
 from equiview.errors import EquiviewError
-from equiview.finetune import adapt as module
-from equiview.finetune.adapt import adapt, ordinary_pictures
+from equiview.finetune import ordinary as module
+from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import ClosedFormConfig
+from equiview.finetune.ordinary import ordinary_pictures
 from equiview.heads import HeadChain, LinearHead, head_spec
 from equiview.io import write_image
 

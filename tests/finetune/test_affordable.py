@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from equiview.captures.family_members import FAMILIES
-from equiview.finetune.adapt import LEAST_SHARE, PICTURES, train_network, with_trained_head
+from equiview.finetune.adapt import train_network
 from equiview.finetune.budget import FEW_PICTURES, MEMBER_S, NETWORK_SHARE, Costs, affordable
+from equiview.finetune.learned_heads import LEAST_SHARE, with_trained_head
+from equiview.finetune.ordinary import PICTURES
 from equiview.finetune.recipes import get_recipe, prepare
 
 from .tiny import objects, tiny_backbone
@@ -61,7 +63,7 @@ def test_the_training_gets_its_share_where_extraction_took_all_the_time(monkeypa
         given.append(budget_s)
         raise RuntimeError("enough")
 
-    monkeypatch.setattr("equiview.finetune.adapt.train_head", asked)
+    monkeypatch.setattr("equiview.finetune.learned_heads.train_head", asked)
     training = replace(HEAD_ONLY.head_training, members=0, pictures=2)
     recipe = replace(HEAD_ONLY, depths=(), companions=(), head_training=training)
     extractor = prepare(tiny_backbone(), recipe, seed=0)

@@ -8,7 +8,7 @@ import torch
 
 from equiview.captures.synthetic_families import FamilyWorld, family_views
 from equiview.errors import EquiviewError
-from equiview.finetune import adapt as adapt_module
+from equiview.finetune import ordinary as ordinary_module
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import SAME_PLACE, TrainingPair, family_pairs, object_pairs
 from equiview.finetune.head_training import HeadTraining, pair_loss, retention_loss, train_head
@@ -167,7 +167,7 @@ def test_pairs_of_a_family_show_the_same_place():
 
 
 def test_a_recipe_trains_the_head_after_its_fixed_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(adapt_module, "PICTURES", 3)
+    monkeypatch.setattr(ordinary_module, "PICTURES", 3)
     backbone = tiny_backbone()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     own = recipe(

@@ -11,7 +11,8 @@ from equiview.features import FeatureConfig
 from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.head_training import HeadTraining
-from equiview.finetune.recipes import RECIPES, get_recipe, override, prepare
+from equiview.finetune.overrides import override
+from equiview.finetune.recipes import RECIPES, get_recipe, prepare
 from equiview.finetune.train import train
 from equiview.heads import AverageHead, CenterHead, RandomConvHead
 

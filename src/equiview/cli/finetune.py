@@ -33,7 +33,8 @@ def finetune(
     json: options.Json = False,
 ) -> None:
     """Make an adapter from one object or several, without measuring it."""
-    from ..finetune.recipes import get_recipe, override
+    from ..finetune.overrides import override
+    from ..finetune.recipes import get_recipe
     from ..improve import ImproveConfig, make_adapter
     from ..runs import check_names, check_sources, claim_folder
 

@@ -60,7 +60,8 @@ def improve(
 
     Renders, measures, measures the controls, finetunes, measures again, and writes summary.json, an adapter and a page.
     """
-    from ..finetune.recipes import get_recipe, override
+    from ..finetune.overrides import override
+    from ..finetune.recipes import get_recipe
     from ..improve import ImproveConfig
     from ..improve import improve as run
 

@@ -1,7 +1,8 @@
 """Finetuning on correspondences: losses, pairs, augmentation, recipes, one plain loop."""
 
 from .closed_form import ClosedFormConfig, solve_closed_form
-from .recipes import RECIPES, Recipe, get_recipe, override, prepare
+from .overrides import override
+from .recipes import RECIPES, Recipe, get_recipe, prepare
 from .train import TrainResult
 
 __all__ = [

@@ -1,13 +1,10 @@
 """Recipes: everything about a finetuning run except the data, the seed and the machine."""
 
-import dataclasses
-import difflib
 import math
-import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -21,7 +18,7 @@ from .closed_form import ClosedFormConfig
 from .head_training import HeadTraining
 from .losses import LOSSES
 from .pairs import PAIR_SAMPLERS, PairConfig
-from .used_settings import check_used
+from .used_settings import check_one_of
 
 Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head", "train_then_head", "step_head"]
 TRAIN_NETWORK = ("train", "train_then_closed_form", "train_then_head")
@@ -38,13 +35,6 @@ FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
 """Values of `Recipe.head` that learn nothing."""
 SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Depths of several blocks: 4, 6, 8 and 10 of 12 (the best of a few sets tried)."""
-
-
-def _one_of(what: str, value: str, known: Any) -> None:
-    if value not in known:
-        near = difflib.get_close_matches(str(value), list(known), 1, 0.5)
-        fix = f"Do you mean {near[0]}?" if near else "Names are case-sensitive."
-        raise bad_input(what, f"one of {', '.join(known)}", repr(value), fix)
 
 
 @dataclass(frozen=True)
@@ -112,10 +102,10 @@ class Recipe:
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("pairs.sampler", self.pairs.sampler, PAIR_SAMPLERS)
+        check_one_of("loss", self.loss, LOSSES)
+        check_one_of("pairs.sampler", self.pairs.sampler, PAIR_SAMPLERS)
         for field, choices in (("kind", Kind), ("head", Head), ("dtype", ("float32", "bfloat16"))):
-            _one_of(field, getattr(self, field), typing.get_args(choices) or choices)
+            check_one_of(field, getattr(self, field), typing.get_args(choices) or choices)
         for field in ("batch", "accumulate", "checkpoint_every", "temperature", "lr", "clip"):
             if not 0 < getattr(self, field) < math.inf:
                 raise bad_input(f"recipe {field}", "a finite number above 0", str(getattr(self, field)), "Raise it.")
@@ -217,29 +207,8 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         EquiviewError: There is none of this name; the message lists them.
     """
-    _one_of("recipe", name, RECIPES)
+    check_one_of("recipe", name, RECIPES)
     return RECIPES[name]
-
-
-def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with some settings changed.
-
-    Args:
-        recipe: The recipe.
-        changes: Values by name; `lora.rank` reaches inside. A value may be text (`"10"`, `"1e-4"`, `"none"`,
-            `"4,6,8"`), which is read as the type the setting has.
-
-    Raises:
-        EquiviewError: An unknown name (the message lists those there are), a value of the wrong type, or a change that
-            recipes of this kind do not read.
-    """
-    changed, before = [], recipe
-    for key, value in changes.items():
-        recipe = _set(before, key.split("."), value, key)
-        changed += [key] if recipe != before else []
-        before = recipe
-    check_used(recipe.kind, changed)
-    return recipe
 
 
 def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
@@ -264,66 +233,3 @@ def prepare(backbone: Backbone, recipe: Recipe, *, seed: int) -> Extractor:
     head = heads[recipe.head]()
     extractor = Extractor(backbone, config, head)
     return extractor.to(extractor.device)
-
-
-def _set(node: Any, path: list[str], value: Any, full: str) -> Any:
-    hints = typing.get_type_hints(type(node))
-    fields = {f.name: hints[f.name] for f in dataclasses.fields(node)}
-    _one_of(f"setting {full!r}", path[0], fields)
-    if len(path) == 1:
-        return replace(node, **{path[0]: _read(value, fields[path[0]], full)})
-    inner = getattr(node, path[0])
-    if inner is None:
-        # The group is off (None): switch it on with its defaults and change one of them.
-        groups = [
-            kind for kind in typing.get_args(fields[path[0]]) if isinstance(kind, type) and kind is not type(None)
-        ]
-        inner = groups[0]() if groups else None
-    if not dataclasses.is_dataclass(inner):
-        raise bad_input(f"setting {full!r}", "a group of settings before the dot", path[0], "Leave the dot out.")
-    return replace(node, **{path[0]: _set(inner, path[1:], value, full)})
-
-
-def _read(value: Any, wanted: Any, full: str) -> Any:
-    """Return `value` as the annotated type; never a guess, so that `steps=ten` or `steps=2.5` is an error."""
-    choices = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
-    if type(None) in choices and (value is None or (isinstance(value, str) and value.lower() == "none")):
-        return None
-    for kind in (c for c in choices if c is not type(None)):
-        try:
-            return _convert(value, kind)
-        except (TypeError, ValueError, KeyError):
-            continue
-    names = " or ".join(_type_name(c) for c in choices)
-    raise bad_input(f"setting {full!r}", names, repr(value), "Give a value of that type.")
-
-
-_BOOLEANS = {"true": True, "false": False}
-
-
-def _convert(value: Any, kind: Any) -> Any:
-    if typing.get_origin(kind) is Literal:
-        if value in typing.get_args(kind):
-            return value
-        raise ValueError
-    if typing.get_origin(kind) is tuple:
-        item = typing.get_args(kind)[0]
-        parts = [p for p in value.split(",") if p.strip()] if isinstance(value, str) else value
-        return tuple(_convert(part, item) for part in parts)
-    if kind is bool:
-        return _BOOLEANS[str(value).lower()]
-    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-        raise TypeError
-    if kind in (int, float) and isinstance(value, str | int | float):
-        return kind(value)
-    if isinstance(kind, type) and isinstance(value, kind):
-        return value
-    raise TypeError
-
-
-def _type_name(kind: Any) -> str:
-    if kind is type(None):
-        return "none"
-    return (
-        ", ".join(map(str, typing.get_args(kind))) if typing.get_origin(kind) else getattr(kind, "__name__", str(kind))
-    )

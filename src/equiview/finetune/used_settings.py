@@ -1,5 +1,6 @@
 """Which settings each kind of recipe reads: a change of any other would do nothing, and is refused."""
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
@@ -24,6 +25,14 @@ READ: dict[str, set[str]] = {
     "step_head": {f"head_training.{name}" for name in STEP} | {"strength"},
 }
 GROUPS: dict[str, Any] = {"head_training": HeadTraining, "closed_form": ClosedFormConfig}
+
+
+def check_one_of(what: str, value: str, known: Any) -> None:
+    """Stop at a name that there is not; the message lists those there are, and the nearest one."""
+    if value not in known:
+        near = difflib.get_close_matches(str(value), list(known), 1, 0.5)
+        fix = f"Do you mean {near[0]}?" if near else "Names are case-sensitive."
+        raise bad_input(what, f"one of {', '.join(known)}", repr(value), fix)
 
 
 def check_used(kind: str, changed: Iterable[str]) -> None:

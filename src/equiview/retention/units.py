@@ -18,7 +18,7 @@ from ..captures.keypoints import open_pairs
 from ..captures.tapvid import open_tapvid
 from ..errors import bad_input
 from ..features import Picture
-from ..finetune.adapt import photo_files
+from ..finetune.ordinary import photo_files
 from ..io import read_image
 from ..pck import SCORINGS
 from ..runs import object_name, open_objects

@@ -1,0 +1,43 @@
+"""Ordinary pictures, which show what a backbone tells apart in general: photos of a folder, or drawn ones."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ..captures.dead_leaves import dead_leaves
+from ..errors import bad_input
+from ..io import read_image
+
+PICTURES = 60
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def photo_files(photos: Path) -> list[Path]:
+    """Return the photos of a folder, sorted by name.
+
+    Raises:
+        EquiviewError: There is none.
+    """
+    files = sorted(p for p in Path(photos).glob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+    if not files:
+        raise bad_input(str(photos), "a folder with photos (.jpg, .png)", "none", "Leave --photos out to do without.")
+    return files
+
+
+def ordinary_pictures(photos: Path | None, seed: int = 0, count: int | None = None) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Return pictures that show what a backbone tells apart in general.
+
+    Args:
+        photos: A folder of photos (60 are drawn from it); None draws dead-leaves pictures instead.
+        seed: Which photos, or which drawings.
+        count: Only so many of the 60, first ones first.
+
+    Raises:
+        EquiviewError: The folder holds no picture.
+    """
+    if photos is None:
+        return [dead_leaves(seed * PICTURES + number) for number in range(PICTURES)[:count]]
+    files = photo_files(photos)
+    chosen = np.random.default_rng([seed, 60]).permutation(len(files))[:PICTURES]
+    return [read_image(files[number]) for number in sorted(chosen)[:count]]
