@@ -78,6 +78,7 @@ LORA = replace(
     RECIPES["default"],
     name="lora",
     kind="train",
+    time_budget_s=None,
     features=FeatureConfig(long_side=320),
     loss="info_nce",
     temperature=0.05,
@@ -148,8 +149,8 @@ class Network:
         return make
 
     def then_a_head(self, name: str):
-        """Return what trains the head of the recipe default on features whose LoRA, at full strength, is trained."""
-        recipe = replace(RECIPES["default"], strength=1.0)
+        """Return what trains the head of the recipes on features whose LoRA, at full strength, is trained."""
+        recipe = RECIPES["default"]
 
         def make(repetition: Repetition):
             extractor = self.trained(name, TRIES[name])(repetition)(1.0)

@@ -296,12 +296,12 @@ def is_diagonal(repetition: Repetition) -> bool:
     return len(repetition.objects) != 1 or repetition.objects[0] not in others
 
 
-def table(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return every finished row with its paired differences."""
-    done = [row for row in rows if all(bench.measured.done(label_of(row, one)) for one in row.repetitions)]
-    by_name = {row.name: row for row in done}
+def table(bench: Bench, rows: Sequence[Row], every: Sequence[Row]) -> dict[str, Any]:
+    """Return those of some rows that are finished, with their paired differences to what is finished of every row."""
+    done = [row for row in every if all(bench.measured.done(label_of(row, one)) for one in row.repetitions)]
+    by_name, wanted = {row.name: row for row in done}, {row.name for row in rows}
     found = {}
-    for row in done:
+    for row in (row for row in done if row.name in wanted):
         own = [label_of(row, one) for one in row.repetitions]
         labels = {c: same_seeds(by_name[c], row) for c in row.controls if c in by_name}
         result = entry(bench.measured.rows(own), {c: bench.measured.rows(labels[c]) for c in labels})
@@ -364,10 +364,13 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     bench = Bench(args.backbone or str(shared() / "data" / "weights" / "deit-tiny-patch16-224"), args.work)
-    rows = [row for row in bench.rows() if args.only is None or row.part in args.only]
-    rows = [row for row in rows if args.rows is None or row.name in args.rows]
+    every = bench.rows()
     if args.few:
-        rows = [replace(row, repetitions=[one for one in row.repetitions if is_diagonal(one)]) for row in rows]
+        every = [replace(row, repetitions=[one for one in row.repetitions if is_diagonal(one)]) for row in every]
+    if unknown := set(args.rows or ()) - {row.name for row in every}:
+        raise SystemExit(f"No such row: {', '.join(sorted(unknown))}.")
+    rows = [row for row in every if args.only is None or row.part in args.only]
+    rows = [row for row in rows if args.rows is None or row.name in args.rows]
     for row in () if args.table else rows:
         for repetition in (one for one in row.repetitions if one.seed in args.seeds):
             label, started = label_of(row, repetition), time.monotonic()
@@ -379,7 +382,7 @@ def main() -> None:
             show(bench, row)
     if set(args.seeds) != set(SEEDS):
         return
-    found = with_kept(table(bench, rows), (row.name for row in bench.rows()), args.out)
+    found = with_kept(table(bench, rows, every), (row.name for row in every), args.out)
     write_json(args.out, rounded({"protocol": protocol(bench), "rows": found}))
     print(f"wrote {args.out}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 

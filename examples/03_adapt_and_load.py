@@ -16,8 +16,8 @@ import equiview
 
 
 def main(backbone: str, out: Path) -> None:
-    # A recipe is a frozen dataclass. `one-step` trains nothing: it solves for a linear map that keeps what tells places
-    # apart and suppresses what changes with the view.
+    # A recipe is a frozen dataclass. `one-step` takes one gradient step of a linear map, which pulls together what
+    # the views show of one place; the backbone stays as it is.
     # Small pictures keep this example quick; leave `features` alone for real use.
     recipe = replace(equiview.get_recipe("one-step"), features=equiview.FeatureConfig(long_side=320))
     config = equiview.ImproveConfig(recipe, views=5, points=100)

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equiview.adapters.lora import LoraSpec
 from equiview.errors import EquiviewError
 from equiview.finetune.closed_form import ClosedFormConfig
+from equiview.finetune.head_training import HeadTraining
 from equiview.improve import ImproveConfig, improve
 from worlds import sphere_ring
 
@@ -143,11 +145,17 @@ def test_the_first_two_objects_get_a_live_part(finished):
 
 
 @pytest.mark.parametrize(
-    "change, what", [({"train_long_side": 4}, "one patch"), ({"depths": (), "blocks": 9}, "block")]
+    "change, what",
+    [
+        ({"train_long_side": 4}, "one patch"),
+        ({"features": replace(BOTH.features, blocks=(9,))}, "block"),
+        ({"lora": LoraSpec(rank=99, last_blocks=2)}, "LoRA rank"),
+        ({"lora": LoraSpec(last_blocks=9)}, "last_blocks"),
+        ({"lora": None}, "head-only"),
+    ],
 )
 def test_what_does_not_fit_the_backbone_is_found_before_anything_is_rendered(change, what, backbone, tmp_path):
-    features = replace(BOTH.features, blocks=(change.pop("blocks", 1),))
-    wrong = replace(BOTH, features=features, **change)
+    wrong = replace(BOTH, **change)
     stages = []
     with pytest.raises(EquiviewError, match=what):
         improve(
@@ -159,3 +167,28 @@ def test_what_does_not_fit_the_backbone_is_found_before_anything_is_rendered(cha
             lambda *stage: stages.append(stage),
         )
     assert stages == []
+
+
+HEAD = HeadTraining(steps=3, members=0, pictures=2)
+JOINED = replace(CONFIG, recipe=recipe(kind="train_then_head", head="average", head_training=HEAD, steps=2))
+
+
+@pytest.mark.parametrize("stage", ["train network", "solve", "train"])
+def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_did(stage, backbone, tmp_path):
+    def stop(found, done, total):
+        if (found, done) == (stage, 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED, stop)
+    resumed = improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED)
+    whole = improve(backbone, ["procedural:1"], TEST, tmp_path / "whole", JOINED)
+    assert resumed["after"]["metrics"] == whole["after"]["metrics"]
+    record = read(tmp_path / "run" / "adapter" / "equiview.json")
+    assert (record["trained_network"], record["trained"]) == ([2, 2], [3, 3])
+
+
+def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog):
+    improve(backbone, ["procedural:1"], TEST, tmp_path, replace(JOINED, budget_s=0.0))
+    record = read(tmp_path / "adapter" / "equiview.json")
+    assert record["trained_network"] == [0, 2] and "take head-only" in caplog.text

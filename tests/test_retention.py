@@ -389,6 +389,7 @@ def test_objects_it_was_trained_on_are_left_out(adapter):
     ("recipe", "found"),
     [
         ({"kind": "train_head", "head_training": {"members": 24}}, True),
+        ({"kind": "train_then_head", "head_training": {"members": 24}}, True),
         ({"kind": "train_head", "head_training": {"members": 0}}, False),
         ({"kind": "closed_form", "head_training": {"members": 24}}, False),
         ({"kind": "closed_form", "head_training": None}, False),

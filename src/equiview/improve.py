@@ -11,7 +11,9 @@ import torch
 
 from .adapters import has_lora, load_adapter, save_adapter
 from .adapters.folder import RECORD_FILE, versions
+from .adapters.lora import check_rank, find_targets
 from .backbones import Backbone, load_backbone
+from .errors import bad_input
 from .features import Extractor
 from .finetune.adapt import adapt
 from .finetune.budget import Costs, affordable, seconds_per_map
@@ -90,7 +92,8 @@ def improve(
         test_objects: The same, none of them a training object.
         out: The run folder: summary*.json, rows.jsonl, adapter/, pictures/, live/, views/, log.jsonl.
         config: Everything else.
-        progress: Called with (stage, done, total); stages are render, train, solve, render test, score.
+        progress: Called with (stage, done, total); stages are render, train network, solve, train, render test,
+            score, as far as the recipe has them.
 
     Returns:
         The content of summary.json (see docs/protocols.md).
@@ -163,14 +166,21 @@ def make_adapter(
 
 
 def check_recipe(backbone: Backbone, recipe: Recipe) -> None:
-    """Find a block or a size that does not fit the backbone before anything is rendered.
+    """Find a block, a size or a LoRA that does not fit the backbone before anything is rendered.
 
     Raises:
-        EquiviewError: There is one.
+        EquiviewError: There is one, or a network is to be trained in which nothing is trainable.
     """
     plain = plain_extractor(backbone, recipe)
-    if recipe.train_long_side is not None and recipe.kind in TRAIN_NETWORK:
+    if recipe.kind not in TRAIN_NETWORK:
+        return
+    if recipe.train_long_side is not None:
         Extractor(backbone, replace(plain.config, long_side=recipe.train_long_side))
+    if recipe.lora is not None:
+        check_rank(backbone, find_targets(backbone, recipe.lora.last_blocks).names, recipe.lora.rank)
+    elif recipe.head in FIXED_HEADS:
+        fix = "Set lora.rank=4, or choose a recipe that trains no network, such as head-only."
+        raise bad_input("recipe lora", "an adapter, or a head that is trained with the network", "none", fix)
 
 
 def open_training_objects(

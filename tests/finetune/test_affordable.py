@@ -11,6 +11,7 @@ from equiview.finetune.budget import FEW_PICTURES, MEMBER_S, NETWORK_SHARE, Cost
 from equiview.finetune.learned_heads import LEAST_SHARE, with_trained_head
 from equiview.finetune.ordinary import PICTURES
 from equiview.finetune.recipes import get_recipe, prepare
+from equiview.finetune.train import TrainResult
 
 from .tiny import objects, tiny_backbone
 
@@ -76,9 +77,21 @@ def test_the_training_gets_its_share_where_extraction_took_all_the_time(monkeypa
 def test_the_network_is_trained_for_its_share_and_on_no_larger_pictures_than_are_used(own, side, monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(
-        "equiview.finetune.adapt.train", lambda learner, *_, **more: given.update(more, side=learner.config.long_side)
+        "equiview.finetune.adapt.train",
+        lambda learner, *_, **more: given.update(more, side=learner.config.long_side) or TrainResult(),
     )
     default = get_recipe("default")
     recipe = replace(default, features=replace(default.features, long_side=own))
     train_network(prepare(tiny_backbone(), recipe, seed=0), objects(), recipe, tmp_path, 0, lambda *_: None, 100.0)
     assert given["time_budget_s"] == pytest.approx(100 * NETWORK_SHARE) and given["side"] == side
+
+
+def test_without_a_budget_the_time_of_the_recipe_does_not_end_the_network(monkeypatch, tmp_path):
+    given = {}
+    monkeypatch.setattr(
+        "equiview.finetune.adapt.train",
+        lambda learner, objects, recipe, *_, **more: given.update(more, own=recipe.time_budget_s) or TrainResult(),
+    )
+    recipe = get_recipe("default")
+    train_network(prepare(tiny_backbone(), recipe, seed=0), objects(), recipe, tmp_path, 0, lambda *_: None)
+    assert recipe.time_budget_s == 600 and given["own"] is None and given["time_budget_s"] is None

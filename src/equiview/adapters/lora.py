@@ -100,7 +100,7 @@ def find_targets(backbone: Backbone, last_blocks: int | None) -> LoraTargets:
         f"LoRA on {backbone.info.id}",
         f"linear layers named {looked_for} in a list of {backbone.info.blocks} blocks",
         f"block lists {lists or 'none'} without them; the adapter would touch nothing",
-        "This architecture is not supported by LoRA here; use a head instead.",
+        "This architecture is not supported by LoRA here; use a recipe without one, such as head-only.",
     )
 
 
@@ -155,10 +155,12 @@ def add_lora(backbone: Backbone, spec: LoraSpec, seed: int) -> LoraTargets:
     return targets
 
 
-def inject(backbone: Backbone, names: tuple[str, ...], rank: int, alpha: float) -> None:
-    """Wrap the named linears with untrained adapter layers (internal; weights are set by the caller)."""
-    from peft import inject_adapter_in_model
+def check_rank(backbone: Backbone, names: tuple[str, ...], rank: int) -> None:
+    """Check that a rank is at most the size of every named linear.
 
+    Raises:
+        EquiviewError: It is not.
+    """
     for name in names:
         linear = cast(nn.Linear, backbone.model.get_submodule(name))
         if rank > min(linear.in_features, linear.out_features):
@@ -168,6 +170,13 @@ def inject(backbone: Backbone, names: tuple[str, ...], rank: int, alpha: float) 
                 str(rank),
                 "Choose a smaller rank.",
             )
+
+
+def inject(backbone: Backbone, names: tuple[str, ...], rank: int, alpha: float) -> None:
+    """Wrap the named linears with untrained adapter layers (internal; weights are set by the caller)."""
+    from peft import inject_adapter_in_model
+
+    check_rank(backbone, names, rank)
     backbone.requires_grad_(False)
     cuda = [backbone_device(backbone)] if backbone_device(backbone).type == "cuda" else []
     with torch.random.fork_rng(cuda):  # peft draws initial values that are overwritten afterwards.

@@ -37,10 +37,10 @@ def adapt(
         objects: Views of the training objects by name.
         recipe: What to do.
         out_dir: Checkpoints and `log.jsonl` of the training go here.
-        photos: Ordinary photos for the closed form, see `ordinary.ordinary_pictures`.
+        photos: Ordinary photos for heads that are solved or trained, see `ordinary.ordinary_pictures`.
         seed: Of everything random.
         budget_s: Seconds all of this may take; the training is cut to fit. None for no limit.
-        progress: Called with ("train" or "solve", done, total).
+        progress: Called with ("train network", "train" or "solve", done, total).
 
     Returns:
         The adapted extractor, in evaluation mode.
@@ -83,16 +83,20 @@ def train_network(
     if recipe.train_long_side is not None:
         config = replace(config, long_side=min(recipe.train_long_side, config.long_side))
     learner = Extractor(extractor.backbone, config, extractor.head)
-    train(
+    result = train(
         learner,
         objects,
-        recipe,
+        # The time is what the caller gives; the recipe's own is for all of the adaptation.
+        replace(recipe, time_budget_s=None),
         out_dir,
         seed=seed,
         device=extractor.device,
         time_budget_s=budget_s,
         progress=lambda done, total, _: progress(stage, done, total),
     )
+    progress(stage, result.steps, recipe.steps)  # Also where no step was left to do.
+    if result.stopped_by == "time" and recipe.kind == "train_then_head":
+        log.warning("the head is applied as strongly as fits all of these steps: raise the time, or take head-only")
 
 
 def closed_form_seconds(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:

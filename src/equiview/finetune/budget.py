@@ -44,8 +44,8 @@ class Costs:
 def affordable(recipe: Recipe, costs: Costs) -> Recipe:
     """Return the recipe with fewer companions, family members and ordinary pictures where time is short.
 
-    A trained head keeps half of the time for its training, and the three shrink alike; where a head is solved,
-    companions are left out.
+    A trained head keeps half of the time (of what the network below it leaves) for its training, and the three shrink
+    alike; where a head is solved, companions are left out.
     """
     if recipe.kind in TRAIN_HEAD:
         return _trained(recipe, costs)
