@@ -75,7 +75,7 @@ def both_ways(half: Callable[..., torch.Tensor], *matrices: torch.Tensor) -> tor
 LOSSES.update(info_nce_hard=info_nce_hard, info_nce_soft=info_nce_soft)
 
 LORA = replace(
-    RECIPES["default"],
+    RECIPES["lora-and-head"],
     name="lora",
     kind="train",
     time_budget_s=None,
@@ -150,7 +150,7 @@ class Network:
 
     def then_a_head(self, name: str):
         """Return what trains the head of the recipes on features whose LoRA, at full strength, is trained."""
-        recipe = RECIPES["default"]
+        recipe = RECIPES["lora-and-head"]
 
         def make(repetition: Repetition):
             extractor = self.trained(name, TRIES[name])(repetition)(1.0)
@@ -167,15 +167,15 @@ class Network:
         return make
 
     def recipe(self, repetition: Repetition):
-        """Adapt as the recipe `default` does; a strength is that of the LoRA and of the head."""
+        """Adapt as the recipe `lora-and-head` does; a strength is that of the LoRA and of the head."""
         names = (*repetition.objects, *COMPANIONS)
         views = {source_name(name): self.space.features.views(name, 12) for name in names}
-        folder = self.space.work / "training" / "search" / f"default-{repetition.name}"
-        found = adapt(load_backbone(self.space.weights), views, RECIPES["default"], folder, seed=repetition.seed)
+        folder = self.space.work / "training" / "search" / f"lora-and-head-{repetition.name}"
+        found = adapt(load_backbone(self.space.weights), views, RECIPES["lora-and-head"], folder, seed=repetition.seed)
         return lambda strength: set_strength(found, strength)
 
     def candidates(self) -> Iterator[Candidate]:
-        label = "the recipe default: LoRA of the object, then a linear head, companions of 12 views"
+        label = "the recipe lora-and-head: LoRA of the object, then a linear head, companions of 12 views"
         yield Candidate(label, NETWORK, self.recipe, strengths=FINE, three=True, trained=True)
         for name, own in TRIES.items():
             yield Candidate(name, NETWORK, self.trained(name, own), strengths=(0.5, 1.0), trained=True)

@@ -21,8 +21,8 @@ from equiview.finetune.recipes import RECIPES
 from equiview.types import FeatureMap
 
 LINEAR, OTHER, DATA = "linear head, trained", "other heads, trained", "training data"
-HEAD_ONLY = RECIPES["head-only"]
-COMPANIONS = HEAD_ONLY.companions
+DEFAULT = RECIPES["default"]
+COMPANIONS = DEFAULT.companions
 
 
 class NeighbourhoodAttention(nn.Module):
@@ -152,7 +152,7 @@ class Trained:
     def candidates(self) -> Iterator[Candidate]:
         make = self.linear(views=12)
         yield Candidate(
-            "the recipe head-only: linear head, companions of 12 views", LINEAR, make, strengths=FINE, three=True
+            "the recipe default: linear head, companions of 12 views", LINEAR, make, strengths=FINE, three=True
         )
         for name, make in {
             "learned on them": self.linear(steps=100, seen=True),

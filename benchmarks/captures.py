@@ -2,6 +2,8 @@
 
     EQUIVIEW_SHARED=... python benchmarks/captures.py --backbone FOLDER --work W \
         --out baselines/captures_one_step_deit_tiny.json
+    EQUIVIEW_SHARED=... python benchmarks/captures.py --backbone FOLDER --work W --recipe lora-and-head \
+        --only 'fox to fox' --out baselines/captures_lora_and_head_deit_tiny.json
     EQUIVIEW_SHARED=... python benchmarks/captures.py --backbone FOLDER --work W --recipe one-step-0.2.0 \
         --out baselines/captures_deit_tiny.json
 
@@ -38,6 +40,8 @@ from equiview.metrics import METRIC_NAMES
 from equiview.sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from equiview.tasks.comparison import improvement_summary, paired_difference
 
+ALONE = "fox to fox, photos alone"
+EXPERIMENTS = ("fox to fox", ALONE, "fox to rendered", "rendered to fox")
 KNOWN = {**RECIPES, "one-step-0.2.0": ONE_STEP_020}
 
 
@@ -46,22 +50,23 @@ def experiments(fox: str, recovered: str) -> dict[str, list[tuple[list[str], lis
     test = [mesh_path(name) for name in split("test")]
     return {
         "fox to fox": [([f"{fox}@0::2"], [f"{fox}@1::2"])] * len(SEEDS),
-        "fox to fox, photos alone": [([f"{recovered}@0::2"], [f"{recovered}@1::2"])] * len(SEEDS),
+        ALONE: [([f"{recovered}@0::2"], [f"{recovered}@1::2"])] * len(SEEDS),
         "fox to rendered": [([f"{fox}@0::2"], test)] * len(SEEDS),
         "rendered to fox": [([mesh_path(TRAIN_OBJECTS[seed])], [f"{fox}@1::2"]) for seed in SEEDS],
     }
 
 
-def run(backbone: str, work: Path, recipe_name: str, views: int) -> dict[str, Any]:
-    """Carry out every experiment; finished ones are read."""
+def run(backbone: str, work: Path, recipe_name: str, views: int, only: Sequence[str]) -> dict[str, Any]:
+    """Carry out experiments; finished ones are read."""
     fox, config = shared() / "data" / "captures" / "ngp_fox", CaptureConfig(long_side=1024)
     given, recovered = work / "fox", work / "fox_recovered"
-    recipe = replace(KNOWN[recipe_name], name=recipe_name)
+    recipe = replace(KNOWN[recipe_name], name=recipe_name, time_budget_s=None)
     print("points and cameras ...", flush=True)
     capture_with_poses(open_capture(fox), fox, given, config, lambda stage, done, total: None)
-    capture_from_pictures(fox, recovered, config, lambda stage, done, total: None)
-    results = {}
-    for name, repetitions in experiments(str(given), str(recovered)).items():
+    if ALONE in only:
+        capture_from_pictures(fox, recovered, config, lambda stage, done, total: None)
+    results, known = {}, experiments(str(given), str(recovered))
+    for name, repetitions in ((name, known[name]) for name in only):
         rows: list[dict[str, Any]] = []
         for seed, (train, test) in zip(SEEDS, repetitions, strict=True):
             out = work / recipe_name / name.replace(",", "").replace(" ", "-") / str(seed)
@@ -105,9 +110,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", choices=sorted(KNOWN), default="one-step")
+    parser.add_argument("--only", nargs="*", choices=EXPERIMENTS, default=EXPERIMENTS, metavar="EXPERIMENT")
     parser.add_argument("--views", type=int, default=25)
     arguments = parser.parse_args()
-    result = run(arguments.backbone, arguments.work, arguments.recipe, arguments.views)
+    result = run(arguments.backbone, arguments.work, arguments.recipe, arguments.views, arguments.only)
     # No path of the machine stands in a committed file.
     result["protocol"]["features"]["backbone"] = Path(arguments.backbone).name
     write_json(arguments.out, rounded(result))

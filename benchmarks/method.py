@@ -1,12 +1,12 @@
 """The table of methods: every way of adapting beside its controls, on objects and on PF-WILLOW.
 
     EQUIVIEW_SHARED=... python benchmarks/method.py --work runs/method --out baselines/method_deit_tiny.json
-    EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core default --few \
+    EQUIVIEW_SHARED=... python benchmarks/method.py --backbone equiview/tiny --only core joined --few \
         --work runs/method-tiny --out baselines/method_tiny.json
 
 The recipes on one object have nine repetitions, three seeds times three training objects. Rows for comparison that
-train have three: each seed with an object of its own, or with several or none (`paper` and `default` from several
-objects and 1,000 steps of anything have one).
+train have three: each seed with an object of its own, or with several or none (`paper` from several objects and
+1,000 steps of anything have one).
 Choices were made on the development objects and on every second class of PF-WILLOW; the numbers are on the test objects
 and, for PF-WILLOW, on the pairs of pictures that none of those classes holds (`willow`: classes share pictures) and on
 all distinct pairs (`willow_all`). Finished rows lie in WORK/rows under their names, and the same command goes on where
@@ -165,27 +165,27 @@ class Bench:
         return solve_closed_form(pictures, views, recipe.closed_form)
 
     def heads(self) -> Iterator[Row]:
-        one, head = RECIPES["one-step"], RECIPES["head-only"]
-        alone = replace(head, companions=())
+        one, default = RECIPES["one-step"], RECIPES["default"]
+        alone = replace(default, companions=())
         yield self.linear("one-step", one)
-        yield self.linear("head-only", head)
-        yield self.linear("head-only, without the object", head, objects=0)
-        yield self.linear("head-only, without companions", alone, few=3)
+        yield self.linear("default", default)
+        yield self.linear("default, without the object", default, objects=0)
+        yield self.linear("default, without companions", alone, few=3)
         for strength in STRENGTHS:
-            for recipe in (one, head):
+            for recipe in (one, default):
                 if strength != recipe.strength:
                     name = f"{recipe.name}, strength {strength:g}"
                     yield self.linear(name, replace(recipe, strength=strength), few=3, part="more")
         yield self.linear("wiener", RECIPES["wiener"], few=3, part="more")
-        centred = replace(head, head="centered_average", head_training=replace(head.head_training, steps=600))
-        yield self.linear("head-only, centred features, 600 steps", centred, few=3, part="more")
+        centred = replace(default, head="centered_average", head_training=replace(default.head_training, steps=600))
+        yield self.linear("default, centred features, 600 steps", centred, few=3, part="more")
         yield self.linear("one-step of 0.2.0 (not centred)", ONE_STEP_020, few=3, part="more")
-        for steps in (steps for steps in STEPS if steps != head.head_training.steps):
-            training = replace(head.head_training, steps=steps)
-            about = {"part": "curves", "curve": {"recipe": "head-only", "steps": steps}}
-            few, name = 1 if steps == STEPS[-1] else 3, f"head-only, {steps} step{'s' * (steps > 1)}"
-            yield self.linear(name, replace(head, head_training=training), few=few, **about)
-        for recipe in (one, head):
+        for steps in (steps for steps in STEPS if steps != default.head_training.steps):
+            training = replace(default.head_training, steps=steps)
+            about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
+            few, name = 1 if steps == STEPS[-1] else 3, f"default, {steps} step{'s' * (steps > 1)}"
+            yield self.linear(name, replace(default, head_training=training), few=few, **about)
+        for recipe in (one, default):
             for objects in OBJECTS[1:]:
                 about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}
                 yield self.linear(f"{recipe.name}, {objects} objects", recipe, objects, **about)
@@ -196,7 +196,7 @@ class Bench:
         about = {"fixed": "whitened_average", "part": "seen", "controls": ("last block", WITHOUT)}
         yield other.fixed_row(WITHOUT + SEEN, self.features.spread, lambda _: None, [Repetition(0, ())], **about)
         about["controls"] = ("last block", WITHOUT, WITHOUT + SEEN)
-        for recipe, objects in ((RECIPES["one-step"], 1), (RECIPES["head-only"], 1), (RECIPES["head-only"], 0)):
+        for recipe, objects in ((RECIPES["one-step"], 1), (RECIPES["default"], 1), (RECIPES["default"], 0)):
             name = (recipe.name if objects else f"{recipe.name}, without the object") + SEEN
             repeats = repetitions() if objects else [Repetition(seed, ()) for seed in SEEDS]
             head = partial(self.head_of, recipe)
@@ -205,33 +205,24 @@ class Bench:
     # Heads on a trained network -----------------------------------------------------------------------------------
 
     def joined(self) -> Iterator[Row]:
-        """Yield the rows of the recipe `default`: a LoRA of the object, and the head trained on what comes out."""
-        default, few = RECIPES["default"], diagonal()
-        of_others = [Repetition(seed, (default.companions[seed],)) for seed in SEEDS]
-        yield self.whole("default", default, repetitions())
-        yield self.whole("default, without the object", default, of_others)
-        yield self.whole("default, without companions", replace(default, companions=()), few, part="more")
-        for strength in STRENGTHS[:-1]:
-            yield self.whole(f"default, strength {strength:g}", default, few, part="more", strength=strength)
+        """Yield the rows of `lora-and-head`: a LoRA of the object, and the head trained on what comes out."""
+        joined, few = RECIPES["lora-and-head"], diagonal()
+        of_others = [Repetition(seed, (joined.companions[seed],)) for seed in SEEDS]
+        yield self.whole("lora-and-head", joined, repetitions())
+        yield self.whole("lora-and-head, without the object", joined, of_others)
+        yield self.whole("lora-and-head, strength 0.5", joined, repetitions(), strength=0.5)
         sizes = {"sizes": THOROUGH.features.sizes, "mirrored": THOROUGH.features.mirrored}
-        yield self.whole("default" + SEEN, default, few, part="seen", **sizes)
-        for steps in (1, 10, 1000):
-            about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
-            name = f"default, {steps} step{'s' * (steps > 1)}"
-            yield self.whole(name, of_length(default, steps), few[: 1 if steps == STEPS[-1] else 3], **about)
-        for objects in OBJECTS[1:]:
-            about = {"part": "curves", "curve": {"recipe": "default", "objects": objects}}
-            yield self.whole(f"default, {objects} objects", default, repetitions(objects)[:1], **about)
+        yield self.whole("lora-and-head" + SEEN, joined, few, part="seen", **sizes)
 
-    def whole(self, name: str, recipe: Recipe, repeats, part: str = "default", curve=None, **seen: Any) -> Row:
+    def whole(self, name: str, recipe: Recipe, repeats, part: str = "joined", **seen: Any) -> Row:
         """Return a row of what `adapt` makes of a recipe, applied or seen in another way than the recipe's own."""
 
         def score(label: str, repetition: Repetition) -> None:
             self.measured.extractor(label, lambda: self.adapted(recipe, repetition, **seen))
 
-        others = ("head-only", "default, without the object", WITHOUT + SEEN)
+        others = ("default", "lora-and-head, without the object", WITHOUT + SEEN)
         controls = tuple(control for control in (*CONTROLS, *others) if control != name)
-        return Row(name, controls, repeats, score, part, curve)
+        return Row(name, controls, repeats, score, part)
 
     def adapted(self, recipe: Recipe, repetition: Repetition, **seen: Any) -> Extractor:
         """Adapt to a repetition's objects, or load what was kept of it."""
@@ -275,14 +266,6 @@ class Bench:
 
     def rows(self) -> list[Row]:
         return [*self.controls(), *self.heads(), *self.thorough(), *self.joined(), *self.networks()]
-
-
-def of_length(recipe: Recipe, steps: int) -> Recipe:
-    """Return `default` with so many steps of the head, and in proportion of the network below it."""
-    assert recipe.head_training is not None
-    network = steps * recipe.steps // recipe.head_training.steps
-    training = replace(recipe.head_training, steps=steps)
-    return replace(recipe, steps=network, head_training=training, time_budget_s=None)
 
 
 def diagonal() -> list[Repetition]:
@@ -341,7 +324,7 @@ def protocol(bench: Bench) -> dict[str, Any]:
         "willow": f"PF-WILLOW, long side {WILLOW_SIDE}, extent, <=; pictures no choice was made on; by source picture",
         "willow_unseen": bench.measured.willow.about("unseen"),
         "willow_all": bench.measured.willow.about("all"),
-        "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "head-only", "paper")},
+        "recipes": {name: asdict(RECIPES[name]) for name in ("one-step", "default", "lora-and-head", "paper")},
         "without_object": WITHOUT,
     }
 
@@ -352,7 +335,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/method"))
     parser.add_argument("--out", type=Path, default=Path("baselines/method_deit_tiny.json"))
     parser.add_argument(
-        "--only", nargs="*", choices=("core", "default", "more", "curves", "seen", "paper"), help="parts of the table"
+        "--only", nargs="*", choices=("core", "joined", "more", "curves", "seen", "paper"), help="parts of the table"
     )
     parser.add_argument("--rows", nargs="*", metavar="ROW", help="some rows of those parts")
     parser.add_argument(

@@ -42,8 +42,6 @@ FIVE, TEN = repetitions(5)[0], repetitions(10)[0]
 ALL = "time_budget_s=none"
 # Three sizes and the mirrored picture, as in the recipe `thorough`.
 SEEN = RECIPES["thorough"].features
-THREE = (f"features.sizes={','.join(map(str, SEEN.sizes))}", f"features.mirrored={SEEN.mirrored}")
-OTHERS = f"companions={','.join(COMPANIONS[1:])}"
 REPEATS = 20
 
 
@@ -72,22 +70,19 @@ WAYS = {
     "paper, 10 steps": Way("paper", settings=("steps=10",)),
     "one-step, 5 objects": Way("one-step", FIVE.objects),
     "one-step, 10 objects": Way("one-step", TEN.objects),
-    "head-only": Way("head-only", settings=(ALL,)),
-    "head-only, without companions": Way("head-only", settings=(ALL, "companions=")),
-    "head-only, without the object": Way("head-only", COMPANIONS[:1], (ALL, OTHERS)),
-    "head-only, 1 step": Way("head-only", settings=(ALL, "head_training.steps=1")),
-    "head-only, 10 steps": Way("head-only", settings=(ALL, "head_training.steps=10")),
-    "head-only, 5 objects": Way("head-only", FIVE.objects, (ALL,)),
     "default": Way("default", settings=(ALL,)),
     "default, without companions": Way("default", settings=(ALL, "companions=")),
-    "default, without the object": Way("default", COMPANIONS[:1], (ALL, OTHERS)),
-    "default, 1 step": Way("default", settings=(ALL, "steps=2", "head_training.steps=1")),
-    "default, 10 steps": Way("default", settings=(ALL, "steps=20", "head_training.steps=10")),
+    "default, without the object": Way("default", COMPANIONS[:1], (ALL, f"companions={','.join(COMPANIONS[1:])}")),
+    "default, 1 step": Way("default", settings=(ALL, "head_training.steps=1")),
+    "default, 10 steps": Way("default", settings=(ALL, "head_training.steps=10")),
     "default, 5 objects": Way("default", FIVE.objects, (ALL,)),
-    "one-step, three sizes and mirrored": Way("one-step", settings=THREE),
-    "head-only, three sizes and mirrored": Way("head-only", settings=(ALL, *THREE)),
+    "one-step, three sizes and mirrored": Way(
+        "one-step",
+        settings=(f"features.sizes={','.join(map(str, SEEN.sizes))}", f"features.mirrored={SEEN.mirrored}"),
+    ),
     "default, three sizes and mirrored": Way("thorough", settings=(ALL,)),
-    "default, 1000 steps": Way("default", settings=(ALL, "steps=2000", "head_training.steps=1000")),
+    "lora-and-head": Way("lora-and-head", settings=(ALL,)),
+    "default, 1000 steps": Way("default", settings=(ALL, "head_training.steps=1000")),
     "default, 10 objects": Way("default", TEN.objects, (ALL,)),
 }
 ALSO = {

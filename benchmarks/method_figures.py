@@ -16,9 +16,8 @@ import matplotlib.pyplot as plt
 from equiview.io import read_json
 
 SMOOTHED = "blocks 4,6,8,10 + average"
-COLOURS = {"one-step": "#ee7733", "head-only": "#009988", "default": "#0a84d0", "paper": "#888888"}
-MARKERS = {"one-step": "s", "head-only": "^", "default": "D", "paper": "o"}
-TRAINED = ("head-only", "default")
+COLOURS = {"one-step": "#ee7733", "default": "#0a84d0", "paper": "#888888"}
+MARKERS = {"one-step": "s", "default": "D", "paper": "o"}
 STRENGTHS = (0, 0.15, 0.3, 0.5, 0.75, 1)
 
 
@@ -43,7 +42,7 @@ def tradeoff(rows: Mapping[str, Any], protocol: Mapping[str, Any]):
     axes.axhline(0, color="#bbbbbb", lw=0.8)
     axes.axvline(0, color="#bbbbbb", lw=0.8)
     axes.axvspan(-1, 0, color="#0a84d0", alpha=0.07, lw=0)
-    for recipe in ("one-step", "head-only", "default"):
+    for recipe in ("one-step", "default"):
         points = [
             (strength, *changes(rows[name], protocol["without_object"]))
             for strength in STRENGTHS[1:]
@@ -81,11 +80,11 @@ def curves(rows: Mapping[str, Any], protocol: Mapping[str, Any]):
     """PCDP@0.05 over the number of training objects and over steps, with the 95 % interval over test objects."""
     figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     for axes, key, ticks in ((panels[0], "objects", (0, 1, 5, 10)), (panels[1], "steps", (0, 1, 10, 100, 1000))):
-        for recipe in COLOURS:
+        for recipe in ("paper", "one-step", "default"):
             names = [curve_row(recipe, key, tick, protocol) for tick in ticks]
             draw_curve(axes, rows, recipe, key, names)
         axes.axhline(
-            rows["last block"]["metrics"]["pcdp@0.05"]["value"], color="#444444", ls="-.", lw=1, label="last block"
+            rows["last block"]["metrics"]["pcdp@0.05"]["value"], color="#009988", ls="-.", lw=1, label="last block"
         )
         axes.axhline(rows[SMOOTHED]["metrics"]["pcdp@0.05"]["value"], color="#ee3377", ls=":", lw=1, label=SMOOTHED)
         axes.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
@@ -112,7 +111,7 @@ def curve_row(recipe: str, key: str, tick: int, protocol: Mapping[str, Any]) -> 
     """Return the row of a point: nothing learned at 0, the recipe itself where it is the usual case."""
     start = {"paper": "last block + random conv"}.get(recipe, protocol["without_object"])
     if tick == 0:
-        return f"{recipe}, without the object" if recipe in TRAINED and key == "objects" else start
+        return "default, without the object" if (recipe, key) == ("default", "objects") else start
     if key == "objects":
         usual = {"paper": "paper, 100 steps"}.get(recipe, recipe)
         return usual if tick == 1 else f"{recipe}, {tick} objects"

@@ -16,9 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _method import plain_name
 from _protocol import rounded, shared, with_kept
-from method_costs import ALL, THREE, Way, source_of
+from method_costs import ALL, Way, source_of
 
 from equiview.finetune.recipes import RECIPES
 from equiview.io import read_json, write_json
@@ -27,9 +26,8 @@ WAYS = {
     "one-step": Way("one-step"),
     "wiener": Way("wiener"),
     "default": Way("default", settings=(ALL,)),
-    "head-only": Way("head-only", settings=(ALL,)),
-    "head-only, three sizes and mirrored": Way("head-only", settings=(ALL, *THREE)),
     "thorough": Way("thorough", settings=(ALL,)),
+    "lora-and-head": Way("lora-and-head", settings=(ALL,)),
     "lora-only": Way("lora-only"),
 }
 TASKS = ("drift", "equivariance", "transfer", "tracking")
@@ -42,11 +40,10 @@ def run(*arguments: str) -> None:
 
 def report(name: str, backbone: str, work: Path) -> dict[str, Any]:
     """Make the adapter of one recipe and its retention report; what is finished is read."""
-    way = WAYS[name]
-    folder, out = work / plain_name(name), work / f"{plain_name(name)}-retain"
+    folder, out, way = work / name, work / f"{name}-retain", WAYS[name]
     if not (folder / "adapter" / "equiview.json").is_file():
         run(*way.arguments(backbone, [source_of(one) for one in way.objects], str(folder)))
-    own = RECIPES[way.recipe].strength
+    own = RECIPES[name].strength
     # Where a recipe is applied in full, half of it stands beside it.
     strengths = sorted({0.0, 0.5 if own == 1 else own, 1.0})
     data = shared() / "data"

@@ -20,7 +20,7 @@ TEXT, PAGE = ROOT / "benchmarks" / "science.md.in", ROOT / "docs" / "science.md"
 METHOD = "method_deit_tiny"
 SEEN = ", three sizes and mirrored"
 SOLIDS = ("white sphere", "white box", "thin rod")
-MAIN = ("last block", "block 8 + average", "blocks 4,6,8,10", "one-step", "default", "head-only", "| features", "|---")
+MAIN = ("last block", "block 8 + average", "blocks 4,6,8,10", "one-step", "default", "lora-and-head", "| features", "|---")
 
 
 @cache

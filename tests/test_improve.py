@@ -151,7 +151,7 @@ def test_the_first_two_objects_get_a_live_part(finished):
         ({"features": replace(BOTH.features, blocks=(9,))}, "block"),
         ({"lora": LoraSpec(rank=99, last_blocks=2)}, "LoRA rank"),
         ({"lora": LoraSpec(last_blocks=9)}, "last_blocks"),
-        ({"lora": None}, "head-only"),
+        ({"lora": None}, "such as default"),
     ],
 )
 def test_what_does_not_fit_the_backbone_is_found_before_anything_is_rendered(change, what, backbone, tmp_path):
@@ -191,4 +191,4 @@ def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_di
 def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog):
     improve(backbone, ["procedural:1"], TEST, tmp_path, replace(JOINED, budget_s=0.0))
     record = read(tmp_path / "adapter" / "equiview.json")
-    assert record["trained_network"] == [0, 2] and "take head-only" in caplog.text
+    assert record["trained_network"] == [0, 2] and "take default" in caplog.text

@@ -179,7 +179,7 @@ def check_recipe(backbone: Backbone, recipe: Recipe) -> None:
     if recipe.lora is not None:
         check_rank(backbone, find_targets(backbone, recipe.lora.last_blocks).names, recipe.lora.rank)
     elif recipe.head in FIXED_HEADS:
-        fix = "Set lora.rank=4, or choose a recipe that trains no network, such as head-only."
+        fix = "Set lora.rank=4, or choose a recipe that trains no network, such as default."
         raise bad_input("recipe lora", "an adapter, or a head that is trained with the network", "none", fix)
 
 

@@ -1,4 +1,4 @@
-"""The recipe `default`, shortened, on every family of backbones: no change of architecture, and it can be saved."""
+"""The recipe `lora-and-head`, shortened, on every family of backbones; it can be saved."""
 
 import pytest
 import torch
@@ -19,10 +19,12 @@ SHORT = {
 
 
 @pytest.mark.parametrize("family", SPECS)
-def test_default_adapts_the_network_and_a_head_on_it(family, tmp_path):
+def test_the_network_and_a_head_on_it_are_adapted(family, tmp_path):
     folder = str(save(make_model(family), tmp_path / "model"))
     views = objects()["sphere"]
-    found = adapt(load_backbone(folder), {"sphere": views}, override(get_recipe("default"), SHORT), tmp_path / "run")
+    found = adapt(
+        load_backbone(folder), {"sphere": views}, override(get_recipe("lora-and-head"), SHORT), tmp_path / "run"
+    )
     again = load_adapter(save_adapter(tmp_path / "adapter", found), load_backbone(folder))
     adapted, loaded = (next(one.maps(views[:1])).tokens for one in (found, again))
     assert torch.equal(adapted, loaded) and adapted.isfinite().all()

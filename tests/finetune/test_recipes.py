@@ -102,7 +102,7 @@ def test_the_closed_form_of_0_2_0_can_be_had():
 
 
 def test_an_unknown_recipe_lists_those_there_are():
-    with pytest.raises(EquiviewError, match="paper, one-step, default, thorough, head-only, wiener, lora-only"):
+    with pytest.raises(EquiviewError, match="paper, one-step, default, thorough, lora-and-head, wiener, lora-only"):
         get_recipe("papre")
 
 
@@ -123,10 +123,10 @@ def test_preparing_adds_adapter_and_head_of_the_right_width():
 @pytest.mark.parametrize(
     ("name", "changes", "meant"),
     [
-        ("head-only", {"steps": "10"}, "Do you mean head_training.steps?"),
-        ("head-only", {"lr": "1"}, "Do you mean head_training.lr?"),
-        ("head-only", {"dtype": "bfloat16"}, "Leave it out"),
-        ("default", {"closed_form.c": "2"}, "kind 'train_then_head'"),
+        ("default", {"steps": "10"}, "Do you mean head_training.steps?"),
+        ("default", {"lr": "1"}, "Do you mean head_training.lr?"),
+        ("default", {"dtype": "bfloat16"}, "Leave it out"),
+        ("lora-and-head", {"closed_form.c": "2"}, "kind 'train_then_head'"),
         ("one-step", {"head_training.steps": "10"}, "kind 'step_head'"),
         ("one-step", {"lora.rank": "4"}, "Leave it out"),
         ("wiener", {"c": "2"}, "setting 'c'"),
@@ -140,7 +140,7 @@ def test_a_change_that_would_do_nothing_is_refused(name, changes, meant):
 
 
 def test_settings_of_another_kind_may_be_given_as_they_are_or_with_that_kind():
-    assert override(get_recipe("head-only"), {"steps": "0"}) == get_recipe("head-only")
+    assert override(get_recipe("default"), {"steps": "0"}) == get_recipe("default")
     trained = override(get_recipe("one-step"), {"kind": "train", "lora": "none", "head": "residual_conv", "steps": "3"})
     assert trained.steps == 3
 
@@ -187,13 +187,13 @@ def test_a_head_is_trained_on_what_the_network_became_and_companions_teach_the_h
     assert torch.equal(next(again.maps([view])).tokens, next(found.maps([view])).tokens)
 
 
-def test_head_only_is_default_without_the_network():
-    """As the recipe was before it trained the network too; the two learn the same head, at other strengths."""
-    changes = {"name": "head-only", "kind": "train_head", "strength": "0.5"}
-    plain, alone = override(get_recipe("default"), changes), get_recipe("head-only")
-    for name in ("features", "depths", "head", "head_training", "companions", "strength", "time_budget_s", "kind"):
-        assert getattr(plain, name) == getattr(alone, name)
-    assert get_recipe("default").lora is not None and alone.lora is None and alone.steps == 0
+def test_lora_and_head_ends_in_the_head_of_default():
+    """The two learn the same head, on other features and at other strengths."""
+    changes = {"name": "default", "kind": "train_head", "strength": "0.5"}
+    joined, default = override(get_recipe("lora-and-head"), changes), get_recipe("default")
+    for name in ("features", "depths", "head", "head_training", "companions", "strength", "time_budget_s"):
+        assert getattr(joined, name) == getattr(default, name)
+    assert joined.lora is not None and default.lora is None
 
 
 def test_thorough_is_default_on_pictures_seen_several_times_and_its_adapter_remembers(tmp_path):

@@ -100,7 +100,7 @@ def find_targets(backbone: Backbone, last_blocks: int | None) -> LoraTargets:
         f"LoRA on {backbone.info.id}",
         f"linear layers named {looked_for} in a list of {backbone.info.blocks} blocks",
         f"block lists {lists or 'none'} without them; the adapter would touch nothing",
-        "This architecture is not supported by LoRA here; use a recipe without one, such as head-only.",
+        "This architecture is not supported by LoRA here; use a recipe without one, such as default.",
     )
 
 

@@ -28,7 +28,7 @@ OBJECTS_HELP = f"{options.OBJECT_HELP} The built-in ones it was not trained on i
 Objects = Annotated[list[str] | None, typer.Option("--objects", metavar="X...", help=OBJECTS_HELP)]
 PAIRS_HELP = (
     "Pairs for semantic transfer, such as pf-willow:FOLDER (see transfer); rendered if left out, which recommends no "
-    "strength for adapters of default, thorough and head-only: they trained on such pictures."
+    "strength for adapters of default, thorough and lora-and-head: they trained on such pictures."
 )
 Pairs = Annotated[str | None, typer.Option(metavar="NAME:PATH", help=PAIRS_HELP)]
 Clips = Annotated[str | None, typer.Option(help="badja:FOLDER or tapvid:FILE for tracking; rendered if left out.")]

@@ -96,7 +96,7 @@ def train_network(
     )
     progress(stage, result.steps, recipe.steps)  # Also where no step was left to do.
     if result.stopped_by == "time" and recipe.kind == "train_then_head":
-        log.warning("the head is applied as strongly as fits all of these steps: raise the time, or take head-only")
+        log.warning("the head is applied as strongly as fits all of these steps: raise the time, or take default")
 
 
 def closed_form_seconds(extractor: Extractor, objects: Mapping[str, Sequence[View]]) -> float:

@@ -145,18 +145,20 @@ ONE_STEP = Recipe(
     strength=0.3,
     steps=0,
 )
-HEAD_ONLY = replace(
+DEFAULT = replace(
     ONE_STEP,
-    name="head-only",
+    name="default",
     kind="train_head",
     head_training=HeadTraining(),
     strength=0.5,
     time_budget_s=600.0,
     companions=COMPANIONS,
 )
-DEFAULT = replace(
-    HEAD_ONLY,
-    name="default",
+THOROUGH = replace(DEFAULT, name="thorough", features=FeatureConfig(sizes=(0.7, 1.0, 1.4), mirrored=0.25))
+"""Learns as `default` does; its adapter sees every picture six times, for about seven times the work of the network."""
+LORA_AND_HEAD = replace(
+    DEFAULT,
+    name="lora-and-head",
     kind="train_then_head",
     lora=LoraSpec(rank=4, last_blocks=None),
     lr=3e-4,
@@ -165,9 +167,7 @@ DEFAULT = replace(
     train_long_side=320,
     strength=1.0,
 )
-"""The LoRA learns the user's object alone; what it learns lets the head be applied in full at the same transfer."""
-THOROUGH = replace(DEFAULT, name="thorough", features=FeatureConfig(sizes=(0.7, 1.0, 1.4), mirrored=0.25))
-"""Learns as `default` does; its adapter sees every picture six times, for about seven times the work of the network."""
+"""The LoRA learns the user's object alone; the head of `default` is trained on what comes out."""
 WIENER = replace(
     ONE_STEP,
     name="wiener",
@@ -194,7 +194,7 @@ RECIPES: dict[str, Recipe] = {
     "one-step": ONE_STEP,
     "default": DEFAULT,
     "thorough": THOROUGH,
-    "head-only": HEAD_ONLY,
+    "lora-and-head": LORA_AND_HEAD,
     "wiener": WIENER,
     "lora-only": Recipe("lora-only", steps=100),
 }
