@@ -11,10 +11,9 @@ from .common import command, examples, finish, parse_settings, quiet_transformer
 from .progress import StageProgress
 
 # Expected shares of the time, for the overall bar.
-WEIGHTS = {
-    **{"render": 0.1, "train network": 0.15, "solve": 0.15, "train": 0.15},
-    **{"render test": 0.1, "score": 0.35},
-}
+WEIGHTS = {"render": 0.1, "train": 0.3, "solve": 0.1, "render test": 0.15, "score": 0.35}
+NETWORK = {"train network": 0.3}
+"""More, where a recipe trains the network before a head."""
 TrainObjects = Annotated[
     list[str],
     typer.Option(
@@ -76,7 +75,7 @@ def improve(
         dtype=dtype.value,
         seed=seed,
     )
-    with StageProgress(WEIGHTS) as progress:
+    with StageProgress(WEIGHTS | (NETWORK if config.recipe.kind == "train_then_head" else {})) as progress:
         summary = run(backbone, train_objects, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
 
