@@ -20,7 +20,16 @@ TEXT, PAGE = ROOT / "benchmarks" / "science.md.in", ROOT / "docs" / "science.md"
 METHOD = "method_deit_tiny"
 SEEN = ", three sizes and mirrored"
 SOLIDS = ("white sphere", "white box", "thin rod")
-MAIN = ("last block", "block 8 + average", "blocks 4,6,8,10", "one-step", "default", "lora-and-head", "| features", "|---")
+MAIN = (
+    "last block",
+    "block 8 + average",
+    "blocks 4,6,8,10",
+    "one-step",
+    "default",
+    "lora-and-head",
+    "| features",
+    "|---",
+)
 
 
 @cache
@@ -134,9 +143,9 @@ def task(suite: str, name: str, data: str, metric: str, digits: int = 1) -> str:
     return " | ".join([*shown, signed(own, more), signed(last, more)])
 
 
-def captured(experiment: str) -> str:
+def captured(experiment: str, recipe: str = "one_step") -> str:
     """Return the cells of an experiment on captures: every control, the adapted features, and the differences."""
-    found = baseline("captures_one_step_deit_tiny")["experiments"][experiment]
+    found = baseline(f"captures_{recipe}_deit_tiny")["experiments"][experiment]
     names = ("pretrained", "fixed_average", "without_object", "random_head")
     scores = [found["controls"][name]["metrics"]["pcdp@0.05"]["value"] for name in names]
     after = found["after"]["metrics"]["pcdp@0.05"]["value"]

@@ -13,7 +13,7 @@ from equiview.correspond import correspond_in, sample_points
 from equiview.errors import EquiviewError
 from equiview.geometry import inverse
 from equiview.io import write_image
-from equiview.sources import Kind, check_apart, check_source, open_source, source_kind, source_name
+from equiview.sources import Kind, check_apart, check_source, open_source, same_capture, source_kind, source_name
 from sfm import textured
 
 
@@ -187,3 +187,8 @@ def test_a_weak_capture_fails_with_the_reasons(tmp_path):
     with pytest.raises(EquiviewError, match="no usable capture"):
         open_source(folder, n_views=12, cache_dir=tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache")
+
+
+def test_two_selections_are_of_one_capture(tmp_path):
+    assert same_capture([f"{tmp_path}/fox@0::2"], ["builtin:mug", f"{tmp_path}/fox@1::2"])
+    assert not same_capture([f"{tmp_path}/fox@0::2", "builtin:mug"], [f"{tmp_path}/dog@1::2", "builtin:mug"])

@@ -19,7 +19,7 @@ from .finetune.adapt import adapt
 from .finetune.budget import Costs, affordable, seconds_per_map
 from .finetune.learned_heads import seen_once
 from .finetune.ordinary import PICTURES, photo_files
-from .finetune.recipes import FIXED_HEADS, TRAIN_HEAD, TRAIN_NETWORK, Recipe
+from .finetune.recipes import FIXED_HEADS, OWN_OBJECT, TRAIN_HEAD, TRAIN_NETWORK, Recipe
 from .heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from .io import read_json, write_json
 from .live import RUN_OBJECTS, save_object
@@ -37,7 +37,7 @@ from .runs import (
     summarize_run,
     write_rows,
 )
-from .sources import check_apart
+from .sources import check_apart, same_capture
 from .tasks.comparison import improvement_summary
 from .tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from .types import FeatureMap, View
@@ -107,6 +107,8 @@ def improve(
     check_names([*train_objects, *config.recipe.companions, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
     check_apart(train_objects, test_objects)
+    if same_capture(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
+        log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
     base = load(backbone, config)

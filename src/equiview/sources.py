@@ -119,6 +119,12 @@ def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
                 raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
 
 
+def same_capture(train: Sequence[str], test: Sequence[str]) -> bool:
+    """Say whether something to test on is of a folder, photos or a video that something to train on is of too."""
+    paths, others = ({split_selection(one)[0].resolve() for one in own if not is_made(one)} for own in (train, test))
+    return bool(paths & others)
+
+
 def _shared(one: str, other: str) -> int:
     """Return how many pictures two sources share; of photos without poses how many they could."""
     if is_made(one) or is_made(other):

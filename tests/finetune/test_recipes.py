@@ -102,7 +102,9 @@ def test_the_closed_form_of_0_2_0_can_be_had():
 
 
 def test_an_unknown_recipe_lists_those_there_are():
-    with pytest.raises(EquiviewError, match="paper, one-step, default, thorough, lora-and-head, wiener, lora-only"):
+    with pytest.raises(
+        EquiviewError, match="paper, one-step, default, thorough, own-object, lora-and-head, wiener, lora-only"
+    ):
         get_recipe("papre")
 
 

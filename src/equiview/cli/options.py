@@ -39,7 +39,12 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The sam
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
 Views = Annotated[int, typer.Option("--views", min=2, help="Views of each object.")]
 Recipe = Annotated[
-    str, typer.Option("--recipe", help="default, one-step, thorough, lora-and-head, wiener, paper or lora-only.")
+    str,
+    typer.Option(
+        "--recipe",
+        help="default, one-step, thorough; own-object for other views of the same object or scene; lora-and-head, "
+        "wiener, paper, lora-only.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -156,6 +156,8 @@ DEFAULT = replace(
 )
 THOROUGH = replace(DEFAULT, name="thorough", features=FeatureConfig(sizes=(0.7, 1.0, 1.4), mirrored=0.25))
 """Learns as `default` does; its adapter sees every picture six times, for about seven times the work of the network."""
+OWN_OBJECT = replace(DEFAULT, name="own-object", head_training=HeadTraining(members=0), strength=1.0, companions=())
+"""For other views of the very object or scene it is trained on: it learns from nothing else, and is applied in full."""
 LORA_AND_HEAD = replace(
     DEFAULT,
     name="lora-and-head",
@@ -194,6 +196,7 @@ RECIPES: dict[str, Recipe] = {
     "one-step": ONE_STEP,
     "default": DEFAULT,
     "thorough": THOROUGH,
+    "own-object": OWN_OBJECT,
     "lora-and-head": LORA_AND_HEAD,
     "wiener": WIENER,
     "lora-only": Recipe("lora-only", steps=100),

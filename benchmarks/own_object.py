@@ -1,0 +1,142 @@
+"""What adapting to an object gives on other views of that very object: which way is best there, and its price.
+
+    EQUIVIEW_SHARED=... python benchmarks/own_object.py --work runs/method --out baselines/own_object_dev.json
+    EQUIVIEW_SHARED=... python benchmarks/own_object.py --work runs/method --objects test \
+        --out baselines/own_object_deit_tiny.json
+
+Every object for itself, DeiT-Tiny: adapted on 12 views, scored on 12 others. Ways are chosen on development objects;
+on test objects only recipes are scored.
+PF-WILLOW (the classes choices are made on for `dev`, the pictures they were not made on for `test`) is scored with the
+heads of three of the objects. WORK may be that of method.py, whose views, maps and heads it shares.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _method import Fixed, Repetition, plain_name
+from _protocol import MEASURE, made_with, rounded, shared, split
+from _willow import WILLOW_SIDE
+from method import WITHOUT, Bench
+from torch import nn
+
+from equiview.finetune.recipes import DEFAULT, ONE_STEP, OWN_OBJECT, RECIPES, Recipe
+from equiview.improve import apply_head
+from equiview.io import read_jsonl, write_json
+from equiview.runs import rows_path, write_rows
+from equiview.tasks import transfer
+from equiview.tasks.comparison import difference, paired_difference
+from equiview.tasks.equivariance import plan_object, score_object, summarize
+
+SEEN, ALL = 12, 24
+STRENGTHS = (0.3, 0.5, 1.0)
+ALONE = replace(OWN_OBJECT, time_budget_s=None)
+
+
+def changed(name: str, **settings: Any) -> Recipe:
+    """Return `own-object` with other settings of the training."""
+    return replace(ALONE, name=name, head_training=replace(ALONE.head_training, **settings))
+
+
+WAYS = {
+    "one-step": ONE_STEP,
+    "default": replace(DEFAULT, time_budget_s=None),
+    "own-object": ALONE,
+    "the object alone, retention 1": changed("alone", retention=1.0),
+    "the object alone, no retention": changed("alone", retention=0.0),
+    "the object alone, no retention, 300 steps": changed("alone", retention=0.0, steps=300),
+    "the object alone, no retention, no shrinkage": changed("alone", retention=0.0, shrinkage=0.0),
+}
+
+
+class Own:
+    """Scores of ways on the views of objects they did not see."""
+
+    def __init__(self, bench: Bench, objects: list[str], dev: bool) -> None:
+        self.bench, self.features, self.objects, self.dev = bench, bench.features, objects, dev
+        self.ways = WAYS if dev else {name: recipe for name, recipe in WAYS.items() if name in RECIPES}
+        views = {name: self.features.views(name, ALL)[SEEN:] for name in objects}
+        self.plans = {name: plan_object(name, own, MEASURE) for name, own in views.items()}
+
+    def score(self, label: str, name: str, head: nn.Module | None) -> list[dict[str, Any]]:
+        """Return the rows of one object with a head on its features; what is finished is read."""
+        path = rows_path(self.features.work / "own" / plain_name(label), name)
+        if not path.exists():
+            maps = self.features.of_object(name, self.features.spread, ALL, DEFAULT.head)[SEEN:]
+            with torch.no_grad():
+                write_rows(
+                    path, score_object(self.plans[name], maps if head is None else apply_head(head, maps), MEASURE)
+                )
+        return read_jsonl(path)
+
+    def rows(self) -> Iterator[tuple[str, float, list[dict[str, Any]]]]:
+        """Yield every way and strength with its rows over all objects."""
+        yield WITHOUT, 0.0, [row for name in self.objects for row in self.score("nothing", name, None)]
+        for way, recipe in self.ways.items():
+            for strength in STRENGTHS:
+                found = []
+                for name in self.objects:
+                    head = self.bench.head_of(replace(recipe, strength=strength), Repetition(0, (name,)))
+                    found += self.score(f"{way} {strength:g}", name, head)
+                yield way, strength, found
+
+    def willow(self, label: str, recipe: Recipe | None) -> dict[str, float]:
+        """Return PCK@0.10 by source picture with the heads of the first three objects."""
+        measured, labels = self.bench.measured, []
+        for name in self.objects[:3]:
+            labels.append(f"own-willow/{'dev' if self.dev else 'test'}/{plain_name(label)}/{name}")
+            head = None if recipe is None else self.bench.head_of(recipe, Repetition(0, (name,)))
+            path = measured.path(labels[-1], "willow")
+            if not path.exists():
+                write_rows(path, self.matched(head))
+        return measured.pck(labels, "chosen" if self.dev else "unseen")
+
+    @torch.no_grad()
+    def matched(self, head: nn.Module | None) -> list[dict[str, Any]]:
+        measured, features = self.bench.measured, self.features
+        maps = features.maps("willow", lambda: measured.pictures, features.spread, WILLOW_SIDE, DEFAULT.head)
+        source = Fixed(measured.pictures, maps if head is None else apply_head(head, maps), {})
+        return transfer.run(source, measured.willow.pairs, transfer.TransferConfig())
+
+
+def short(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: found[key] for key in ("value", "ci95", "n", "n_improved") if key in found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/method"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--objects", choices=("dev", "test"), default="dev")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    bench = Bench(str(shared() / "data" / "weights" / "deit-tiny-patch16-224"), args.work)
+    own = Own(bench, split(args.objects), args.objects == "dev")
+    found: dict[str, Any] = {}
+    nothing, plain = [], own.willow("nothing", None)
+    for way, strength, rows in own.rows():
+        metrics = summarize(rows, {})["metrics"]
+        entry = {name: metrics[name]["value"] for name in ("pcdp@0.05", "ape")}
+        entry["by_angle"] = {bin_: one["value"] for bin_, one in metrics["pcdp@0.05"]["by_angle"].items()}
+        if way == WITHOUT:
+            nothing, label = rows, WITHOUT
+        else:
+            pck = own.willow(f"{way} {strength:g}", replace(WAYS[way], strength=strength))
+            entry["gain"] = short(paired_difference(nothing, rows, "pcdp@0.05"))
+            entry["willow_change"] = short(difference(plain, pck, "pck@0.10"))
+            entry["willow"] = float(np.mean(list(pck.values())))
+            label = f"{way}, strength {strength:g}"
+        found[label] = entry
+        print(f"{label:60s} {entry['pcdp@0.05']:6.2f} {entry.get('gain', {}).get('value', 0):+6.2f}", flush=True)
+    about = {"objects": own.objects, "views": f"adapted on {SEEN}, scored on {ALL - SEEN} others", "seed": 0}
+    write_json(args.out, rounded({"protocol": made_with(bench.features.backbone) | about, "rows": found}))
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()
