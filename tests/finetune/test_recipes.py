@@ -189,6 +189,12 @@ def test_a_head_is_trained_on_what_the_network_became_and_companions_teach_the_h
     assert torch.equal(next(again.maps([view])).tokens, next(found.maps([view])).tokens)
 
 
+def test_own_object_is_default_on_the_object_alone_and_in_full():
+    """As docs/recipes.md says it."""
+    changes = {"name": "own-object", "companions": "", "head_training.members": "0", "strength": "1"}
+    assert override(get_recipe("default"), changes) == get_recipe("own-object")
+
+
 def test_lora_and_head_ends_in_the_head_of_default():
     """The two learn the same head, on other features and at other strengths."""
     changes = {"name": "default", "kind": "train_head", "strength": "0.5"}
