@@ -154,6 +154,21 @@ def captured(experiment: str, recipe: str = "one_step") -> str:
     return " | ".join([*(f"{one:.1f}" for one in (*scores, after)), *map(signed, differences)])
 
 
+def own(way: str, strength: str, objects: str = "deit_tiny", metric: str = "gain") -> str:
+    """Return what adapting to an object gives on its other views, or what transfer pays (`willow_change`)."""
+    return signed(baseline(f"own_object_{objects}")["rows"][f"{way}, strength {strength}"][metric])
+
+
+def own_value(row: str, objects: str = "deit_tiny") -> str:
+    return f"{baseline(f'own_object_{objects}')['rows'][row]['pcdp@0.05']:.1f}"
+
+
+def own_relative() -> str:
+    """Return what `own-object` adds to nothing learned on its object's other views, as a share of it."""
+    rows = baseline("own_object_deit_tiny")["rows"]
+    return f"{100 * (rows['own-object, strength 1']['pcdp@0.05'] / rows[without()]['pcdp@0.05'] - 1):+.1f} %"
+
+
 def capture_relative(experiment: str) -> str:
     """Return what an adapter of a capture adds to nothing learned, as a share of it."""
     found = baseline("captures_one_step_deit_tiny")["experiments"][experiment]["difference"]["pcdp@0.05"]
