@@ -13,7 +13,7 @@ from equiview.correspond import correspond_in, sample_points
 from equiview.errors import EquiviewError
 from equiview.geometry import inverse
 from equiview.io import write_image
-from equiview.sources import Kind, check_apart, check_source, open_source, same_capture, source_kind, source_name
+from equiview.sources import Kind, check_apart, check_source, open_source, other_views, source_kind, source_name
 from sfm import textured
 
 
@@ -190,5 +190,6 @@ def test_a_weak_capture_fails_with_the_reasons(tmp_path):
 
 
 def test_two_selections_are_of_one_capture(tmp_path):
-    assert same_capture([f"{tmp_path}/fox@0::2"], ["builtin:mug", f"{tmp_path}/fox@1::2"])
-    assert not same_capture([f"{tmp_path}/fox@0::2", "builtin:mug"], [f"{tmp_path}/dog@1::2", "builtin:mug"])
+    fox = f"{tmp_path}/fox@1::2"
+    assert other_views([f"{tmp_path}/fox@0::2"], ["builtin:mug", fox]) == [fox]
+    assert other_views([f"{tmp_path}/dog@0::2", "builtin:mug"], [fox, "builtin:mug"]) == []

@@ -37,7 +37,7 @@ from .runs import (
     summarize_run,
     write_rows,
 )
-from .sources import check_apart, same_capture
+from .sources import check_apart, other_views
 from .tasks.comparison import improvement_summary
 from .tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from .types import FeatureMap, View
@@ -107,7 +107,7 @@ def improve(
     check_names([*train_objects, *config.recipe.companions, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
     check_apart(train_objects, test_objects)
-    if same_capture(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
+    if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
         log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})

@@ -119,10 +119,10 @@ def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
                 raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
 
 
-def same_capture(train: Sequence[str], test: Sequence[str]) -> bool:
-    """Say whether something to test on is of a folder, photos or a video that something to train on is of too."""
-    paths, others = ({split_selection(one)[0].resolve() for one in own if not is_made(one)} for own in (train, test))
-    return bool(paths & others)
+def other_views(train: Sequence[str], test: Sequence[str]) -> list[str]:
+    """Return what is tested on that is of a folder, photos or a video that is trained on too."""
+    paths = {split_selection(one)[0].resolve() for one in train if not is_made(one)}
+    return [one for one in test if not is_made(one) and split_selection(one)[0].resolve() in paths]
 
 
 def _shared(one: str, other: str) -> int:

@@ -113,3 +113,22 @@ def test_numbers() -> None:
 
 def test_text_is_escaped_and_markup_is_not() -> None:
     assert h("td", "<x>", h("b", "&"), title='"') == '<td title="&quot;">&lt;x&gt;<b>&amp;</b></td>'
+
+
+@pytest.mark.parametrize(
+    "tested, words", [(5, "On other views of 5 objects it was trained on,"), (1, "1 of them other")]
+)
+def test_other_views_of_what_was_trained_on_are_said(run_dir: Path, tmp_path: Path, tested: int, words: str) -> None:
+    summary = json.loads((run_dir / "summary.json").read_text())
+    names = sorted(read_run(run_dir).objects())
+    rows = (run_dir / "rows.jsonl").read_text()
+    for name in names[:tested]:
+        rows = rows.replace(f'"{name}"', f'"{name}@1__2"')
+    summary["protocol"]["run"] |= {
+        "train_objects": [f"captures/{name}@0::2" for name in names[:tested]],
+        "test_objects": [f"captures/{name}@1::2" for name in names],
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    found = summarize_run(read_run(tmp_path))
+    assert words in found.sentences[0] and found.label == "Better, but partly on objects it was trained on"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..runs import object_name
+from ..sources import other_views
 from ..tasks.equivariance import object_values
 from .numbers import TITLES, interval, lower_is_better, number, signed
 from .run import LABELS, Run
@@ -57,7 +58,8 @@ def summarize_run(run: Run) -> Summary:
     sentences += [control_words] if control_words else []
     sentences += _improved_objects(run) + _by_angle(run) + _ape(run)
     verdict, label = _verdict(value, ci95, control_verdict)
-    label = "Better, but partly on objects it was trained on" if verdict == "good" and _trained_on(run) else label
+    if verdict == "good" and (_trained_on(run) or _other_views(run)):
+        label = "Better, but partly on objects it was trained on"
     return Summary(verdict, label, sentences)
 
 
@@ -78,6 +80,11 @@ def _verdict(value: float, ci95: list[float] | None, control: Verdict) -> tuple[
 def _objects(run: Run, n: int) -> str:
     seen = _trained_on(run)
     noun = "object" if n == 1 else "objects"
+    others = _other_views(run)
+    if len(others) == n:
+        return f"other views of {n} {noun} it was trained on"
+    if others:
+        return f"{n} {noun}, {len(others)} of them other views of what it was trained on ({', '.join(others)})"
     if seen:
         return f"{n} {noun}, {len(seen)} of them also trained on ({', '.join(seen)})"
     return f"{n} {noun} never trained on"
@@ -87,6 +94,12 @@ def _trained_on(run: Run) -> list[str]:
     """Return the measured objects that were trained on as well."""
     trained = {object_name(str(source)) for source in run.settings.get("train_objects", [])}
     return sorted(trained & set(run.objects()))
+
+
+def _other_views(run: Run) -> list[str]:
+    """Return the measured objects that are other views of a capture that was trained on."""
+    train, test = (list(map(str, run.settings.get(f"{side}_objects", []))) for side in ("train", "test"))
+    return sorted({object_name(one) for one in other_views(train, test)} & set(run.objects()))
 
 
 def _interval_words(ci95: list[float] | None, digits: int) -> str:
