@@ -81,6 +81,7 @@ WAYS = {
         settings=(f"features.sizes={','.join(map(str, SEEN.sizes))}", f"features.mirrored={SEEN.mirrored}"),
     ),
     "default, three sizes and mirrored": Way("thorough", settings=(ALL,)),
+    "own-object": Way("own-object", settings=(ALL,)),
     "lora-and-head": Way("lora-and-head", settings=(ALL,)),
     "default, 1000 steps": Way("default", settings=(ALL, "head_training.steps=1000")),
     "default, 10 objects": Way("default", TEN.objects, (ALL,)),

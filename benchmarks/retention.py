@@ -27,6 +27,7 @@ WAYS = {
     "wiener": Way("wiener"),
     "default": Way("default", settings=(ALL,)),
     "thorough": Way("thorough", settings=(ALL,)),
+    "own-object": Way("own-object", settings=(ALL,)),
     "lora-and-head": Way("lora-and-head", settings=(ALL,)),
     "lora-only": Way("lora-only"),
 }
