@@ -17,9 +17,10 @@ from equiview.backbones import load_backbone
 from equiview.captures import open_object
 from equiview.captures.synthetic_families import FamilyView
 from equiview.features import Extractor, FeatureConfig, picture_rgb
+from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
 from equiview.finetune.ordinary import ordinary_pictures
-from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH
+from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH, Recipe
 from equiview.improve import apply_head
 from equiview.io import atomic_path, read_jsonl
 from equiview.runs import rows_path, write_rows
@@ -138,6 +139,12 @@ class Features:
         label = f"{name.replace(':', '-')}-{count}"
         return self.maps(label, lambda: self.views(name, count), blocks, fixed=fixed)
 
+    def adapted(self, recipe: Recipe, repetition: Repetition, folder: Path) -> Extractor:
+        """Return what `adapt` makes of a recipe with a repetition's objects and the recipe's companions."""
+        names = (*repetition.objects, *recipe.companions)
+        views = {source_name(name): self.views(name, TRAIN_VIEWS) for name in names}
+        return adapt(load_backbone(self.weights), views, recipe, folder, seed=repetition.seed)
+
     def ordinary(self, seed: int, blocks, fixed: str = "none") -> list[FeatureMap]:
         return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, fixed=fixed)
 
@@ -157,6 +164,11 @@ class Features:
         pictures = self.kept_members.setdefault(count, members(count))
         views = [one.view for one in pictures]
         return family_pairs(pictures, self.maps(f"members-{count}", lambda: views, self.spread, fixed=fixed), seed)
+
+
+def through(head: nn.Module | None, maps: list[FeatureMap]) -> list[FeatureMap]:
+    """Return the maps with a head applied, if there is one."""
+    return maps if head is None else apply_head(head, maps)
 
 
 class Fixed:
@@ -188,15 +200,14 @@ class Measured:
         if self.done(row):
             return
         made = head()
-
-        def through(maps: list[FeatureMap]) -> list[FeatureMap]:
-            return maps if made is None else apply_head(made, maps)
-
         self.score(
             row,
-            lambda name: through(self.features.of_object(name, blocks, VIEWS, fixed)),
-            lambda: through(self.features.maps("willow", lambda: self.pictures, blocks, WILLOW_SIDE, fixed)),
+            lambda name: through(made, self.features.of_object(name, blocks, VIEWS, fixed)),
+            lambda: through(made, self.willow_maps(blocks, fixed)),
         )
+
+    def willow_maps(self, blocks, fixed: str) -> list[FeatureMap]:
+        return self.features.maps("willow", lambda: self.pictures, blocks, WILLOW_SIDE, fixed)
 
     def extractor(self, row: str, make: Callable[[], Extractor]) -> None:
         """Score an adapted network: every picture goes through it."""
@@ -212,7 +223,11 @@ class Measured:
         for name, plan in self.plans.items():
             if not self.path(row, name).exists():
                 write_rows(self.path(row, name), score_object(plan, of_object(name), self.config))
-        source = Fixed(self.pictures, willow(), {})
+        self.match(row, willow())
+
+    def match(self, row: str, maps: list[FeatureMap]) -> None:
+        """Write what maps of all its pictures find on PF-WILLOW."""
+        source = Fixed(self.pictures, maps, {})
         write_rows(self.path(row, "willow"), transfer.run(source, self.willow.pairs, TransferConfig()))
 
     def path(self, row: str, name: str) -> Path:

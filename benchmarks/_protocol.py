@@ -150,6 +150,11 @@ def protocol(backbone, **more: Any) -> dict[str, Any]:
     )
 
 
+def short(found: Mapping[str, Any], keys: Sequence[str] = ("value", "ci95")) -> dict[str, Any]:
+    """Return the named parts of a difference."""
+    return {key: found[key] for key in keys}
+
+
 def rounded(value: Any) -> Any:
     """Round numbers for a file that people read."""
     if isinstance(value, float):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from _method import TRAIN_OBJECTS, Features, Measured, Repetition
-from _protocol import split
+from _protocol import short, split
 from torch import nn
 
 from equiview.features import Extractor
@@ -164,14 +164,10 @@ class Space:
                 "by_angle": {k: v["value"] for k, v in metrics["pcdp@0.05"]["by_angle"].items()},
                 "ape": metrics["ape"]["value"],
                 "willow": float(np.mean(list(pck.values()))),
-                "gain": _short(paired_difference(base_rows, rows, "pcdp@0.05")),
-                "willow_change": _short(difference(base_pck, pck, "pck@0.10")),
+                "gain": short(paired_difference(base_rows, rows, "pcdp@0.05")),
+                "willow_change": short(difference(base_pck, pck, "pck@0.10")),
                 "repetitions": len(labels),
             }
         within = {s: r for s, r in by_strength.items() if r["willow_change"]["value"] >= -AT_MOST}
         best = max(within, key=lambda s: within[s]["pcdp@0.05"], default=None)
         return {"family": candidate.family, "best_strength": best, "by_strength": by_strength}
-
-
-def _short(found: dict[str, Any]) -> dict[str, Any]:
-    return {"value": found["value"], "ci95": found["ci95"]}

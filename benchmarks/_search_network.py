@@ -18,13 +18,11 @@ from equiview.adapters import set_strength
 from equiview.adapters.lora import LoraSpec, set_lora_strength
 from equiview.backbones import load_backbone
 from equiview.features import Extractor, FeatureConfig
-from equiview.finetune.adapt import adapt
 from equiview.finetune.augment import AugmentConfig
 from equiview.finetune.learned_heads import with_trained_head
 from equiview.finetune.losses import LOSSES, relations
 from equiview.finetune.recipes import RECIPES, prepare
 from equiview.finetune.train import train
-from equiview.sources import source_name
 
 NETWORK = "network, trained"
 COMPANIONS = RECIPES["default"].companions
@@ -168,10 +166,8 @@ class Network:
 
     def recipe(self, repetition: Repetition):
         """Adapt as the recipe `lora-and-head` does; a strength is that of the LoRA and of the head."""
-        names = (*repetition.objects, *COMPANIONS)
-        views = {source_name(name): self.space.features.views(name, 12) for name in names}
         folder = self.space.work / "training" / "search" / f"lora-and-head-{repetition.name}"
-        found = adapt(load_backbone(self.space.weights), views, RECIPES["lora-and-head"], folder, seed=repetition.seed)
+        found = self.space.features.adapted(RECIPES["lora-and-head"], repetition, folder)
         return lambda strength: set_strength(found, strength)
 
     def candidates(self) -> Iterator[Candidate]:

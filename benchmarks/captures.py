@@ -48,12 +48,13 @@ KNOWN = {**RECIPES, "one-step-0.2.0": ONE_STEP_020}
 def experiments(fox: str, recovered: str) -> dict[str, list[tuple[list[str], list[str]]]]:
     """Return, by name, what each repetition trains and tests on."""
     test = [mesh_path(name) for name in split("test")]
-    return {
-        "fox to fox": [([f"{fox}@0::2"], [f"{fox}@1::2"])] * len(SEEDS),
-        ALONE: [([f"{recovered}@0::2"], [f"{recovered}@1::2"])] * len(SEEDS),
-        "fox to rendered": [([f"{fox}@0::2"], test)] * len(SEEDS),
-        "rendered to fox": [([mesh_path(TRAIN_OBJECTS[seed])], [f"{fox}@1::2"]) for seed in SEEDS],
-    }
+    sides = (
+        [([f"{fox}@0::2"], [f"{fox}@1::2"])] * len(SEEDS),
+        [([f"{recovered}@0::2"], [f"{recovered}@1::2"])] * len(SEEDS),
+        [([f"{fox}@0::2"], test)] * len(SEEDS),
+        [([mesh_path(TRAIN_OBJECTS[seed])], [f"{fox}@1::2"]) for seed in SEEDS],
+    )
+    return dict(zip(EXPERIMENTS, sides, strict=True))
 
 
 def run(backbone: str, work: Path, recipe_name: str, views: int, only: Sequence[str]) -> dict[str, Any]:

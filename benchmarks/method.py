@@ -39,6 +39,7 @@ from _method import (
     repetitions,
 )
 from _protocol import MEASURE, ONE_STEP_020, entry, made_with, rounded, shared, split, with_kept
+from _search import FINE
 from _willow import WILLOW_SIDE
 from torch import nn
 
@@ -46,16 +47,14 @@ from equiview.adapters import load_adapter, save_adapter
 from equiview.adapters.folder import RECORD_FILE
 from equiview.backbones import load_backbone
 from equiview.features import Extractor
-from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
 from equiview.finetune.head_step import step_head
 from equiview.finetune.head_training import train_head
 from equiview.finetune.overrides import override
-from equiview.finetune.recipes import RECIPES, Recipe, prepare
+from equiview.finetune.recipes import RECIPES, THOROUGH, Recipe, prepare
 from equiview.finetune.train import train
 from equiview.heads import AverageHead, LinearHead, RandomConvHead
 from equiview.io import atomic_path, write_json
-from equiview.sources import source_name
 from equiview.tasks.comparison import difference
 from equiview.tasks.equivariance import object_values
 
@@ -67,9 +66,7 @@ CONTROLS = (
     *(CENTRED, WITHOUT),
 )
 STEPS = (1, 10, 100, 1000)
-STRENGTHS = (0.15, 0.3, 0.5, 0.75, 1.0)
 OBJECTS = (1, 5, 10)
-THOROUGH = RECIPES["thorough"]
 
 
 @dataclass(frozen=True)
@@ -171,7 +168,7 @@ class Bench:
         yield self.linear("default", default)
         yield self.linear("default, without the object", default, objects=0)
         yield self.linear("default, without companions", alone, few=3)
-        for strength in STRENGTHS:
+        for strength in FINE:
             for recipe in (one, default):
                 if strength != recipe.strength:
                     name = f"{recipe.name}, strength {strength:g}"
@@ -227,12 +224,11 @@ class Bench:
     def adapted(self, recipe: Recipe, repetition: Repetition, **seen: Any) -> Extractor:
         """Adapt to a repetition's objects, or load what was kept of it."""
         companions = tuple(name for name in recipe.companions if name not in repetition.objects)
-        recipe, names = replace(recipe, companions=companions), (*repetition.objects, *companions)
+        recipe = replace(recipe, companions=companions)
         folder = self.kept("adapters", recipe, repetition)
         if not (folder / RECORD_FILE).exists():
-            views = {source_name(name): self.features.views(name, TRAIN_VIEWS) for name in names}
-            training = self.kept("training", recipe, repetition)
-            save_adapter(folder, adapt(load_backbone(self.weights), views, recipe, training, seed=repetition.seed))
+            made = self.features.adapted(recipe, repetition, self.kept("training", recipe, repetition))
+            save_adapter(folder, made)
         return load_adapter(folder, load_backbone(self.weights), **seen)
 
     # Training the network -----------------------------------------------------------------------------------------
@@ -354,6 +350,7 @@ def main() -> None:
         raise SystemExit(f"No such row: {', '.join(sorted(unknown))}.")
     rows = [row for row in every if args.only is None or row.part in args.only]
     rows = [row for row in rows if args.rows is None or row.name in args.rows]
+    shared_out = set(args.seeds) != set(SEEDS)
     for row in () if args.table else rows:
         for repetition in (one for one in row.repetitions if one.seed in args.seeds):
             label, started = label_of(row, repetition), time.monotonic()
@@ -361,9 +358,9 @@ def main() -> None:
             row.score(label, repetition)
             if fresh:
                 print(f"{label:60s} {time.monotonic() - started:6.1f} s", flush=True)
-        if set(args.seeds) == set(SEEDS):
+        if not shared_out:
             show(bench, row)
-    if set(args.seeds) != set(SEEDS):
+    if shared_out:
         return
     found = with_kept(table(bench, rows, every), (row.name for row in every), args.out)
     write_json(args.out, rounded({"protocol": protocol(bench), "rows": found}))

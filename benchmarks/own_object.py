@@ -18,34 +18,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from _method import Fixed, Repetition, plain_name
-from _protocol import MEASURE, made_with, rounded, shared, split
-from _willow import WILLOW_SIDE
+from _method import Repetition, plain_name, through
+from _protocol import MEASURE, made_with, rounded, shared, short, split
 from method import WITHOUT, Bench
 from torch import nn
 
 from equiview.finetune.recipes import DEFAULT, ONE_STEP, OWN_OBJECT, RECIPES, Recipe
-from equiview.improve import apply_head
 from equiview.io import read_jsonl, write_json
 from equiview.runs import rows_path, write_rows
-from equiview.tasks import transfer
 from equiview.tasks.comparison import difference, paired_difference
 from equiview.tasks.equivariance import plan_object, score_object, summarize
 
 SEEN, ALL = 12, 24
 STRENGTHS = (0.3, 0.5, 1.0)
-ALONE = replace(OWN_OBJECT, time_budget_s=None)
+COUNTED = ("value", "ci95", "n", "n_improved")
 
 
 def changed(name: str, **settings: Any) -> Recipe:
     """Return `own-object` with other settings of the training."""
-    return replace(ALONE, name=name, head_training=replace(ALONE.head_training, **settings))
+    return replace(OWN_OBJECT, name=name, head_training=replace(OWN_OBJECT.head_training, **settings))
 
 
 WAYS = {
     "one-step": ONE_STEP,
-    "default": replace(DEFAULT, time_budget_s=None),
-    "own-object": ALONE,
+    "default": DEFAULT,
+    "own-object": OWN_OBJECT,
     "the object alone, retention 1": changed("alone", retention=1.0),
     "the object alone, no retention": changed("alone", retention=0.0),
     "the object alone, no retention, 300 steps": changed("alone", retention=0.0, steps=300),
@@ -62,49 +59,36 @@ class Own:
         views = {name: self.features.views(name, ALL)[SEEN:] for name in objects}
         self.plans = {name: plan_object(name, own, MEASURE) for name, own in views.items()}
 
-    def score(self, label: str, name: str, head: nn.Module | None) -> list[dict[str, Any]]:
-        """Return the rows of one object with a head on its features; what is finished is read."""
+    def score(self, label: str, name: str, recipe: Recipe | None) -> list[dict[str, Any]]:
+        """Return the rows of one object with what a recipe learns of it; what is finished is read."""
         path = rows_path(self.features.work / "own" / plain_name(label), name)
         if not path.exists():
             maps = self.features.of_object(name, self.features.spread, ALL, DEFAULT.head)[SEEN:]
             with torch.no_grad():
-                write_rows(
-                    path, score_object(self.plans[name], maps if head is None else apply_head(head, maps), MEASURE)
-                )
+                write_rows(path, score_object(self.plans[name], through(self.head(recipe, name), maps), MEASURE))
         return read_jsonl(path)
+
+    def head(self, recipe: Recipe | None, name: str) -> nn.Module | None:
+        return None if recipe is None else self.bench.head_of(recipe, Repetition(0, (name,)))
 
     def rows(self) -> Iterator[tuple[str, float, list[dict[str, Any]]]]:
         """Yield every way and strength with its rows over all objects."""
         yield WITHOUT, 0.0, [row for name in self.objects for row in self.score("nothing", name, None)]
         for way, recipe in self.ways.items():
             for strength in STRENGTHS:
-                found = []
-                for name in self.objects:
-                    head = self.bench.head_of(replace(recipe, strength=strength), Repetition(0, (name,)))
-                    found += self.score(f"{way} {strength:g}", name, head)
-                yield way, strength, found
+                at, label = replace(recipe, strength=strength), f"{way} {strength:g}"
+                yield way, strength, [row for name in self.objects for row in self.score(label, name, at)]
 
     def willow(self, label: str, recipe: Recipe | None) -> dict[str, float]:
         """Return PCK@0.10 by source picture with the heads of the first three objects."""
         measured, labels = self.bench.measured, []
         for name in self.objects[:3]:
             labels.append(f"own-willow/{'dev' if self.dev else 'test'}/{plain_name(label)}/{name}")
-            head = None if recipe is None else self.bench.head_of(recipe, Repetition(0, (name,)))
-            path = measured.path(labels[-1], "willow")
-            if not path.exists():
-                write_rows(path, self.matched(head))
+            if not measured.path(labels[-1], "willow").exists():
+                maps = measured.willow_maps(self.features.spread, DEFAULT.head)
+                with torch.no_grad():
+                    measured.match(labels[-1], through(self.head(recipe, name), maps))
         return measured.pck(labels, "chosen" if self.dev else "unseen")
-
-    @torch.no_grad()
-    def matched(self, head: nn.Module | None) -> list[dict[str, Any]]:
-        measured, features = self.bench.measured, self.features
-        maps = features.maps("willow", lambda: measured.pictures, features.spread, WILLOW_SIDE, DEFAULT.head)
-        source = Fixed(measured.pictures, maps if head is None else apply_head(head, maps), {})
-        return transfer.run(source, measured.willow.pairs, transfer.TransferConfig())
-
-
-def short(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: found[key] for key in ("value", "ci95", "n", "n_improved") if key in found}
 
 
 def main() -> None:
@@ -127,8 +111,8 @@ def main() -> None:
             nothing, label = rows, WITHOUT
         else:
             pck = own.willow(f"{way} {strength:g}", replace(WAYS[way], strength=strength))
-            entry["gain"] = short(paired_difference(nothing, rows, "pcdp@0.05"))
-            entry["willow_change"] = short(difference(plain, pck, "pck@0.10"))
+            entry["gain"] = short(paired_difference(nothing, rows, "pcdp@0.05"), COUNTED)
+            entry["willow_change"] = short(difference(plain, pck, "pck@0.10"), COUNTED)
             entry["willow"] = float(np.mean(list(pck.values())))
             label = f"{way}, strength {strength:g}"
         found[label] = entry

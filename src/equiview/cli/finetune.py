@@ -5,7 +5,7 @@ from dataclasses import asdict
 from . import options
 from .app import app
 from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
-from .improve import NETWORK, TrainObjects
+from .improve import TrainObjects, with_network
 from .progress import StageProgress
 
 
@@ -53,7 +53,7 @@ def finetune(
     what = {"backbone": backbone, "train_objects": train_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
     weights = {"render": 0.2, "train": 0.4, "solve": 0.4}
-    with StageProgress(weights | (NETWORK if config.recipe.kind == "train_then_head" else {})) as progress:
+    with StageProgress(with_network(weights, config.recipe.kind)) as progress:
         make_adapter(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
     finish({"command": "finetune", "adapter": str(out / "adapter")}, [out / "adapter"], json, words)

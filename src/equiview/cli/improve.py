@@ -12,14 +12,17 @@ from .progress import StageProgress
 
 # Expected shares of the time, for the overall bar.
 WEIGHTS = {"render": 0.1, "train": 0.3, "solve": 0.1, "render test": 0.15, "score": 0.35}
-NETWORK = {"train network": 0.3}
-"""More, where a recipe trains the network before a head."""
 TrainObjects = Annotated[
     list[str],
     typer.Option(
         "--train-objects", "--train-object", metavar="X...", help=f"One or several to train on. {options.OBJECT_HELP}"
     ),
 ]
+
+
+def with_network(weights: dict[str, float], kind: str) -> dict[str, float]:
+    """Add the stage that a recipe has which trains the network before a head."""
+    return weights | ({"train network": 0.3} if kind == "train_then_head" else {})
 
 
 @app.command(
@@ -75,7 +78,7 @@ def improve(
         dtype=dtype.value,
         seed=seed,
     )
-    with StageProgress(WEIGHTS | (NETWORK if config.recipe.kind == "train_then_head" else {})) as progress:
+    with StageProgress(with_network(WEIGHTS, config.recipe.kind)) as progress:
         summary = run(backbone, train_objects, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
 
