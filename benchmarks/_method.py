@@ -13,18 +13,18 @@ from _protocol import MEASURE, pick_blocks, source_of, split
 from _willow import WILLOW_SIDE, Willow
 from torch import nn
 
-from equiview.backbones import load_backbone
-from equiview.captures import open_object
-from equiview.captures.synthetic_families import FamilyView
-from equiview.features import Extractor, FeatureConfig, picture_rgb
+from equiview.data.meshes import open_object
+from equiview.data.open import source_name
+from equiview.data.synthetic.categories import FamilyView
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
 from equiview.finetune.ordinary import ordinary_pictures
 from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH, Recipe
-from equiview.improve import apply_head
 from equiview.io import atomic_path, read_jsonl
-from equiview.runs import rows_path, write_rows
-from equiview.sources import source_name
+from equiview.jobs.improve import apply_head
+from equiview.jobs.run_folder import rows_path, write_rows
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb
 from equiview.tasks import transfer
 from equiview.tasks.equivariance import plan_object, score_object
 from equiview.tasks.transfer import TransferConfig

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from equiview.adapters.folder import versions
-from equiview.captures import open_object
-from equiview.features import Extractor, FeatureConfig, split_blocks
+from equiview.data.meshes import open_object
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.recipes import WIENER
 from equiview.io import read_json, read_jsonl
-from equiview.runs import rows_path, write_rows
+from equiview.jobs.run_folder import rows_path, write_rows
+from equiview.models.adapters.folder import versions
+from equiview.models.extractor import Extractor, FeatureConfig, split_blocks
 from equiview.tasks.comparison import paired_difference
 from equiview.tasks.equivariance import MeasureConfig, ObjectPlan, plan_object, score_object, summarize
 from equiview.types import FeatureMap

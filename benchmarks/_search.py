@@ -13,10 +13,10 @@ from _method import TRAIN_OBJECTS, Features, Measured, Repetition
 from _protocol import short, split
 from torch import nn
 
-from equiview.features import Extractor
 from equiview.finetune.head_pairs import TrainingPair
 from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
-from equiview.heads import AverageHead, CenterHead, HeadChain, LinearHead, WhitenHead
+from equiview.models.extractor import Extractor
+from equiview.models.heads import AverageHead, CenterHead, HeadChain, LinearHead, WhitenHead
 from equiview.tasks.comparison import difference, paired_difference
 from equiview.tasks.equivariance import summarize
 from equiview.types import FeatureMap

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from _search import RECIPE_FIXED, SPREAD, Candidate, Space
 from _search_solved import nothing
 
-from equiview.features import Extractor, FeatureConfig
 from equiview.finetune.recipes import FIXED_HEADS, RECIPES
+from equiview.models.extractor import Extractor, FeatureConfig
 
 INPUTS = "nothing learned"
 SIZES = RECIPES["thorough"].features.sizes

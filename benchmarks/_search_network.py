@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from _method import Repetition
 from _search import FINE, Candidate, Space
 
-from equiview.adapters import set_strength
-from equiview.adapters.lora import LoraSpec, set_lora_strength
-from equiview.backbones import load_backbone
-from equiview.features import Extractor, FeatureConfig
 from equiview.finetune.augment import AugmentConfig
 from equiview.finetune.learned_heads import with_trained_head
 from equiview.finetune.losses import LOSSES, relations
 from equiview.finetune.recipes import RECIPES, prepare
 from equiview.finetune.train import train
+from equiview.models.adapters import set_strength
+from equiview.models.adapters.lora import LoraSpec, set_lora_strength
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig
 
 NETWORK = "network, trained"
 COMPANIONS = RECIPES["default"].companions

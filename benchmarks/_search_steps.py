@@ -12,14 +12,14 @@ from _method import Repetition
 from _search import FINE, FIXED, RECIPE_FIXED, Candidate, Space, linear
 from torch import nn
 
-from equiview.adapters.lora import LoraSpec, add_lora, lora_layers, set_lora_strength
-from equiview.backbones import load_backbone
-from equiview.features import Extractor, FeatureConfig, picture_rgb
 from equiview.finetune.head_pairs import TrainingPair, object_pairs
 from equiview.finetune.head_step import mean_loss, split_pairs, step_head
 from equiview.finetune.head_training import HeadTraining, pair_loss
 from equiview.finetune.recipes import ONE_STEP
-from equiview.heads import LinearHead
+from equiview.models.adapters.lora import LoraSpec, add_lora, lora_layers, set_lora_strength
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb
+from equiview.models.heads import LinearHead
 from equiview.types import FeatureMap, View
 
 STEP = "one step"

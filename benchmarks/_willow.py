@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from _protocol import shared
 
-from equiview.captures.pfwillow import load_pf_willow
+from equiview.data.keypoints.pfwillow import load_pf_willow
 from equiview.io import read_image
-from equiview.pck import SCORINGS
-from equiview.row_scores import scores
+from equiview.metrics.pck import SCORINGS
+from equiview.metrics.rows import scores
 from equiview.types import KeypointPair
 
 CHOSEN_ON = slice(0, None, 2)

@@ -26,8 +26,8 @@ from typing import Any
 
 from _protocol import rounded
 
-from equiview.compare import compare_runs
 from equiview.io import write_json
+from equiview.jobs.compare import compare_runs
 
 SUITES = ("synthetic", "real")
 

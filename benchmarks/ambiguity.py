@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from _protocol import rounded, split, views_of
 
-from equiview.ambiguity import MAX_POINTS, PATCH_THRESHOLD, AmbiguityMap, describe_patches, surface_cloud
+from equiview.data.ambiguity import MAX_POINTS, PATCH_THRESHOLD, AmbiguityMap, describe_patches, surface_cloud
 from equiview.io import write_json
 
 PERCENTILE = 50

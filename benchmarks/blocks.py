@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from _protocol import Rows, all_block_maps, entry, pick_blocks, plans, protocol, rounded, shared, split
 
-from equiview.backbones import load_backbone
-from equiview.heads import AverageHead
 from equiview.io import write_json
+from equiview.models.backbones import load_backbone
+from equiview.models.heads import AverageHead
 
 
 def main() -> None:

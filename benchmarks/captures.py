@@ -32,12 +32,12 @@ from typing import Any
 from _method import SEEDS, TRAIN_OBJECTS
 from _protocol import ONE_STEP_020, mesh_path, rounded, shared, split
 
-from equiview.captures.opening import open_capture
+from equiview.data.captures.opening import open_capture
+from equiview.data.sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from equiview.finetune.recipes import RECIPES, Recipe
-from equiview.improve import ImproveConfig, improve
 from equiview.io import read_json, read_jsonl, write_json
-from equiview.metrics import METRIC_NAMES
-from equiview.sfm import CaptureConfig, capture_from_pictures, capture_with_poses
+from equiview.jobs.improve import ImproveConfig, improve
+from equiview.metrics.equivariance import METRIC_NAMES
 from equiview.tasks.comparison import improvement_summary, paired_difference
 
 ALONE = "fox to fox, photos alone"

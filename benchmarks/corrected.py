@@ -12,20 +12,20 @@ from typing import Any
 
 from _protocol import rounded
 
-from equiview.adapters.folder import versions
-from equiview.backbones import load_backbone
-from equiview.captures.synthetic import set_seeds, synthetic_families
-from equiview.captures.synthetic_clips import ClipWorld, rendered_clip
-from equiview.features import Extractor, FeatureConfig
-from equiview.heads import AverageHead
+from equiview.data.synthetic.clips import ClipWorld, rendered_clip
+from equiview.data.synthetic.rendered import set_seeds, synthetic_families
 from equiview.io import write_json
-from equiview.oracle import PictureOracle
-from equiview.pck import SCORINGS
+from equiview.matching.transfer import Localise
+from equiview.metrics.pck import SCORINGS
+from equiview.models.adapters.folder import versions
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.heads import AverageHead
+from equiview.models.oracle import PictureOracle
 from equiview.stats import mean_with_ci
 from equiview.tasks import tracking, transfer
 from equiview.tasks.tracking import TrackingConfig
 from equiview.tasks.transfer import TransferConfig, paper_config
-from equiview.transfer import Localise
 
 BLOCKS = (4, 6, 8, 10)
 METRICS = ("average_jaccard", "delta_avg", "occlusion_accuracy")

@@ -12,9 +12,15 @@ from typing import Any
 
 from _protocol import rounded
 
-from equiview.captures.opening import open_capture
+from equiview.data.captures.opening import open_capture
+from equiview.data.sfm import (
+    CaptureConfig,
+    ColmapConfig,
+    capture_from_pictures,
+    capture_with_poses,
+    compare_with_given,
+)
 from equiview.io import write_json
-from equiview.sfm import CaptureConfig, ColmapConfig, capture_from_pictures, capture_with_poses, compare_with_given
 
 SHOWN = ("statistics", "verdict", "registered_by_model", "compared_with_given", "masks")
 

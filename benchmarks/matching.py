@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from equiview.io import write_json
-from equiview.matching import mutual_nearest
+from equiview.matching.nearest import mutual_nearest
 
 SMALL, PUBLISHED = (6_000, 4_800), (120_000, 19_200)  # 19,200 is a 640 x 480 picture at a stride of 4 px
 

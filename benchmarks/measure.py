@@ -18,13 +18,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from equiview.adapters.folder import versions
-from equiview.backbones import load_backbone
-from equiview.captures import open_object
-from equiview.features import Extractor
+from equiview.data.meshes import open_object
 from equiview.io import write_json
-from equiview.metrics import error_px
-from equiview.runs import device_name
+from equiview.jobs.run_folder import device_name
+from equiview.metrics.equivariance import error_px
+from equiview.models.adapters.folder import versions
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor
 from equiview.sampling import descriptors
 from equiview.tasks.equivariance import MeasureConfig, plan_object, score_object
 

@@ -43,18 +43,18 @@ from _search import FINE
 from _willow import WILLOW_SIDE
 from torch import nn
 
-from equiview.adapters import load_adapter, save_adapter
-from equiview.adapters.folder import RECORD_FILE
-from equiview.backbones import load_backbone
-from equiview.features import Extractor
 from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
 from equiview.finetune.head_step import step_head
 from equiview.finetune.head_training import train_head
 from equiview.finetune.overrides import override
 from equiview.finetune.recipes import RECIPES, THOROUGH, Recipe, prepare
 from equiview.finetune.train import train
-from equiview.heads import AverageHead, LinearHead, RandomConvHead
 from equiview.io import atomic_path, write_json
+from equiview.models.adapters import load_adapter, save_adapter
+from equiview.models.adapters.folder import RECORD_FILE
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor
+from equiview.models.heads import AverageHead, LinearHead, RandomConvHead
 from equiview.tasks.comparison import difference
 from equiview.tasks.equivariance import object_values
 

@@ -28,13 +28,13 @@ import torch
 from _method import Repetition, plain_name, repetitions
 from _protocol import rounded, shared, source_of, with_kept
 
-from equiview.adapters.folder import versions
-from equiview.backbones import load_backbone
-from equiview.captures.dead_leaves import dead_leaves
-from equiview.features import Extractor, FeatureConfig
+from equiview.data.synthetic.dead_leaves import dead_leaves
 from equiview.finetune.recipes import COMPANIONS, DEFAULT, FIXED_HEADS, RECIPES
-from equiview.heads import HeadChain, LinearHead
 from equiview.io import read_json, write_json
+from equiview.models.adapters.folder import versions
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.heads import HeadChain, LinearHead
 
 ONE = Repetition(0, ("large_marker",))
 FIVE, TEN = repetitions(5)[0], repetitions(10)[0]

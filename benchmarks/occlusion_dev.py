@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from _protocol import rounded
 
-from equiview.backbones import load_backbone
-from equiview.captures.synthetic import set_seeds
-from equiview.captures.synthetic_clips import ClipWorld, rendered_clip
-from equiview.features import Extractor, FeatureConfig
-from equiview.heads import AverageHead
+from equiview.data.synthetic.clips import ClipWorld, rendered_clip
+from equiview.data.synthetic.rendered import set_seeds
 from equiview.io import write_json
-from equiview.oracle import PictureOracle
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.heads import AverageHead
+from equiview.models.oracle import PictureOracle
 from equiview.stats import mean_with_ci
 from equiview.tasks.tracking import TrackingConfig, follow, queries_of, score_clip
 

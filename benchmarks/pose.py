@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from _protocol import rounded, shared
 
-from equiview.adapters.folder import versions
-from equiview.captures.middlebury import middlebury_scenes, open_middlebury
-from equiview.features import Extractor, FeatureConfig, split_blocks
-from equiview.heads import AverageHead
+from equiview.data.captures.middlebury import middlebury_scenes, open_middlebury
 from equiview.io import append_jsonl, read_jsonl, write_json
-from equiview.loading import load
-from equiview.pose import LocateConfig
+from equiview.matching.pose import LocateConfig
+from equiview.models.adapters.folder import versions
+from equiview.models.extractor import Extractor, FeatureConfig, split_blocks
+from equiview.models.heads import AverageHead
+from equiview.models.loading import load
 from equiview.tasks.pose import PoseConfig, protocol_of, run, summarize
 from equiview.types import FeatureMap
 

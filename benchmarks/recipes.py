@@ -30,10 +30,6 @@ from _protocol import (
     views_of,
 )
 
-from equiview.adapters import load_adapter, save_adapter
-from equiview.adapters.folder import RECORD_FILE
-from equiview.backbones import load_backbone
-from equiview.features import Extractor
 from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import (
     ClosedFormConfig,
@@ -45,9 +41,13 @@ from equiview.finetune.closed_form import (
 from equiview.finetune.ordinary import ordinary_pictures
 from equiview.finetune.overrides import override
 from equiview.finetune.recipes import COMPANIONS, RECIPES
-from equiview.heads import AverageHead, HeadChain, LinearHead, RandomConvHead
-from equiview.improve import apply_head
 from equiview.io import write_json
+from equiview.jobs.improve import apply_head
+from equiview.models.adapters import load_adapter, save_adapter
+from equiview.models.adapters.folder import RECORD_FILE
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor
+from equiview.models.heads import AverageHead, HeadChain, LinearHead, RandomConvHead
 
 TRAIN_OBJECTS = ("large_marker", "correction_fluid", "mini_claw_hammer_1")
 SEVERAL = (4, 6, 8, 10)
@@ -168,7 +168,7 @@ def whitening(maps, views, own) -> LinearHead:
 
 
 def on_object(fmap, view):
-    from equiview.matching import token_mask
+    from equiview.matching.nearest import token_mask
 
     return token_mask(fmap, torch.from_numpy(view.mask))
 

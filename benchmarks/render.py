@@ -20,7 +20,7 @@ import numpy as np
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from equiview.captures import open_mesh
+from equiview.data.meshes import open_mesh
 from equiview.errors import EquiviewError
 from equiview.geometry import pixel_centers, rays_through
 from equiview.render import Mesh, RenderConfig, gl, paper42, render_view, render_views

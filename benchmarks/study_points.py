@@ -24,22 +24,22 @@ import torch.nn.functional as F
 from _protocol import mesh_path, rounded, shared, split
 from torch import nn
 
-from equiview.adapters.folder import versions
-from equiview.backbones import Backbone, load_backbone
-from equiview.captures import open_object
-from equiview.captures.badja import open_badja
-from equiview.captures.pfwillow import load_pf_willow
-from equiview.captures.synthetic import set_seeds
-from equiview.captures.synthetic_pose import PoseWorld, pose_scenes
-from equiview.features import Extractor, FeatureConfig, picture_rgb, split_blocks
+from equiview.data.clips.badja import open_badja
+from equiview.data.keypoints.pfwillow import load_pf_willow
+from equiview.data.meshes import open_object
+from equiview.data.synthetic.pose import PoseWorld, pose_scenes
+from equiview.data.synthetic.rendered import set_seeds
 from equiview.finetune.head_pairs import object_pairs
 from equiview.finetune.head_step import step_head
 from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
-from equiview.heads import AverageHead, HeadChain
 from equiview.io import read_json, write_json
-from equiview.pck import SCORINGS
-from equiview.row_scores import scores
-from equiview.study import PointSet, StudyPoint, write_points
+from equiview.jobs.study import PointSet, StudyPoint, write_points
+from equiview.metrics.pck import SCORINGS
+from equiview.metrics.rows import scores
+from equiview.models.adapters.folder import versions
+from equiview.models.backbones import Backbone, load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb, split_blocks
+from equiview.models.heads import AverageHead, HeadChain
 from equiview.tasks import pose, tracking, transfer
 from equiview.tasks.equivariance import MeasureConfig, object_values, plan_object, score_object, summarize
 from equiview.tasks.pose import PoseConfig

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from equiview.io import write_json
-from equiview.oracle import NoiseExtractor
-from equiview.tracking import LazyMaps, Queries, track
+from equiview.matching.tracking import LazyMaps, Queries, track
+from equiview.models.oracle import NoiseExtractor
 
 HW = (480, 854)
 

@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from _protocol import rounded
 
-from equiview.adapters.folder import versions
-from equiview.backbones import load_backbone
-from equiview.captures.badja import open_badja
-from equiview.features import Extractor, FeatureConfig, split_blocks
-from equiview.heads import AverageHead
+from equiview.data.clips.badja import open_badja
 from equiview.io import write_json
+from equiview.matching.tracking import TrackConfig, Tracks, track
+from equiview.models.adapters.folder import versions
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig, split_blocks
+from equiview.models.heads import AverageHead
 from equiview.tasks.tracking import TrackingConfig, part_of, queries_of, score_clip, summarize
-from equiview.tracking import TrackConfig, Tracks, track
 from equiview.types import Clip, FeatureMap
 
 

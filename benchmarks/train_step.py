@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from equiview.backbones import load_backbone
-from equiview.captures import open_object
+from equiview.data.meshes import open_object
 from equiview.finetune.pairs import PAIR_SAMPLERS, PairSample
 from equiview.finetune.recipes import RECIPES, Recipe, prepare
 from equiview.finetune.train import accumulate_gradients, prepare_pairs, trainable
+from equiview.models.backbones import load_backbone
 
 VARIANTS = ("float32", "bfloat16", "float32 one by one")
 

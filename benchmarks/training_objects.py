@@ -18,14 +18,14 @@ from _method import VIEWS, Features
 from _protocol import MEASURE, made_with, mesh_path, rounded, shared, split
 from scipy.stats import spearmanr
 
-from equiview.captures import open_object
+from equiview.data.meshes import open_object
 from equiview.finetune.budget import FEW_PICTURES
 from equiview.finetune.head_pairs import object_pairs
 from equiview.finetune.head_step import step_head
 from equiview.finetune.recipes import ONE_STEP
 from equiview.finetune.teaching import change_of
-from equiview.improve import apply_head
 from equiview.io import write_json
+from equiview.jobs.improve import apply_head
 from equiview.tasks.comparison import difference
 from equiview.tasks.equivariance import plan_object, score_object, summarize
 

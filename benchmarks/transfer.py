@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from _protocol import rounded
 
-from equiview.adapters.folder import versions
-from equiview.backbones import Backbone, load_backbone
-from equiview.captures.pfwillow import load_pf_willow
-from equiview.features import Extractor, FeatureConfig, split_blocks
-from equiview.heads import AverageHead
+from equiview.data.keypoints.pfwillow import load_pf_willow
 from equiview.io import read_image, write_json
-from equiview.pck import SCORINGS
+from equiview.matching.transfer import Localise
+from equiview.metrics.pck import SCORINGS
+from equiview.models.adapters.folder import versions
+from equiview.models.backbones import Backbone, load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig, split_blocks
+from equiview.models.heads import AverageHead
 from equiview.tasks.transfer import TransferConfig, protocol_of, run, summarize
-from equiview.transfer import Localise
 from equiview.types import FeatureMap, KeypointPair
 
 SCORING = SCORINGS["pf-willow"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from equiview.captures import BUILTINS, open_mesh
+from equiview.data.meshes import open_mesh
+from equiview.data.synthetic.builtin import BUILTINS
 from equiview.render import RenderConfig, paper42, render_views
 
 SIDE, CUT = 320, 48  # pixels drawn, and cut off at each edge of the drawing: objects fill the middle of the paper's rig

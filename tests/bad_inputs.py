@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from equiview.adapters import LoraSpec, add_lora, save_adapter
-from equiview.backbones import load_backbone
 from equiview.cli import main
-from equiview.features import Extractor, FeatureConfig
-from equiview.heads import AverageHead
-
-from .render.makers import QUAD, QUAD_FACES, GltfMaker, sphere
+from equiview.models.adapters import LoraSpec, add_lora, save_adapter
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.heads import AverageHead
+from render.makers import QUAD, QUAD_FACES, GltfMaker, sphere
 
 Result = tuple[int, str, str]
 Run = Callable[..., Result]

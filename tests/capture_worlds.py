@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from equiview.captures.colmap_files import MODELS
-from equiview.captures.lens import Lens, apply, distort, undistort
+from equiview.data.captures.colmap_files import MODELS
+from equiview.data.captures.lens import Lens, apply, distort, undistort
 from equiview.geometry import inverse, pixel_centers, project
 from equiview.types import Camera
 from worlds import camera_at

@@ -3,7 +3,7 @@
 import numpy as np
 
 import worlds
-from equiview.correspond import sample_surface, visible_in
+from equiview.data.correspond import sample_surface, visible_in
 from equiview.geometry import transform
 from equiview.types import Camera, Capture, PosedImage, Tracks
 

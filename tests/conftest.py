@@ -11,10 +11,27 @@ from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
 
+
+def let_torchvision_import() -> None:
+    """Declare the two operators that torchvision's compiled part would, where it was built for another torch.
+
+    timm needs torchvision's Python code only; PyPI's wheel beside a CPU build of torch lacks these two names.
+    """
+    if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
+        return
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    KEPT.append(library)
+
+
+KEPT: list[torch.library.Library] = []  # A library's operators go when it is collected.
+let_torchvision_import()
+
 # Shapes and types in the signatures of these modules are checked at every call of every test. Not `geometry`: numpy
 # turns an array without dimensions into a number, which has no shape to check. Not `types`: it checks itself, and its
 # own messages are tested.
-CHECKED = ("sampling", "correspond", "matching", "metrics")
+CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.localise", "metrics")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
 
@@ -42,7 +59,7 @@ def deit_tiny(shared: Path) -> Path:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Run the command line in this process: exit code, stdout, stderr."""
-    from .bad_inputs import caller
+    from bad_inputs import caller
 
     return caller(monkeypatch, capsys)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from equiview.oracle import OracleExtractor
-from equiview.pose.references import picture_of
-from equiview.pose.rolls import rolled_image
+from equiview.matching.pose.references import picture_of
+from equiview.matching.pose.rolls import rolled_image
+from equiview.models.oracle import OracleExtractor
 from equiview.types import PosedImage, View
 from worlds import camera_at, sphere_view
 

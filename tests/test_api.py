@@ -18,11 +18,13 @@ PUBLIC = [
     "FeatureMap",
     "ImproveConfig",
     "KeypointPair",
+    "LazyMaps",
     "Matches",
     "MeasureConfig",
     "MeasureRun",
     "PoseScene",
     "PosedImage",
+    "Queries",
     "RetentionConfig",
     "Template",
     "View",
@@ -77,7 +79,7 @@ def test_version_is_the_one_of_the_package():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute nothing"):
         _ = equiview.nothing
 
 
@@ -86,12 +88,12 @@ def test_import_is_lazy():
     assert loaded == "[]"
 
 
-def test_functions_win_over_modules_of_the_same_name():
-    """Whatever is imported first: `equiview.improve` is the function, `from equiview.improve import` the module."""
+def test_functions_stay_when_modules_of_the_same_name_are_imported():
+    """Whatever is imported first, `equiview.export` is the function, not the module it lives in."""
     python(
-        "from equiview.correspond import visible_in\n"
+        "import equiview.models.export, equiview.jobs.improve, equiview.data.correspond\n"
         "import equiview, inspect\n"
         "from equiview import correspond\n"
-        "assert inspect.isfunction(equiview.correspond) and correspond is equiview.correspond\n"
-        "from equiview.correspond import pixel_index"
+        "assert inspect.isfunction(equiview.export) and inspect.isfunction(equiview.improve)\n"
+        "assert correspond is equiview.correspond and inspect.isfunction(correspond)"
     )

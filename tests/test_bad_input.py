@@ -14,11 +14,7 @@ import numpy as np
 import pytest
 
 import equiview
-from equiview.errors import EquiviewError
-from equiview.render import open_views
-
-from .backbones.tiny import COMMON, make_model, save
-from .bad_inputs import (
+from bad_inputs import (
     Run,
     ball_ply,
     check_message,
@@ -32,7 +28,10 @@ from .bad_inputs import (
     scores,
     write_adapter,
 )
-from .render.makers import QUAD
+from equiview.errors import EquiviewError
+from equiview.render import open_views
+from models.backbones.tiny import COMMON, make_model, save
+from render.makers import QUAD
 
 FAST = ("--device", "cpu", "--quiet")
 SMALL = ("--set", "features.long_side=64", "pairs.points=40", "lora.last_blocks=2", "steps=4")
@@ -57,7 +56,7 @@ def ball(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def balls(root: Path) -> list[Path]:
     """Three folders of five small views each."""
-    from equiview.captures import open_mesh
+    from equiview.data.meshes import open_mesh
     from equiview.render import RenderConfig, render_views, ring
 
     made = []
@@ -561,7 +560,7 @@ def test_ctrl_c_while_a_file_is_written(run: Run, ball: Path, tmp_path: Path, mo
 def test_ctrl_c_in_measure(run: Run, measured: tuple, tmp_path: Path) -> None:
     done, words = measured
     again = [tmp_path / "out" if word == done else word for word in words]
-    with interrupted("equiview.measuring.score_object", 2):
+    with interrupted("equiview.jobs.measure.score_object", 2):
         check_stopped(run(*again), "measure")
     assert not list((tmp_path / "out").glob("summary*")) and not leftovers(tmp_path)
     assert run(*again)[0] == 0
@@ -585,8 +584,8 @@ def improved(root: Path, vit: Path, balls: list[Path]) -> Path:
     [
         ("equiview.finetune.train.prepare_pairs", 3),
         ("equiview.finetune.train.save_checkpoint", 1),
-        ("equiview.improve.save_adapter", 1),
-        ("equiview.improve.score_object", 6),
+        ("equiview.jobs.improve.save_adapter", 1),
+        ("equiview.jobs.improve.score_object", 6),
     ],
 )
 def test_ctrl_c_in_improve(

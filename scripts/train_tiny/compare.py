@@ -20,9 +20,9 @@ from save import save_folder, trained
 from student import states
 from train import Teacher
 
-from equiview.backbones import load_backbone
-from equiview.heads import AverageHead
 from equiview.io import read_json, read_jsonl, write_json
+from equiview.models.backbones import load_backbone
+from equiview.models.heads import AverageHead
 from equiview.tasks.equivariance import score_object, summarize
 
 PHOTOS = 30

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageEnhance
 
-from equiview.captures.dead_leaves import dead_leaves
-from equiview.captures.meshes import open_object
+from equiview.data.meshes import open_object
+from equiview.data.synthetic.dead_leaves import dead_leaves
 from equiview.finetune.ordinary import photo_files
 from equiview.io import atomic_path, read_image
 from equiview.render import RenderConfig

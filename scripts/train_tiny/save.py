@@ -1,6 +1,6 @@
 """Write a trained student as the folder that equiview ships: fp16 safetensors in `transformers` format.
 
-python scripts/train_tiny/save.py --run runs/tiny/final --teacher FOLDER --out src/equiview/weights/tiny
+python scripts/train_tiny/save.py --run runs/tiny/final --teacher FOLDER --out src/equiview/models/weights/tiny
 """
 
 import argparse

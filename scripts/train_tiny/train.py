@@ -25,9 +25,9 @@ from student import States, handed_states, new_student, states
 from torch import nn
 from transformers import ViTModel
 
-from equiview.backbones import load_backbone
 from equiview.io import append_jsonl, atomic_path
-from equiview.runs import claim_folder
+from equiview.jobs.run_folder import claim_folder
+from equiview.models.backbones import load_backbone
 
 LOG_EVERY, SAVE_EVERY = 20, 200
 SCALE_BATCHES = 24

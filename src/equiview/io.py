@@ -19,6 +19,9 @@ from safetensors import SafetensorError
 from .errors import EquiviewError, bad_input
 from .types import ImageSource, PosedImage
 
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Endings of files that a folder of pictures may hold."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

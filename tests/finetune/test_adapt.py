@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from equiview.adapters import has_lora
 from equiview.errors import EquiviewError
 from equiview.finetune import ordinary as module
 from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.ordinary import ordinary_pictures
-from equiview.heads import HeadChain, LinearHead, head_spec
 from equiview.io import write_image
-
-from .tiny import objects, recipe, tiny_backbone
+from equiview.models.adapters import has_lora
+from equiview.models.heads import HeadChain, LinearHead, head_spec
+from finetune.tiny import objects, recipe, tiny_backbone
 
 
 @pytest.fixture(autouse=True)

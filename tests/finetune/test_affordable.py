@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from equiview.captures.family_members import FAMILIES
+from equiview.data.synthetic.category_instances import FAMILIES
 from equiview.finetune.adapt import train_network
 from equiview.finetune.budget import FEW_PICTURES, MEMBER_S, NETWORK_SHARE, Costs, affordable
 from equiview.finetune.learned_heads import LEAST_SHARE, with_trained_head
 from equiview.finetune.ordinary import PICTURES
 from equiview.finetune.recipes import get_recipe, prepare
 from equiview.finetune.train import TrainResult
-
-from .tiny import objects, tiny_backbone
+from finetune.tiny import objects, tiny_backbone
 
 DEFAULT = get_recipe("default")
 COSTS = Costs(left_s=0, map_s=1.0, render_s=2.0, views=12, own=12, pictures=PICTURES)

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from equiview.errors import EquiviewError
-from equiview.features import Extractor, FeatureConfig
 from equiview.finetune.closed_form import (
     ClosedFormConfig,
     PictureStatistics,
@@ -16,11 +15,11 @@ from equiview.finetune.closed_form import (
     whitening_matrix,
     wiener_matrix,
 )
-from equiview.oracle import NoiseExtractor, OracleExtractor
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.types import FeatureMap
+from finetune.tiny import tiny_backbone
 from worlds import sphere_ring
-
-from .tiny import tiny_backbone
 
 DIM, NOISY = 12, 4
 

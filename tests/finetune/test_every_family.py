@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from backbones.tiny import SPECS, make_model, save
 from equiview import load_adapter, save_adapter, set_strength
-from equiview.backbones import load_backbone
 from equiview.finetune.adapt import adapt
 from equiview.finetune.overrides import override
 from equiview.finetune.recipes import get_recipe
-
-from .tiny import objects
+from equiview.models.backbones import load_backbone
+from finetune.tiny import objects
+from models.backbones.tiny import SPECS, make_model, save
 
 SHORT = {
     **{"steps": 2, "head_training.steps": 2, "head_training.members": 0, "head_training.pictures": 2},

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from equiview.adapters.lora import LoraSpec, add_lora, lora_layers
-from equiview.backbones.dinov2_names import backbone_from_dinov2
-from equiview.features import Extractor, FeatureConfig
 from equiview.finetune.pairs import PairSample
 from equiview.finetune.recipes import get_recipe
 from equiview.finetune.train import accumulate_gradients, trainable
-from equiview.heads import RandomConvHead
+from equiview.models.adapters.lora import LoraSpec, add_lora, lora_layers
+from equiview.models.backbones.dinov2_names import backbone_from_dinov2
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.heads import RandomConvHead
 
 PATCHES = {"A": 80 // 8, "R": 96 // 8}
 

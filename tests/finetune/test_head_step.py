@@ -13,11 +13,10 @@ from equiview.finetune.head_pairs import TrainingPair
 from equiview.finetune.head_step import HELD_OUT, SIZES, split_pairs, step_head
 from equiview.finetune.head_training import HeadTraining, pair_loss
 from equiview.finetune.recipes import get_recipe
-from equiview.heads import LinearHead, head_spec
+from equiview.models.heads import LinearHead, head_spec
 from equiview.types import FeatureMap
-
-from .test_head_training import DIM, NOISY, noisy_pair
-from .tiny import objects, tiny_backbone
+from finetune.test_head_training import DIM, NOISY, noisy_pair
+from finetune.tiny import objects, tiny_backbone
 
 CONFIG = HeadTraining(points=60, negatives=60, members=0)
 

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from equiview.captures.synthetic_families import FamilyWorld, family_views
+from equiview.data.synthetic.categories import FamilyWorld, family_views
 from equiview.errors import EquiviewError
 from equiview.finetune import ordinary as ordinary_module
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import SAME_PLACE, TrainingPair, family_pairs, object_pairs
 from equiview.finetune.head_training import HeadTraining, pair_loss, retention_loss, train_head
-from equiview.heads import LinearHead, head_spec
-from equiview.oracle import NoiseExtractor, OracleExtractor
+from equiview.models.heads import LinearHead, head_spec
+from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.types import FeatureMap
+from finetune.tiny import objects, recipe, tiny_backbone
 from worlds import sphere_ring
-
-from .tiny import objects, recipe, tiny_backbone
 
 DIM, NOISY, SIDE = 12, 4, 12
 STRIDE, HW = 8.0, (96, 96)

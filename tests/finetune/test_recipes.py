@@ -5,18 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from equiview.adapters import has_lora, load_adapter, save_adapter
 from equiview.errors import EquiviewError
-from equiview.features import FeatureConfig
 from equiview.finetune.adapt import adapt
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.head_training import HeadTraining
 from equiview.finetune.overrides import override
 from equiview.finetune.recipes import RECIPES, get_recipe, prepare
 from equiview.finetune.train import train
-from equiview.heads import AverageHead, CenterHead, RandomConvHead
-
-from .tiny import objects, recipe, tiny_backbone
+from equiview.models.adapters import has_lora, load_adapter, save_adapter
+from equiview.models.extractor import FeatureConfig
+from equiview.models.heads import AverageHead, CenterHead, RandomConvHead
+from finetune.tiny import objects, recipe, tiny_backbone
 
 
 def test_the_paper_recipe_says_what_the_paper_does():

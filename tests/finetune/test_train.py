@@ -10,15 +10,21 @@ import torch
 
 import equiview.finetune.train as module
 from equiview.errors import EquiviewError
-from equiview.features import Extractor, FeatureConfig
 from equiview.finetune.augment import AugmentConfig
 from equiview.finetune.pairs import PairConfig, sample_overlapping_pair
 from equiview.finetune.recipes import Recipe, prepare
-from equiview.finetune.train import accumulate_gradients, batch_loss, pair_descriptors, prepare_pairs, train, trainable
+from equiview.finetune.train import (
+    accumulate_gradients,
+    batch_loss,
+    pair_descriptors,
+    prepare_pairs,
+    train,
+    trainable,
+)
+from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.sampling import descriptors
+from finetune.tiny import objects, recipe, tiny_backbone
 from worlds import camera_at, sphere_view
-
-from .tiny import objects, recipe, tiny_backbone
 
 CPU = torch.device("cpu")
 

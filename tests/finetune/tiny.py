@@ -3,12 +3,12 @@
 import torch
 import transformers
 
-from equiview.adapters.lora import LoraSpec
-from equiview.backbones.base import Backbone, BackboneInfo
-from equiview.backbones.huggingface import wrap
-from equiview.features import FeatureConfig
 from equiview.finetune.pairs import PairConfig
 from equiview.finetune.recipes import Recipe
+from equiview.models.adapters.lora import LoraSpec
+from equiview.models.backbones.base import Backbone, BackboneInfo
+from equiview.models.backbones.huggingface import wrap
+from equiview.models.extractor import FeatureConfig
 from worlds import sphere_ring
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from equiview.captures import procedural_mesh
+from equiview.data.synthetic.procedural import procedural_mesh
 from equiview.errors import EquiviewError
 from equiview.render import RenderConfig, gl, load_mesh, normalize, paper42, render_view, render_views
 from equiview.render.mesh import Material

@@ -6,8 +6,7 @@ import pytest
 from equiview.geometry import project
 from equiview.render import RenderConfig, render_view, ring
 from equiview.render.visibility import covered_by_mesh, inside_frame, points_seen
-
-from .makers import mesh_of, sphere
+from render.makers import mesh_of, sphere
 
 BALL = mesh_of(sphere(120, 160), name="ball")
 CAMERA = ring(1, hw=(64, 64))[0]

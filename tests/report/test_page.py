@@ -11,8 +11,7 @@ import pytest
 from equiview.errors import EquiviewError
 from equiview.report import read_run, write_report
 from equiview.report.html import SVG_EMPTY, VOID
-
-from .make_run import write_measured, write_run
+from report.make_run import write_measured, write_run
 
 
 class Page(HTMLParser):

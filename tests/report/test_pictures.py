@@ -7,8 +7,7 @@ import pytest
 
 from equiview.report.drawing import Box, Scale, boxes_around, gain_for, photo
 from equiview.report.pictures import object_pictures, picture_gain
-
-from .make_run import SIZE, make_picture
+from report.make_run import SIZE, make_picture
 
 
 def masks(*corners: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from equiview.errors import EquiviewError
 from equiview.report import run_tables, summary_tables
-
-from .make_run import write_run
+from report.make_run import write_run
 
 
 def test_tables_hold_the_numbers(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from equiview.report import read_run, summarize_run
 from equiview.report.html import h, typeset
 from equiview.report.numbers import best_of, interval, number, signed
 from equiview.report.words import Summary
-
-from .make_run import write_run
+from report.make_run import write_run
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import torch
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
 
-from equiview.correspond import pixel_index
+from equiview.data.correspond import pixel_index
 from equiview.errors import EquiviewError
-from equiview.matching import match
-from equiview.metrics import error_px
-from equiview.oracle import NoiseExtractor, OracleExtractor
+from equiview.matching.nearest import match
+from equiview.metrics.equivariance import error_px
+from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.sampling import descriptors
 from equiview.tasks.comparison import compare, improvement_summary, paired_difference
 from equiview.tasks.equivariance import (

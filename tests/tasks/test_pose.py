@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equiview.captures import procedural_mesh
+from equiview.data.synthetic.procedural import procedural_mesh
 from equiview.errors import EquiviewError
 from equiview.geometry import project
-from equiview.oracle import NoiseExtractor, OracleExtractor
+from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.render import render_depth, render_view
 from equiview.tasks.pose import ObjectModel, PoseConfig, bop_errors, protocol_of, run, seeded, summarize
 from equiview.types import PoseScene

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from equiview.oracle import NoiseExtractor
+from equiview.matching.tracking import Tracks
+from equiview.models.oracle import NoiseExtractor
 from equiview.tasks.tracking import (
     TrackingConfig,
     counted_frames,
@@ -16,7 +17,6 @@ from equiview.tasks.tracking import (
     share_with_ci,
     summarize,
 )
-from equiview.tracking import Tracks
 from equiview.types import Clip
 
 

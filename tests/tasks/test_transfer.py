@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-from equiview.captures.pfpascal import read_pairs
-from equiview.correspond import correspond, pixel_index, sample_surface
+from equiview.data.correspond import correspond, pixel_index, sample_surface
+from equiview.data.keypoints.pfpascal import read_pairs
 from equiview.errors import EquiviewError
-from equiview.features import Extractor, FeatureConfig
-from equiview.oracle import NoiseExtractor, OracleExtractor
-from equiview.pck import SCORINGS, PairCount, Scoring, correct, summarize_counts
+from equiview.matching.transfer import Localise
+from equiview.metrics.pck import SCORINGS, PairCount, Scoring, correct, summarize_counts
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.tasks.transfer import (
     PictureFeatures,
     TransferConfig,
@@ -25,11 +26,9 @@ from equiview.tasks.transfer import (
     score_pair,
     summarize,
 )
-from equiview.transfer import Localise
 from equiview.types import FeatureMap, KeypointPair
+from models.backbones.original import conv, tiny
 from worlds import sphere_ring
-
-from ..backbones.original import conv, tiny
 
 HW, STRIDE = (128, 128), 4
 

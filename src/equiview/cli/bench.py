@@ -62,9 +62,9 @@ def bench(
     json: options.Json = False,
 ) -> None:
     """Measure one-shot pose, point tracking and semantic transfer with one backbone, on many data sets."""
-    from ..bench import SIZES, BenchConfig
-    from ..bench import bench as run_bench
     from ..errors import bad_input
+    from ..jobs.bench import SIZES, BenchConfig
+    from ..jobs.bench import bench as run_bench
     from ..report.bench import bench_table, missing_words, write_bench_report
 
     names: Any = tuple(part.strip() for part in tasks.split(","))
@@ -78,7 +78,7 @@ def bench(
     random_seed = seed if random_weights else None
     source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
     if average:
-        from ..heads import AverageHead
+        from ..models.heads import AverageHead
 
         source.head = AverageHead()
     with StageProgress({"bench": 1.0}) as progress:

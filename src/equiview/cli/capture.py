@@ -64,7 +64,7 @@ def capture(
     Needs pycolmap (pip install 'equiview[colmap]'). Exits with 1 when nothing usable came out; capture.json and the
     last lines say why, and what to photograph differently.
     """
-    from ..sfm import CaptureConfig, ColmapConfig
+    from ..data.sfm import CaptureConfig, ColmapConfig
 
     config = CaptureConfig(frames, long_side, camera.value, ColmapConfig(seed=seed % 2**31, threads=threads or -1))
     kind = _kind(source, poses)
@@ -79,7 +79,7 @@ def capture(
 
 def _kind(source: Path, poses: Poses) -> str | None:
     """Return the layout of a folder that has poses."""
-    from ..captures.opening import LAYOUTS, capture_kind
+    from ..data.captures.opening import LAYOUTS, capture_kind
     from ..errors import bad_input
 
     kind = capture_kind(source)
@@ -91,16 +91,16 @@ def _kind(source: Path, poses: Poses) -> str | None:
 
 
 def _keep_poses(source: Path, out: Path, config: Any, progress: StageProgress) -> dict[str, Any]:
-    from ..captures.opening import open_capture
-    from ..sfm import capture_with_poses
+    from ..data.captures.opening import open_capture
+    from ..data.sfm import capture_with_poses
 
     given = open_capture(source, long_side=config.long_side)
     return capture_with_poses(given, source, out, config, progress)
 
 
 def _recover(source: Path, out: Path, config: Any, progress: StageProgress, kind: str | None) -> dict[str, Any]:
-    from ..captures.opening import open_capture
-    from ..sfm import capture_from_pictures, compare_with_given
+    from ..data.captures.opening import open_capture
+    from ..data.sfm import capture_from_pictures, compare_with_given
 
     about = capture_from_pictures(source, out, config, progress)
     if kind is not None and about["verdict"]["grade"] != "failed":

@@ -31,8 +31,8 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Compare two finished runs of one kind, sample by sample: second minus first, with 95 % intervals."""
-    from ..compare import compare_runs
     from ..io import write_json
+    from ..jobs.compare import compare_runs
     from ..report.table import comparison_notes, comparison_table
 
     found = compare_runs(run1, run2, variant=variant, unit=unit, anyway=anyway)

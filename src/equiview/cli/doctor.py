@@ -13,7 +13,7 @@ from .common import EXIT_ERROR, command, examples, finish, quiet_transformers
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..doctor import Finding
+    from ..jobs.doctor import Finding
 
 COLORS = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
@@ -31,7 +31,7 @@ def doctor(
     json: options.Json = False,
 ) -> None:
     """Check versions, backbone, renderer, GPU, hub, cache and disk. Exit code 2 when something needed is broken."""
-    from ..doctor import examine
+    from ..jobs.doctor import examine
 
     quiet_transformers()
     findings = examine(out)

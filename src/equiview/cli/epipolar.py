@@ -45,9 +45,9 @@ def epipolar(
 
     A match near its line may still be at the wrong place along it. Compare with --random-weights before believing it.
     """
-    from ..captures.opening import open_capture
+    from ..data.captures.opening import open_capture
     from ..io import write_json
-    from ..runs import write_rows
+    from ..jobs.run_folder import write_rows
     from ..tasks.epipolar import EpipolarConfig, score_epipolar
 
     features = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}

@@ -12,7 +12,7 @@ from .common import command, examples, finish, quiet_transformers, resolve_devic
 from .progress import StageProgress
 
 if TYPE_CHECKING:
-    from ..features import Extractor
+    from ..models.extractor import Extractor
 
 
 @app.command(
@@ -44,9 +44,9 @@ def export(
     json: options.Json = False,
 ) -> None:
     """Write a transformers folder with the adapter merged, which loads without equiview."""
-    from ..export import export as write
-    from ..export import open_export
-    from ..loading import load
+    from ..models.export import export as write
+    from ..models.export import open_export
+    from ..models.loading import load
 
     quiet_transformers()
     place = resolve_device(device)
@@ -80,8 +80,8 @@ def compare_scores(
         EquiviewError: They differ by more than a tenth of a point.
     """
     from ..errors import EquiviewError
-    from ..metrics import METRIC_NAMES
-    from ..runs import check_names, open_objects
+    from ..jobs.run_folder import check_names, open_objects
+    from ..metrics.equivariance import METRIC_NAMES
     from ..tasks.equivariance import MeasureConfig, measure, summarize
 
     check_names(objects, "--remeasure")

@@ -7,7 +7,7 @@ from ..errors import bad_input
 from .common import quiet_transformers, resolve_device
 
 if TYPE_CHECKING:
-    from ..features import Extractor
+    from ..models.extractor import Extractor
 
 
 def open_features(
@@ -40,10 +40,10 @@ def open_features(
     quiet_transformers()
     import torch
 
-    from ..backbones import load_backbone
-    from ..features import Extractor, FeatureConfig
     from ..finetune.recipes import THOROUGH
-    from ..loading import load
+    from ..models.backbones import load_backbone
+    from ..models.extractor import Extractor, FeatureConfig
+    from ..models.loading import load
 
     device, kind = resolve_device(device), getattr(torch, dtype)
     features = {name: value for name, value in features.items() if value is not None}

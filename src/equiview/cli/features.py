@@ -53,7 +53,7 @@ def features(
         "thorough": thorough,
         "stride": stride,
     }
-    from ..feature_files import FeatureFilesConfig, find_pictures, write_features
+    from ..jobs.features import FeatureFilesConfig, find_pictures, write_features
 
     find_pictures(pictures)
     random_seed = seed if random_weights else None

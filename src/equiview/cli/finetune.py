@@ -35,8 +35,8 @@ def finetune(
     """Make an adapter from one object or several, without measuring it."""
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
-    from ..improve import ImproveConfig, make_adapter
-    from ..runs import check_names, check_sources, claim_folder
+    from ..jobs.improve import ImproveConfig, make_adapter
+    from ..jobs.run_folder import check_names, check_sources, claim_folder
 
     quiet_transformers()
     check_names(train_objects, "train objects")

@@ -64,8 +64,8 @@ def improve(
     """
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
-    from ..improve import ImproveConfig
-    from ..improve import improve as run
+    from ..jobs.improve import ImproveConfig
+    from ..jobs.improve import improve as run
 
     quiet_transformers()
     config = ImproveConfig(
@@ -98,7 +98,7 @@ def demo(
     json: options.Json = False,
 ) -> None:
     """Adapt equiview/tiny on one built-in object and prove it on seven others; needs no files and no network."""
-    from ..demo import run_demo
+    from ..jobs.demo import run_demo
 
     quiet_transformers()
     with StageProgress(WEIGHTS) as progress:

@@ -57,7 +57,7 @@ def match(
 ) -> None:
     """Show which places of two pictures find each other, and where given points go."""
     features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
-    from ..image_matching import MatchConfig, match_files
+    from ..jobs.match import MatchConfig, match_files
 
     config, asked = MatchConfig(check_px, max_shown), _points(points)
     random_seed = seed if random_weights else None
@@ -73,7 +73,7 @@ def _points(texts: list[str] | None) -> "np.ndarray | None":
         return None
     import numpy as np
 
-    from ..image_matching import read_points
+    from ..jobs.match import read_points
 
     files = [text for text in texts if text.lower().endswith(".json")]
     if files and len(texts) > 1:

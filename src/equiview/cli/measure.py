@@ -49,7 +49,7 @@ def measure(
         "stride": stride,
     }
     features |= {"position": None if position is None else position.value}
-    from ..measuring import MeasureRun, measure_objects
+    from ..jobs.measure import MeasureRun, measure_objects
     from ..report import read_run, summarize_run, summary_tables, write_report
     from ..tasks.equivariance import MeasureConfig
 

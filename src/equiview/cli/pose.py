@@ -16,7 +16,7 @@ from .progress import StageProgress
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..features import Extractor
+    from ..models.extractor import Extractor
     from ..tasks.pose import PoseConfig
     from ..types import PoseScene
 
@@ -65,7 +65,7 @@ def pose(
     """Find an object's pose from a few posed references, or score the queries of a data set."""
     if bool(query) == (out is not None):
         raise bad_input("pose", "either --query or --out", "both" if query else "neither", "Give one of the two.")
-    from ..posing import all_references, open_scenes, pose_config
+    from ..jobs.pose import all_references, open_scenes, pose_config
 
     kind: Any = layout.value
     where = (references, kind, object_id)
@@ -73,7 +73,7 @@ def pose(
     features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
     source = open_features(backbone, adapter, strength, features, device=device)
     if adapter is None and average:
-        from ..heads import AverageHead
+        from ..models.heads import AverageHead
 
         source.head = AverageHead()
     config = pose_config(box, any_roll=any_roll, seed=seed)
@@ -95,7 +95,7 @@ def _locate(
     config: "PoseConfig",
     json: bool,
 ) -> None:
-    from ..posing import locate_pictures
+    from ..jobs.pose import locate_pictures
 
     matrix = None if intrinsics is None else parse_intrinsics(intrinsics)
     found = locate_pictures(source, scene, queries, matrix, config)
@@ -128,7 +128,7 @@ def sentence(row: dict[str, Any]) -> str:
 
 def _score(source: "Extractor", scenes: "list[PoseScene]", config: "PoseConfig", out: Path, json: bool) -> None:
     """Locate a data set's own queries; the same command goes on with an interrupted run."""
-    from ..posing import score_poses
+    from ..jobs.pose import score_poses
 
     with StageProgress() as progress:
         summary = score_poses(source, scenes, config, out, progress)

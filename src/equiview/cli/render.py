@@ -65,7 +65,7 @@ def render(
 
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
-    from ..captures import open_mesh
+    from ..data.meshes import open_mesh
     from ..render import RenderConfig, render_views
 
     config = RenderConfig(hw=(size, size), light=light.value, background=background, seed=seed)
@@ -80,8 +80,8 @@ def render(
 
 def cameras_of(rig: Rig, n: int, hw: tuple[int, int], seed: int) -> "list[Camera]":
     """Return the cameras of a rig."""
-    from ..captures.meshes import paper_subset
     from ..render import random_rig, ring
+    from ..render.rigs import paper_subset
 
     if rig is Rig.PAPER42:
         return paper_subset(n, hw, seed)

@@ -67,8 +67,8 @@ def retain(
     Drift on ordinary pictures, equivariance on objects it was not trained on, semantic transfer and tracking, each with
     the change from strength 0; a page with the trade-off, and the strength that keeps what was asked to be kept.
     """
+    from ..jobs.retention import STRENGTHS, RetentionConfig, measure_retention
     from ..report.retention import retention_table, write_retention_page
-    from ..retention import STRENGTHS, RetentionConfig, measure_retention
 
     quiet_transformers()
     config = RetentionConfig(

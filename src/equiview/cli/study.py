@@ -58,10 +58,10 @@ def study(
     """Relate scores over many results: correlations, within families too, with intervals and a plain reading."""
     from ..errors import bad_input
     from ..io import write_json
+    from ..jobs.study import only as only_points
+    from ..jobs.study import read_results, write_points
+    from ..jobs.study import study as run_study
     from ..report.study import study_table, write_study_page
-    from ..study import only as only_points
-    from ..study import read_results, write_points
-    from ..study import study as run_study
 
     if out.is_file():
         raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")

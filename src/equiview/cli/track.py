@@ -13,9 +13,9 @@ from .feature_options import open_features
 from .progress import StageProgress
 
 if TYPE_CHECKING:
-    from ..features import Extractor
+    from ..matching.tracking import Queries, Tracks
+    from ..models.extractor import Extractor
     from ..tasks.tracking import TrackingConfig
-    from ..tracking import Queries, Tracks
     from ..types import Clip
 
 
@@ -74,8 +74,8 @@ def track(
     A point is believed hidden where its match does not lead back to it, judged by what is usual in this very video.
     """
     from ..errors import bad_input
+    from ..matching.tracking import TrackConfig
     from ..tasks.tracking import TrackingConfig
-    from ..tracking import TrackConfig
 
     if (source is None) == (benchmark is None):
         raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
@@ -107,10 +107,10 @@ def open_clips(source: Path | None, benchmark: str | None) -> "list[Clip]":
     Raises:
         EquiviewError: It is missing, broken, or a benchmark of another name.
     """
-    from ..captures.badja import open_badja
-    from ..captures.frames import open_frames
-    from ..captures.tapvid import open_tapvid
-    from ..captures.video import open_video
+    from ..data.clips.badja import open_badja
+    from ..data.clips.frames import open_frames
+    from ..data.clips.tapvid import open_tapvid
+    from ..data.clips.video import open_video
     from ..errors import bad_input
 
     if source is not None:
@@ -132,7 +132,7 @@ def parse_points(texts: list[str], clip: "Clip") -> "Queries":
     import numpy as np
 
     from ..errors import bad_input
-    from ..tracking import Queries
+    from ..matching.tracking import Queries
 
     xy, frames = [], []
     for text in texts:
@@ -154,8 +154,8 @@ def track_video(
     model: "Extractor", clip: "Clip", queries: "Queries", config: "TrackingConfig", out: Path, as_json: bool
 ) -> None:
     """Track the given points and write tracks.json and the overlay."""
+    from ..draw.tracks import write_overlay
     from ..io import write_json
-    from ..overlay import write_overlay
     from ..tasks.tracking import follow, protocol_of
 
     with StageProgress() as progress:
@@ -189,9 +189,9 @@ def score_benchmark(
     """Track every clip whose rows are not there yet, and write rows.jsonl and summary.json."""
     from dataclasses import asdict
 
-    from ..adapters.folder import versions
     from ..io import read_jsonl, write_json
-    from ..runs import claim_folder, rows_path, write_rows
+    from ..jobs.run_folder import claim_folder, rows_path, write_rows
+    from ..models.adapters.folder import versions
     from ..tasks.tracking import protocol_of, run, summarize
 
     names = [clip.name for clip in clips]

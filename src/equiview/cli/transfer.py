@@ -77,8 +77,8 @@ def transfer(
     given = parse_points(points)
     _check_mode(images or [], given, pairs)
     features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
-    from ..transfer import Localise
-    from ..transferring import protocol_for
+    from ..jobs.transfer import protocol_for
+    from ..matching.transfer import Localise
 
     random_seed = seed if random_weights else None
     source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
@@ -120,7 +120,7 @@ def _two_pictures(
 ) -> None:
     import numpy as np
 
-    from ..transferring import transfer_points
+    from ..jobs.transfer import transfer_points
 
     source, config = prepared
     result = transfer_points(source, images, np.array(points, np.float64), config, out)
@@ -134,8 +134,8 @@ def _two_pictures(
 def _data_set(prepared: Any, pairs: str, threshold: Threshold | None, out: Path, json: bool) -> None:
     from dataclasses import replace
 
-    from ..pck import SCORINGS
-    from ..transferring import TransferRun, score_transfer
+    from ..jobs.transfer import TransferRun, score_transfer
+    from ..metrics.pck import SCORINGS
 
     source, config = prepared
     usual = SCORINGS.get(pairs.partition(":")[0])

@@ -13,7 +13,7 @@ from .common import command, examples, finish, parse_blocks
 from .feature_options import open_features
 
 if TYPE_CHECKING:
-    from ..features import Extractor
+    from ..models.extractor import Extractor
 
 
 @app.command(
@@ -56,11 +56,11 @@ def view(
 
 
 def _run_page(run: Path) -> tuple[Path, list[str]]:
-    from ..captures.frames import SUFFIXES
+    from ..io import PICTURE_SUFFIXES
     from ..report import read_run, write_report
     from ..report.bench import is_bench, write_bench_report
 
-    if not (run / "summary.json").exists() and any(file.suffix.lower() in SUFFIXES for file in run.iterdir()):
+    if not (run / "summary.json").exists() and any(file.suffix.lower() in PICTURE_SUFFIXES for file in run.iterdir()):
         fix = f"Name them: equiview view {run}/*"
         raise bad_input(str(run), "the folder of a finished run", "pictures", fix)
     if is_bench(run):
@@ -73,7 +73,7 @@ def _sources(
     backbone: str, adapter: Path | None, strength: float | None, features: dict[str, Any], where: dict[str, Any]
 ) -> "dict[str, Extractor]":
     """Load the pretrained features and, with an adapter, the adapted ones; both have the adapter's settings."""
-    from ..features import Extractor
+    from ..models.extractor import Extractor
 
     if adapter is None:
         return {"pretrained": open_features(backbone, None, strength, features, **where)}
@@ -95,7 +95,7 @@ def _about(adapter: Path | None, sources: "dict[str, Extractor]") -> str:
 
 
 def _pictures_page(paths: list[Path], sources: "dict[str, Extractor]", about: str, out: Path) -> tuple[Path, list[str]]:
-    from ..live import pack_pictures
+    from ..draw.live import pack_pictures
     from ..report import loss_words, write_live_page
 
     pack = pack_pictures(paths, sources)

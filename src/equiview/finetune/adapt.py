@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..backbones.base import Backbone
-from ..features import Extractor
-from ..sources import source_name
+from ..data.open import source_name
+from ..models.backbones.base import Backbone
+from ..models.extractor import Extractor
 from ..types import View
 from . import ordinary
 from .budget import NETWORK_SHARE, seconds_per_map

@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..captures.family_members import FAMILIES
-from ..features import Extractor
+from ..data.synthetic.category_instances import FAMILIES
+from ..models.extractor import Extractor
 from ..types import View
 from .recipes import TRAIN_HEAD, Recipe
 

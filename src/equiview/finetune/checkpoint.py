@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ..errors import EquiviewError, bad_input
-from ..features import Extractor
 from ..io import atomic_path, read_jsonl
+from ..models.extractor import Extractor
 from .pairs import Objects
 from .recipes import Recipe
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from ..errors import bad_input
-from ..heads import LinearHead
+from ..models.heads import LinearHead
 from ..sampling import sample
 from ..types import FeatureMap, View
 from .view_pairs import no_usable_pair, usable_pairs

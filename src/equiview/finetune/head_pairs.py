@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
-from ..captures.synthetic_families import FamilyView, family_views
+from ..data.synthetic.categories import FamilyView, family_views
 from ..types import FeatureMap, View
 from .view_pairs import no_usable_pair, usable_pairs
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import bad_input
-from ..heads import LinearHead
+from ..models.heads import LinearHead
 from .head_pairs import TrainingPair
 from .head_training import HeadTraining, pair_loss
 

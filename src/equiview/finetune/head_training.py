@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from ..errors import bad_input
-from ..heads import LinearHead
+from ..models.heads import LinearHead
 from ..sampling import sample, token_centers
 from ..types import FeatureMap
 from .head_pairs import TrainingPair

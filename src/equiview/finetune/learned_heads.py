@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..features import Extractor, Picture
-from ..heads import HeadChain
+from ..models.extractor import Extractor, Picture
+from ..models.heads import HeadChain
 from ..types import FeatureMap, View
 from . import ordinary
 from .budget import FEW_PICTURES

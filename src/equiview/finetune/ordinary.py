@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ..captures.dead_leaves import dead_leaves
+from ..data.synthetic.dead_leaves import dead_leaves
 from ..errors import bad_input
 from ..io import read_image
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from ..correspond import correspond_in, sample_points
+from ..data.correspond import correspond_in, sample_points
 from ..errors import bad_input
 from ..types import Camera, View
 from .losses import count_positives

@@ -8,11 +8,19 @@ from typing import Literal
 
 from torch import nn
 
-from ..adapters.lora import LoraSpec, add_lora
-from ..backbones.base import Backbone
 from ..errors import bad_input
-from ..features import Extractor, FeatureConfig
-from ..heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead, WhitenHead, check_strength
+from ..models.adapters.lora import LoraSpec, add_lora
+from ..models.backbones.base import Backbone
+from ..models.extractor import Extractor, FeatureConfig
+from ..models.heads import (
+    AverageHead,
+    CenterHead,
+    HeadChain,
+    RandomConvHead,
+    ResidualConvHead,
+    WhitenHead,
+    check_strength,
+)
 from .augment import AugmentConfig
 from .closed_form import ClosedFormConfig
 from .head_training import HeadTraining

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import nn
 
 from ..errors import EquiviewError, bad_input
-from ..features import Extractor
 from ..io import append_jsonl
+from ..models.extractor import Extractor
 from ..sampling import sample_grid
 from .augment import augment
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint, trim_log

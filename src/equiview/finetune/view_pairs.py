@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..correspond import correspond_in, sample_points
+from ..data.correspond import correspond_in, sample_points
 from ..errors import EquiviewError, bad_input
 from ..types import Correspondences, View
 

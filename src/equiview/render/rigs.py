@@ -99,3 +99,14 @@ def _camera(eye: np.ndarray, hw: tuple[int, int], up: np.ndarray = _UP) -> Camer
 def _check_count(n: int) -> None:
     if n < 1:
         raise bad_input("number of cameras", "at least 1", str(n), "Ask for more.")
+
+
+def paper_subset(n_views: int, hw: tuple[int, int], seed: int) -> list[Camera]:
+    """Return all 42 cameras of the paper's rig in order, or the first `n_views` of a seeded permutation."""
+    cameras = paper42(hw)
+    if not 1 <= n_views <= len(cameras):
+        fix = "The paper's rig has 42 cameras; `equiview render --rig ring` draws any number."
+        raise bad_input("views", f"1 to {len(cameras)}", str(n_views), fix)
+    if n_views == len(cameras):
+        return cameras
+    return [cameras[i] for i in np.random.default_rng(seed).permutation(len(cameras))[:n_views]]

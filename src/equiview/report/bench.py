@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import __version__
-from ..compare import is_bench
 from ..errors import bad_input
 from ..io import atomic_path, read_json
+from ..jobs.compare import is_bench
 from . import numbers
 from .boxes import fold, pretty, result_box, scroll_table
 from .drawing import data_uri

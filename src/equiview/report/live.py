@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from .. import __version__
+from ..draw.live.pack import Pack, PackedView
 from ..errors import bad_input
 from ..io import atomic_path
-from ..live.pack import Pack, PackedView
 from .boxes import fold
 from .drawing import data_uri
 from .html import Html, h, join

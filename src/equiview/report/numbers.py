@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..metrics import METRIC_NAMES
+from ..metrics.equivariance import METRIC_NAMES
 from ..stats import mean_with_ci
 from ..tasks.equivariance import object_values
 

@@ -5,8 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from .. import __version__
+from ..draw.live.pack import Pack, read_pack
 from ..io import atomic_path
-from ..live.pack import Pack, read_pack
 from . import sections
 from .drawing import Scale
 from .html import Html, h, join

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import bad_input
 from ..io import read_json, read_jsonl
-from ..metrics import METRIC_NAMES
+from ..metrics.equivariance import METRIC_NAMES
 
 VARIANTS = ("pretrained", "last_block", "fixed_average", "without_object", "random_head", "adapted")
 LABELS = {

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..metrics import METRIC_NAMES
+from ..metrics.equivariance import METRIC_NAMES
 from . import numbers
 from .boxes import fold, pretty, result_box, scroll_table
 from .drawing import Scale

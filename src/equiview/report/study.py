@@ -9,8 +9,8 @@ from rich.table import Table
 
 from .. import __version__
 from ..io import atomic_path
-from ..study import PointSet
-from ..study.words import LABELS
+from ..jobs.study import PointSet
+from ..jobs.study.words import LABELS
 from . import numbers
 from .boxes import broken, fold, pretty, result_box, scroll_table
 from .html import Html, h, join, typeset

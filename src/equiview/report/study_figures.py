@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..study import PointSet
+from ..jobs.study import PointSet
 from .figures import INK, STYLE, to_svg
 from .html import Html
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from ..metrics import METRIC_NAMES
+from ..metrics.equivariance import METRIC_NAMES
 from ..stats import MIN_UNITS
 from . import numbers
 from .numbers import TITLES

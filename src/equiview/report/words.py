@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..runs import object_name
-from ..sources import other_views
+from ..data.open import other_views
+from ..jobs.run_folder import object_name
 from ..tasks.equivariance import object_values
 from .numbers import TITLES, interval, lower_is_better, number, signed
 from .run import LABELS, Run

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import METRIC_NAMES
+from ..metrics.equivariance import METRIC_NAMES
 from ..stats import bootstrap_ci95
 from .equivariance import ANGLE_BINS_DEG, object_values, summarize, view_values
 

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from ..captures.capture_views import object_frame
-from ..epipolar import epipolar_shares
+from ..data.captures.views import object_frame
 from ..errors import EquiviewError, bad_input
-from ..features import MapSource
 from ..geometry import angle_between_deg, fundamental_matrix, view_angle_deg
-from ..matching import mutual_matches, token_mask
-from ..pose.references import MapCache
-from ..pose.triangulated import object_centre
-from ..row_scores import failure_counts
+from ..matching.nearest import mutual_matches, token_mask
+from ..matching.pose.references import MapCache
+from ..matching.pose.triangulated import object_centre
+from ..metrics.epipolar import epipolar_shares
+from ..metrics.rows import failure_counts
+from ..models.extractor import MapSource
 from ..stats import mean_with_ci
 from ..types import Capture, FeatureMap, PosedImage
 

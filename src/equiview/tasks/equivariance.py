@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from ..ambiguity import AmbiguityMap
-from ..correspond import correspond_in, sample_points, tracks_of
+from ..data.ambiguity import AmbiguityMap
+from ..data.correspond import correspond_in, sample_points, tracks_of
 from ..errors import bad_input
-from ..features import MapSource
-from ..matching import match_regions, token_mask
-from ..metrics import METRIC_NAMES, all_metrics, error_px
+from ..matching.nearest import match_regions, token_mask
+from ..metrics.equivariance import METRIC_NAMES, all_metrics, error_px
+from ..models.extractor import MapSource
 from ..sampling import descriptors
 from ..stats import bootstrap_ci95, mean_with_ci
 from ..types import Correspondences, FeatureMap, View

@@ -7,11 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import EquiviewError, bad_input
-from ..features import MapSource
-from ..pose import Attempt, LocateConfig, Observations, Template, TemplateConfig
-from ..pose.paper import grid_points, paper_descriptors, paper_pose
-from ..pose.references import picture_of, unit_map
-from ..pose_metrics import (
+from ..matching.pose import Attempt, LocateConfig, Observations, Template, TemplateConfig
+from ..matching.pose.paper import grid_points, paper_descriptors, paper_pose
+from ..matching.pose.references import picture_of, unit_map
+from ..metrics.pose import (
     RECALLS_CM_DEG,
     RECALLS_DEG,
     VSD_TAUS,
@@ -25,6 +24,7 @@ from ..pose_metrics import (
     translation_error,
     vsd,
 )
+from ..models.extractor import MapSource
 from ..render import Mesh, render_depth
 from ..stats import DRAWS, MIN_UNITS, mean_with_ci
 from ..types import Camera, PosedImage, PoseScene

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import bad_input
-from ..features import MapSource
-from ..stats import MIN_UNITS, cluster_ci95, mean_with_ci
-from ..tapvid_metrics import (
+from ..matching.tracking import LazyMaps, Queries, TrackConfig, Tracks, track, track_paper
+from ..metrics.tapvid import (
     RASTER,
     Mode,
     error_at_height_px,
@@ -20,7 +19,8 @@ from ..tapvid_metrics import (
     tapvid_metrics,
     to_raster,
 )
-from ..tracking import LazyMaps, Queries, TrackConfig, Tracks, track, track_paper
+from ..models.extractor import MapSource
+from ..stats import MIN_UNITS, cluster_ci95, mean_with_ci
 from ..types import Clip
 
 CLIP_METRICS = ("average_jaccard", "delta_avg", "occlusion_accuracy")

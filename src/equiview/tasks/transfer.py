@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from ..data.letterbox import Square, on_square, square_of
 from ..errors import bad_input
-from ..features import MapSource
 from ..io import pixels_of
-from ..map_cache import MapCache
-from ..pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
-from ..row_scores import failure_counts
-from ..square import Square, on_square, square_of
-from ..transfer import Localise, better, check_points, mirrored, outside, transfer_maps
+from ..matching.transfer import Localise, better, check_points, mirrored, outside, transfer_maps
+from ..metrics.pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
+from ..metrics.rows import failure_counts
+from ..models.cache import MapCache
+from ..models.extractor import MapSource
 from ..types import FeatureMap, ImageSource, KeypointPair, Matches
 
 Progress = Callable[[str, int, int], None]

@@ -1,0 +1,1 @@
+"""Captures of real objects: posed photographs in the layouts people have."""

@@ -1,0 +1,102 @@
+"""Any capture by its path: what a folder is, is told by its files."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import EquiviewError, bad_input
+from ...io import require_folder
+from ...types import Capture
+from . import bop, colmap, middlebury, mvimgnet, nerfstudio, rgbd
+from .checks import choose
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of captures.
+
+    Attributes:
+        recognise: True for a folder that is laid out so.
+        open: Called with the folder and `long_side`.
+        words: The layout in one line, for messages.
+    """
+
+    recognise: Callable[[Path], bool]
+    open: Callable[..., Capture]
+    words: str
+
+
+# Tried in this order: a COLMAP model beside a transforms.json brings points, so it comes first.
+LAYOUTS: dict[str, Layout] = {
+    "mvimgnet": Layout(mvimgnet.is_instance, mvimgnet.mvimgnet_capture, mvimgnet.LAYOUT),
+    "colmap": Layout(lambda f: colmap.find_model(f) is not None, colmap.colmap_capture, colmap.LAYOUT),
+    "nerfstudio": Layout(
+        lambda f: nerfstudio.find_transforms(f) is not None, nerfstudio.nerfstudio_capture, nerfstudio.LAYOUT
+    ),
+    "bop": Layout(lambda f: (f / "scene_gt.json").is_file(), bop.bop_capture, bop.LAYOUT),
+    "middlebury": Layout(lambda f: any(f.glob("*_par.txt")), middlebury.middlebury_capture, middlebury.LAYOUT),
+    "rgbd": Layout(rgbd.is_rgbd, rgbd.rgbd_capture, rgbd.LAYOUT),
+}
+
+_SELECTION = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
+
+
+def capture_kind(path: str | Path) -> str | None:
+    """Return which layout a folder (with or without a selection) has: a key of `LAYOUTS`, or None."""
+    folder = split_selection(path)[0]
+    if not folder.is_dir():
+        return None
+    return next((kind for kind, layout in LAYOUTS.items() if layout.recognise(folder)), None)
+
+
+def split_selection(path: str | Path) -> tuple[Path, slice]:
+    """Split `fox@0::2` into the path and a slice over its images; without a selection the slice takes all.
+
+    A path that exists as it is written has no selection.
+
+    Raises:
+        EquiviewError: What follows the @ is no slice, or its step is 0.
+    """
+    text = str(path)
+    base, at, chosen = text.rpartition("@")
+    if not at or "/" in chosen or Path(path).exists():
+        return Path(path), slice(None)
+    found = _SELECTION.fullmatch(chosen)
+    numbers = [int(part) if part and part != "-" else None for part in found.groups()] if found else []
+    if not found or not base or "-" in found.groups() or numbers[2] == 0:
+        fix = "Write it as Python's slices, such as fox@0::2 for every second image."
+        raise bad_input(text, "a selection of images PATH@START:STOP:STEP", repr(chosen), fix)
+    return Path(base), slice(*numbers)
+
+
+def open_capture(path: str | Path, *, long_side: int | None = 1024, object_id: int | None = None) -> Capture:
+    """Open a capture of any layout, or some of its images.
+
+    Args:
+        path: A folder of one of `LAYOUTS`, perhaps with a selection: `fox@0::2`.
+        long_side: Larger pictures are reduced to this many pixels; None leaves them as they are.
+        object_id: Which object of a BOP scene with several.
+
+    Raises:
+        EquiviewError: No such folder, no layout of these, a selection that leaves fewer than two images, or what the
+            layout's own loader says.
+    """
+    if long_side is not None and long_side < 1:
+        raise bad_input("long_side", "at least 1 pixel", f"{long_side}", "Give a number such as 1024.")
+    folder, chosen = split_selection(path)
+    require_folder(folder, "the folder of a capture")
+    kind = next((kind for kind, layout in LAYOUTS.items() if layout.recognise(folder)), None)
+    if kind is None:
+        raise _unrecognised(folder)
+    options = {} if object_id is None or kind != "bop" else {"object_id": object_id}
+    whole = LAYOUTS[kind].open(folder, long_side=long_side, **options)
+    return whole if chosen == slice(None) else choose(whole, chosen, str(path).rpartition("@")[2])
+
+
+def _unrecognised(folder: Path) -> EquiviewError:
+    names = sorted(path.name for path in folder.iterdir())
+    found = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "") if names else "an empty folder"
+    layouts = "; ".join(layout.words for layout in LAYOUTS.values())
+    fix = "Photographs alone become a capture by `equiview capture`."
+    return bad_input(str(folder), f"a capture of one of these layouts: {layouts}", found, fix)

@@ -1,0 +1,128 @@
+"""The pictures of a capture: found and checked when it is opened, read when they are asked for."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image, UnidentifiedImageError
+
+from ...errors import bad_input
+from ...io import require_file
+from ...types import Camera, PosedImage
+from .undistortion import UndistortedImage, Undistortion, nearest
+
+_KEPT_BYTES = 512 * 2**20
+_UNKNOWN_DEPTH = 65535  # The largest 16-bit value is "no measurement" (7-Scenes) or the far end of a clipped range.
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A picture of a capture before it is read.
+
+    Attributes:
+        path: The file.
+        undistortion: From the file to the pinhole picture.
+        cam_from_world: 4x4 rigid transform.
+        name: For rows and messages.
+        mask: A picture of the same size that is bright where the object is; its own path: its alpha channel.
+        depth: A 16-bit picture or .npy of the same size, along the camera's z axis.
+        depth_unit: World units of one step of `depth`.
+    """
+
+    path: Path
+    undistortion: Undistortion
+    cam_from_world: Float[np.ndarray, "4 4"]
+    name: str
+    mask: Path | None = None
+    depth: Path | None = None
+    depth_unit: float = 1.0
+
+    def posed(self) -> PosedImage:
+        """Return the posed image; mask and depth are read now, the picture when it is asked for."""
+        undo = self.undistortion
+        image = self.path if undo.changes_nothing else UndistortedImage(self.path, undo)
+        mask = None if self.mask is None else nearest(undo, read_mask(self.mask))
+        depth = None if self.depth is None else nearest(undo, read_depth(self.depth, self.depth_unit))
+        return PosedImage(image, Camera(undo.intrinsics, self.cam_from_world, undo.hw), self.name, mask, depth)
+
+
+class Photographs(Sequence[PosedImage]):
+    """The images of a capture; masks and depth are read when an image is first asked for.
+
+    At most 512 MiB of them are kept, so that a long capture opens at once and is never in memory as a whole. A slice is
+    a sequence of the same kind.
+
+    Args:
+        photographs: What is known of each.
+    """
+
+    def __init__(self, photographs: Iterable[Photograph]) -> None:
+        self.photographs = tuple(photographs)
+        self._kept: dict[int, PosedImage] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def only(self, kept: Iterable[int]) -> "Photographs":
+        """Return some of them, in the order given."""
+        return Photographs(self.photographs[one] for one in kept)
+
+    @overload
+    def __getitem__(self, index: int) -> PosedImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Photographs": ...
+    def __getitem__(self, index: int | slice) -> "PosedImage | Photographs":
+        if isinstance(index, slice):
+            return Photographs(self.photographs[index])
+        index = range(len(self))[index]
+        if index in self._kept:
+            return self._kept[index]
+        posed = self.photographs[index].posed()
+        size = sum(0 if part is None else part.nbytes for part in (posed.mask, posed.depth))
+        if self._bytes + size <= _KEPT_BYTES:
+            self._kept[index], self._bytes = posed, self._bytes + size
+        return posed
+
+
+def read_raster(path: Path) -> np.ndarray:
+    """Return the values of a one-channel picture (mask, 16-bit depth), or of a .npy file.
+
+    Raises:
+        EquiviewError: The file is missing or broken.
+    """
+    require_file(path, "a mask or depth file")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise bad_input(str(path), "an image that opens", str(error), "Fetch or write it again.") from error
+
+
+def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
+    """Return True where a mask is over half of its largest value (so 1, 255 and JPEG all work).
+
+    With an alpha channel, that is the mask.
+    """
+    values = read_raster(path)
+    if values.ndim == 3:
+        values = values[..., -1] if values.shape[2] in (2, 4) else values.max(-1)
+    return values > values.max() / 2
+
+
+def read_depth(path: Path, unit: float) -> Float[np.ndarray, "h w"]:
+    """Return depth in world units, 0 where it is unknown (0, 65535 or not finite in the file).
+
+    Raises:
+        EquiviewError: It has several channels.
+    """
+    values = read_raster(path)
+    if values.ndim != 2:
+        raise bad_input(str(path), "depth with one channel", f"shape {values.shape}", "Write it as 16-bit PNG.")
+    unknown = ~np.isfinite(values) | (values >= _UNKNOWN_DEPTH if values.dtype.kind in "iu" else values <= 0)
+    return np.where(unknown, 0, values).astype(np.float32) * np.float32(unit)

@@ -1,0 +1,78 @@
+"""A folder of frames: a clip without tracks, read one picture at a time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ...errors import bad_input
+from ...io import PICTURE_SUFFIXES, image_hw, read_image, require_folder
+from ...types import Clip
+
+
+class FrameFiles(Sequence[UInt8[np.ndarray, "h w 3"]]):
+    """Pictures of one size, read when indexed.
+
+    Args:
+        paths: In order of time.
+        hw: The size every one must have; that of the first when None.
+
+    Raises:
+        EquiviewError: No paths; and when read: a picture that does not open or has another size.
+    """
+
+    def __init__(self, paths: Sequence[Path], hw: tuple[int, int] | None = None) -> None:
+        if not paths:
+            raise bad_input("frames", "at least one picture", "none", "Check the folder.")
+        self.paths = [Path(path) for path in paths]
+        self.hw = hw or image_hw(self.paths[0])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "h w 3"]:  # type: ignore[override]
+        rgb = read_image(self.paths[index])
+        if rgb.shape[:2] != self.hw:
+            raise changed_size(str(self.paths[index]), self.hw, rgb.shape[:2])
+        return rgb
+
+
+def changed_size(what: str, expected_hw: tuple[int, ...], found_hw: tuple[int, ...]) -> ValueError:
+    """Build the error for a frame that is not as large as the others."""
+    expected, found = (f"{hw[1]}x{hw[0]} pixels" for hw in (expected_hw, found_hw))
+    return bad_input(what, f"{expected} as the other frames", found, "Resize the frames to one size.")
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """Return the pictures of a folder sorted by the number in their names, then by name.
+
+    Raises:
+        EquiviewError: No folder, or no pictures in it.
+    """
+    folder = require_folder(folder, "a folder of frames")
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
+    if not paths:
+        raise bad_input(str(folder), "pictures (jpg, png ...)", "none", "Give the folder that holds the frames.")
+    return sorted(paths, key=lambda path: (_number(path), path.name))
+
+
+def _number(path: Path) -> int:
+    digits = "".join(c for c in path.stem if c.isdecimal())
+    return int(digits) if digits else -1
+
+
+def no_tracks(name: str, frames: Sequence[UInt8[np.ndarray, "h w 3"]], hw: tuple[int, int]) -> Clip:
+    """Return a clip that has pictures only."""
+    nothing = np.zeros((0, len(frames)), bool)
+    return Clip(name, frames, hw, np.zeros((0, len(frames), 2)), nothing, nothing)
+
+
+def open_frames(folder: Path) -> Clip:
+    """Open a folder of frames as a clip without tracks.
+
+    Raises:
+        EquiviewError: No folder, or no pictures in it.
+    """
+    frames = FrameFiles(frame_paths(folder))
+    return no_tracks(Path(folder).name, frames, frames.hw)

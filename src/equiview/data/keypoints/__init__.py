@@ -1,0 +1,1 @@
+"""Pairs of pictures with semantic key points, one file a data set."""

@@ -1,0 +1,54 @@
+"""SPair-71k: pairs of pictures of 18 classes with key points and bounding boxes.
+
+Layout, as the authors publish it::
+
+    SPair-71k/
+      JPEGImages/aeroplane/2008_000585.jpg ...
+      PairAnnotation/test/000001-2008_000585-2008_007143:aeroplane.json ...   (also trn, val)
+
+A pair holds src_imname, trg_imname, src_kps and trg_kps (the points seen in both, [x, y]), trg_bndbox (x1, y1, x2, y2)
+and category. Coordinates are taken as pixels from the picture's corner, as published evaluations do.
+
+Source: Min et al., SPair-71k, 2019.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from ...errors import bad_input
+from ...io import require_folder
+from ...types import KeypointPair
+from .pairs import as_points, both_visible, read_record, require_pictures
+
+KEYS = ("src_imname", "trg_imname", "src_kps", "trg_kps", "trg_bndbox", "category")
+
+
+def load_spair(folder: Path, split: Literal["test", "val", "trn"] = "test") -> list[KeypointPair]:
+    """List the pairs of a split, by class and then by name, so that neighbours share pictures.
+
+    Raises:
+        EquiviewError: The layout is another, or a file is missing or broken.
+    """
+    folder = require_folder(folder, "the folder SPair-71k")
+    where = require_folder(folder / "PairAnnotation" / split, f"the pairs of SPair-71k's split {split}")
+    files = sorted(where.glob("*.json"), key=lambda path: (path.stem.rpartition(":")[2], _pictures(path), path.name))
+    if not files:
+        raise bad_input(str(where), "one .json a pair", "none", "Unpack SPair-71k again.")
+    return require_pictures([_pair(path, folder) for path in files])
+
+
+def _pictures(path: Path) -> str:
+    """Return the part of a name after its running number: SOURCE-TARGET:CLASS."""
+    return path.stem.partition("-")[2]
+
+
+def _pair(path: Path, folder: Path) -> KeypointPair:
+    record = read_record(path, KEYS, "a pair of SPair-71k")
+    xy0, xy1 = (as_points(record[name], f"{path}: {name}") for name in ("src_kps", "trg_kps"))
+    box = as_points([record["trg_bndbox"][:2], record["trg_bndbox"][2:]], f"{path}: trg_bndbox")
+    if len(xy0) != len(xy1):
+        raise bad_input(str(path), "as many src_kps as trg_kps", f"{len(xy0)} and {len(xy1)}", "Restore this file.")
+    pictures = folder / "JPEGImages" / record["category"]
+    w, h = (box[1] - box[0]).tolist()
+    images = (pictures / record["src_imname"], pictures / record["trg_imname"])
+    return KeypointPair(path.stem, record["category"], *images, xy0, xy1, both_visible(xy0, xy1), (w, h))

@@ -1,0 +1,233 @@
+"""What a command may be given as an object, and how it becomes views: meshes, made objects, rendered views, captures.
+
+A capture without depth or points is triangulated with its poses kept fixed; photos or a video without poses are
+reconstructed first (both by COLMAP, extra `colmap`). What that makes is kept in the cache and found again.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ..errors import EquiviewError, bad_input
+from ..io import PICTURE_SUFFIXES, read_json
+from ..render import open_views
+from ..render.mesh import MESH_SUFFIXES
+from ..types import Capture, View
+from .captures.checks import choose
+from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
+from .captures.photographs import Photographs
+from .captures.views import CaptureViews, spread
+from .meshes import check_made, is_made, open_mesh, open_object
+from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
+from .sfm.colmap import import_pycolmap
+from .sfm.photos import open_photos
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
+FILE_SUFFIXES = VIDEO_SUFFIXES.union(MESH_SUFFIXES)
+# Pictures of a capture are reduced to this, pixels: features are taken at 640, and tokens are far larger than a pixel.
+LONG_SIDE = 1024
+Progress = Callable[[int, int], None]
+
+
+class Kind(Enum):
+    """What a source is."""
+
+    MADE = "made at run time"
+    MESH = "a mesh file"
+    VIEWS = "a folder of rendered views"
+    CAPTURE = "a capture with poses"
+    PICTURES = "photos or a video"
+
+
+def source_kind(source: str | Path) -> Kind:
+    """Say what a source is, by its name and its files.
+
+    Raises:
+        EquiviewError: A folder that is nothing of these, or a selection that does not parse.
+    """
+    if is_made(source):
+        return Kind.MADE
+    path = split_selection(source)[0]
+    if not path.is_dir():
+        return Kind.PICTURES if path.suffix.lower() in VIDEO_SUFFIXES else Kind.MESH
+    if (path / "meta.json").is_file():
+        return Kind.VIEWS
+    if capture_kind(path) is not None:
+        return Kind.CAPTURE
+    inside = path / "images"
+    for folder in (path, inside):
+        if folder.is_dir() and any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir()):
+            return Kind.PICTURES
+    layouts = "; ".join(layout.words for layout in LAYOUTS.values())
+    expected = f"views that `equiview render` wrote, photos, or a capture ({layouts})"
+    found = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "an empty folder"
+    raise bad_input(str(path), expected, found, "Give the folder that holds them.")
+
+
+def source_name(source: str | Path) -> str:
+    """Return the name an object has in rows and pictures: the file's stem, builtin-NAME or procedural-SEED.
+
+    A selection of a capture is part of its name: `fox@0__2`.
+    """
+    if is_made(source):
+        return str(source).replace(":", "-")
+    path, chosen = split_selection(source)
+    # By the name alone: a report is also made where the files are not.
+    name = path.stem if path.suffix.lower() in FILE_SUFFIXES else path.name or path.resolve().name
+    return name if chosen == slice(None) else f"{name}@{str(source).rpartition('@')[2].replace(':', '_')}"
+
+
+def check_source(source: str | Path) -> None:
+    """Open what is cheap to open of a source, so that a bad one is found before the long work begins.
+
+    Raises:
+        EquiviewError: It is missing, broken or empty, or needs pycolmap, which is not there.
+    """
+    kind = source_kind(source)
+    if kind is Kind.MADE:
+        check_made(source)
+    elif kind is Kind.MESH:
+        open_mesh(source)
+    elif kind is Kind.VIEWS:
+        open_views(source)
+    elif kind is Kind.CAPTURE:
+        if _lacks_points(open_capture(source, long_side=LONG_SIDE)):
+            import_pycolmap()
+    else:
+        import_pycolmap()
+        open_photos(split_selection(source)[0])
+
+
+def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
+    """Check that no picture of a capture is both trained on and tested on.
+
+    Raises:
+        EquiviewError: Two selections of one capture share pictures.
+    """
+    for one in test:
+        for other in train:
+            both = _shared(one, other)
+            if both:
+                fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
+                raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
+
+
+def other_views(train: Sequence[str], test: Sequence[str]) -> list[str]:
+    """Return what is tested on that is of a folder, photos or a video that is trained on too."""
+    paths = {split_selection(one)[0].resolve() for one in train if not is_made(one)}
+    return [one for one in test if not is_made(one) and split_selection(one)[0].resolve() in paths]
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many pictures two sources share; of photos without poses how many they could."""
+    if is_made(one) or is_made(other):
+        return 0
+    (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
+    if path.resolve() != other_path.resolve():
+        if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
+            return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
+        return 0 if Kind.CAPTURE not in (source_kind(one), source_kind(other)) else len(_files(one) & _files(other))
+    if source_kind(one) is Kind.CAPTURE:
+        counts = [len(open_capture(path, long_side=LONG_SIDE).images)]
+    else:  # How many will have a camera is not known yet, and selections may count from the end.
+        counts = list(range(2, CaptureConfig().max_frames + 1))
+    return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
+
+
+def _origin(path: Path) -> Path:
+    """Return what a folder of `equiview capture` was made of, else the path itself."""
+    about = path / "capture.json"
+    made_of = read_json(about).get("source") if about.is_file() else None
+    return path.resolve() if made_of is None else split_selection(made_of)[0].resolve()
+
+
+def _files(source: str) -> set[Path]:
+    """Return the pictures of a capture, those chosen, or of a folder of photos, all; one folder has several names."""
+    kind = source_kind(source)
+    if kind is Kind.CAPTURE:
+        images = open_capture(source, long_side=LONG_SIDE).images
+        return {one.path.resolve() for one in images.photographs} if isinstance(images, Photographs) else set()
+    path = split_selection(source)[0]
+    return {file.resolve() for file in open_photos(path).files} if kind is Kind.PICTURES and path.is_dir() else set()
+
+
+def open_source(
+    source: str | Path,
+    *,
+    n_views: int,
+    seed: int = 0,
+    cache_dir: str | Path,
+    progress: Progress | None = None,
+) -> Sequence[View]:
+    """Return the views of anything a command may be given.
+
+    Args:
+        source: A mesh, `builtin:NAME`, `procedural:SEED`, a folder of rendered views, a capture of any layout of
+            `captures.opening`, photos, or a video; of a capture perhaps a selection of images, `fox@0::2`.
+        n_views: Of a rendered object see `open_object`; of a capture so many pictures at most, evenly spaced.
+        seed: Of the rig's permutation.
+        cache_dir: Where rendered views and reconstructed captures are kept.
+        progress: Called with (done, total) while something is rendered or reconstructed.
+
+    Raises:
+        EquiviewError: See `check_source`; or a capture that came out too weak to be used.
+    """
+    kind = source_kind(source)
+    if kind in (Kind.MADE, Kind.MESH, Kind.VIEWS):
+        return open_object(source, n_views=n_views, seed=seed, cache_dir=cache_dir, progress=progress)
+    capture = open_with_points(source, Path(cache_dir), progress)
+    if n_views < len(capture.images):
+        log.info("%s: %d of %d pictures are used", capture.name, n_views, len(capture.images))
+    return CaptureViews(spread(capture, n_views))
+
+
+def open_with_points(source: str | Path, cache_dir: Path, progress: Progress | None = None) -> Capture:
+    """Open a capture that has depth or points, made by COLMAP where the source brings none.
+
+    Points come from all images; a selection is made afterwards, so that two selections of one capture share them.
+
+    Raises:
+        EquiviewError: See `open_source`.
+    """
+    path, chosen = split_selection(source)
+    report = _stages(progress)
+    if source_kind(source) is Kind.PICTURES:
+        whole = _made(path, cache_dir, lambda out, config: capture_from_pictures(path, out, config, report))
+    else:
+        whole = open_capture(path, long_side=LONG_SIDE)
+        if _lacks_points(whole):
+            given = whole
+            whole = _made(path, cache_dir, lambda out, config: capture_with_poses(given, path, out, config, report))
+            whole = replace(whole, box=given.box, notes=given.notes)
+    for note in whole.notes:
+        log.info("%s: %s", path, note)
+    return whole if chosen == slice(None) else choose(whole, chosen, str(source).rpartition("@")[2])
+
+
+def _lacks_points(capture: Capture) -> bool:
+    return capture.tracks is None and any(image.depth is None for image in capture.images)
+
+
+def _made(path: Path, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]) -> Capture:
+    """Make a capture folder in the cache, or find it there, and open it under the source's name."""
+    config = CaptureConfig(long_side=LONG_SIDE)
+    key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    out = cache_dir / f"{source_name(path)}-{key}"
+    about = make(out, config)
+    grade, reasons = about["verdict"]["grade"], " ".join(about["verdict"]["reasons"] + about["verdict"]["advice"])
+    if grade == "failed":
+        raise EquiviewError(f"{path}: no usable capture could be made of it. {reasons}")
+    if grade == "weak":
+        log.warning("%s: a weak capture. %s", path, reasons)
+    return replace(open_capture(out, long_side=LONG_SIDE), name=source_name(path))
+
+
+def _stages(progress: Progress | None) -> Callable[[str, int, int], None]:
+    """Return COLMAP's stages as one count; each stage begins it anew."""
+    return (lambda stage, done, total: None) if progress is None else (lambda stage, done, total: progress(done, total))

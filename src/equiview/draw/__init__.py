@@ -1,0 +1,1 @@
+"""Pictures of what features do, and what the interactive page holds."""

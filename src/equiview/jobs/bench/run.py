@@ -1,0 +1,108 @@
+"""Run the bench into a folder: rows by data set, a summary, and pictures of what went well and what did not."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...io import read_json, write_json
+from ...models.adapters.folder import versions
+from ...models.extractor import Extractor
+from ..run_folder import Progress, as_json, claim_folder, device_name, write_rows
+from .examples import save_examples
+from .real import missing_set, real_sets, try_open
+from .scoring import score, source_for
+from .settings import BenchConfig, Found
+from .synthetic import synthetic_sets
+
+
+def bench(
+    source: Any, out: str | Path, config: BenchConfig | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Measure features on every data set of a suite.
+
+    Writes rows/TASK/DATASET.jsonl, results/TASK/DATASET.json and pictures/TASK/DATASET/ as soon as a data set is
+    finished, and the rows of an unfinished one sample by sample, so that the same call goes on where it stopped; and
+    summary.json at the end.
+
+    Args:
+        source: An `Extractor` (or the oracle, or noise).
+        out: The folder.
+        config: Suite, tasks, sizes.
+        progress: Called with (stage, done, total); the stage "bench" counts data sets, others what the tasks do.
+
+    Returns:
+        The content of summary.json: {"tasks": {task: {data set: {metric: {"value", "ci95", "n"}}}}, "failed": {task:
+        {data set: {reason: samples}}}, "protocol": ..., "missing": [{"dataset", "task", "problem", "where",
+        "layout"}]}.
+
+    Raises:
+        EquiviewError: Bad input, no real data set at all, or a folder that holds another run.
+    """
+    config, out = config or BenchConfig(), Path(out)
+    report = progress or (lambda stage, done, total: None)
+    found, missing = (synthetic_sets(config), []) if config.suite == "synthetic" else real_sets(config)
+    claim_folder(out, {"bench": asdict(config), "features": source.describe()})
+    measured: list[Found] = []
+    for number, one in enumerate(found):
+        report("bench", number, len(found))
+        problem = "" if result_path(out, one).is_file() else _measure(source, one, out, config, progress)
+        if problem:
+            missing.append(missing_set(one.name, problem))
+        else:
+            measured.append(one)
+    report("bench", len(found), len(found))
+    return _summarize(source, out, config, measured, missing)
+
+
+def rows_file(out: Path, one: Found) -> Path:
+    """Return where a data set's rows are."""
+    return out / "rows" / one.task / f"{one.name}.jsonl"
+
+
+def result_path(out: Path, one: Found) -> Path:
+    """Return where a data set's scores are; it is written last: when it is there, the data set is finished."""
+    return out / "results" / one.task / f"{one.name}.json"
+
+
+def partial_path(out: Path, one: Found) -> Path:
+    """Return where the rows of a data set are while it is measured."""
+    return out / "rows" / one.task / f"{one.name}.partial.jsonl"
+
+
+def _measure(source: Any, one: Found, out: Path, config: BenchConfig, progress: Progress | None) -> str:
+    """Measure one data set and write what came of it; return what is wrong with a real one that cannot be read."""
+    # Only what comes from outside may be broken; a failure of the rendered sets is a failure of the run.
+    opened, problem = try_open(one) if config.suite == "real" else (one.open(), "")
+    if opened is None:
+        return problem
+    features = source_for(source, opened, config.long_side)
+    stage = f"{one.task} {one.name}"
+    show = None if progress is None else (lambda _, done, total: progress(stage, done, total))
+    partial = partial_path(out, one)
+    scored = score(features, opened, partial, show)
+    save_examples(out / "pictures" / one.task / one.name, features, opened, scored.rows)
+    write_rows(rows_file(out, one), scored.rows)
+    record = {"metrics": scored.metrics, "failed": scored.failed, "protocol": scored.protocol}
+    write_json(result_path(out, one), record)
+    partial.unlink()
+    return ""
+
+
+def _summarize(
+    source: Any, out: Path, config: BenchConfig, measured: Sequence[Found], missing: Sequence[dict[str, str]]
+) -> dict[str, Any]:
+    tasks: dict[str, dict[str, Any]] = {task: {} for task in config.tasks}
+    failed: dict[str, dict[str, Any]] = {task: {} for task in config.tasks}
+    protocols: dict[str, dict[str, Any]] = {task: {} for task in config.tasks}
+    for one in measured:
+        record = read_json(result_path(out, one))
+        tasks[one.task][one.name] = record["metrics"]
+        failed[one.task][one.name] = record["failed"]
+        protocols[one.task][one.name] = record["protocol"]
+    device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
+    protocol = {"bench": asdict(config), "features": source.describe(), "versions": versions(), "device": device}
+    summary = {"tasks": tasks, "failed": failed, "protocol": protocol | {"datasets": protocols}, "missing": missing}
+    summary = as_json(summary)
+    write_json(out / "summary.json", summary)
+    return summary

@@ -1,0 +1,52 @@
+"""The rendered data sets of the bench: nothing to download, every truth exact."""
+
+from dataclasses import replace
+from functools import partial
+
+from ...data.synthetic.categories import families
+from ...data.synthetic.clips import clips
+from ...data.synthetic.pose import pose_scenes
+from ...data.synthetic.rendered import CONDITIONS, set_seeds
+from ...errors import bad_input
+from ...metrics.pck import Scoring
+from ...tasks.pose import PoseConfig, seeded
+from ...tasks.tracking import TrackingConfig
+from ...tasks.transfer import TransferConfig
+from .settings import BenchConfig, Found, Opened
+
+# The usual score of semantic sets that have boxes.
+SCORING = Scoring("box", "pair")
+
+
+def synthetic_sets(config: BenchConfig) -> list[Found]:
+    """Return the data sets of the tasks asked for; nothing is rendered yet.
+
+    Raises:
+        EquiviewError: An unknown condition.
+    """
+    unknown = sorted(set(config.sizes.conditions) - set(CONDITIONS))
+    if unknown:
+        raise bad_input("conditions", f"some of {', '.join(CONDITIONS)}", ", ".join(unknown), "Check the spelling.")
+    found = [Found("pose", f"synthetic-{name}", partial(open_pose, config, name)) for name in config.sizes.conditions]
+    found.append(Found("track", "synthetic-clips", partial(open_clips, config)))
+    found.append(Found("transfer", "synthetic-families", partial(open_families, config)))
+    return [one for task in config.tasks for one in found if one.task == task]
+
+
+def open_pose(config: BenchConfig, condition: str) -> Opened:
+    """Render the scenes of one condition."""
+    own, sizes = CONDITIONS[condition], config.sizes
+    size = {name: getattr(sizes.pose, name) for name in ("references", "queries", "hw", "size_cm")}
+    scenes = pose_scenes(set_seeds(config.seed, sizes.scenes), replace(own, **size))
+    return Opened(scenes, seeded(PoseConfig(), config.seed))
+
+
+def open_clips(config: BenchConfig) -> Opened:
+    """Render the clips."""
+    return Opened(clips(set_seeds(config.seed, config.sizes.clips), config.sizes.clip), TrackingConfig())
+
+
+def open_families(config: BenchConfig) -> Opened:
+    """Render the families and pair their members."""
+    pairs = families(set_seeds(config.seed, config.sizes.members), config.sizes.family)
+    return Opened(pairs, TransferConfig(), SCORING)

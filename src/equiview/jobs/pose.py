@@ -1,0 +1,135 @@
+"""The jobs behind `equiview pose`: score a data set's queries into a resumable folder, or locate pictures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ..data.captures.bop import bop_model, bop_scene
+from ..data.captures.middlebury import middlebury_scenes, open_middlebury
+from ..data.captures.onepose import onepose_scenes
+from ..errors import bad_input
+from ..io import write_json
+from ..matching.pose import LocateConfig, Template
+from ..models.extractor import MapSource
+from ..tasks.pose import PoseConfig, protocol_of, samples, seeded, summarize
+from ..types import PoseScene
+from .run_folder import Progress, claim_folder, resumed_rows, rows_path, write_rows
+
+Layout = Literal["middlebury", "onepose", "bop"]
+Box = Float[np.ndarray, "2 3"]
+
+
+def open_scenes(folder: Path, layout: Layout, object_id: int = 1) -> tuple[list[PoseScene], Box | None]:
+    """Read the scenes of a folder, and the object's box where it is known.
+
+    Args:
+        folder: References and queries.
+        layout: How they lie, see `captures`.
+        object_id: BOP's number of the object.
+
+    Raises:
+        EquiviewError: Another layout, or a broken file.
+    """
+    if layout == "middlebury":
+        return middlebury_scenes(folder), open_middlebury(folder).box
+    if layout == "onepose":
+        return onepose_scenes(folder), None
+    if layout == "bop":
+        return [bop_scene(folder, object_id)], bop_model(folder, object_id).box
+    raise bad_input("layout", "middlebury, onepose or bop", repr(layout), "Check the spelling.")
+
+
+def all_references(folder: Path, layout: Layout, object_id: int = 1) -> tuple[PoseScene, Box | None]:
+    """Read a folder as one template: where its scenes take turns as references (Middlebury), all pictures are."""
+    scenes, box = open_scenes(folder, layout, object_id)
+    first = scenes[0]
+    return replace(first, references=[*first.references, *first.queries]) if layout == "middlebury" else first, box
+
+
+def pose_config(box: Box | None, *, any_roll: bool = True, seed: int = 0) -> PoseConfig:
+    """Return the corrected protocol.
+
+    Args:
+        box: Of the object.
+        any_roll: Try queries at four turns.
+        seed: Of all samples that are drawn.
+    """
+    corners: Any = None if box is None else tuple(tuple(float(x) for x in corner) for corner in box)
+    rolls = (0, 1, 2, 3) if any_roll else (0,)
+    return seeded(PoseConfig(locate=LocateConfig(rolls=rolls), box=corners), seed)
+
+
+def score_poses(
+    source: MapSource, scenes: Sequence[PoseScene], config: PoseConfig, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Locate the queries of all scenes and write rows.jsonl and summary.json.
+
+    Args:
+        source: An `Extractor` (or the oracle, or noise).
+        scenes: The objects.
+        config: The protocol.
+        out: The run folder; an interrupted run goes on behind the last query that was located.
+        progress: Called with (scene, queries done, queries in all).
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        EquiviewError: Broken references, or a folder that holds another run.
+    """
+    out, protocol = Path(out), protocol_of(source, config)
+    about = [{"scene": scene.name, "references": _names(scene.references)} for scene in scenes]
+    queries = [_names(scene.queries) for scene in scenes]
+    claim_folder(out, {"command": "pose", "scenes": about, "queries": queries} | protocol)
+    rows = resumed_rows(rows_path(out, "queries"), lambda start: samples(source, scenes, config, progress, start))
+    summary = summarize(rows, protocol)
+    write_rows(out / "rows.jsonl", rows)
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def _names(pictures: Sequence[Any]) -> list[str]:
+    return [picture.name for picture in pictures]
+
+
+def locate_pictures(
+    source: MapSource,
+    scene: PoseScene,
+    queries: Sequence[Path],
+    intrinsics: Float[np.ndarray, "3 3"] | None,
+    config: PoseConfig,
+) -> list[dict[str, Any]]:
+    """Locate picture files.
+
+    Args:
+        source: An `Extractor` (or the oracle, or noise).
+        scene: Whose references the template is made from.
+        queries: The files.
+        intrinsics: Of the queries; the first reference's when None.
+        config: The protocol.
+
+    Returns:
+        What is known of each as JSON: query, n_matches, and `failed` with the reason, or cam_from_world, n_inliers,
+        rotation_sd_deg and covariance.
+
+    Raises:
+        EquiviewError: A picture cannot be read, or no template can be made.
+    """
+    matrix = scene.references[0].camera.intrinsics if intrinsics is None else intrinsics
+    box = None if config.box is None else np.asarray(config.box)
+    template = Template.from_views(source, scene.references, box=box, config=config.template)
+    found = []
+    for path in queries:
+        attempt = template.attempt(path, matrix, config=config.locate)
+        row: dict[str, Any] = {"query": str(path), "n_matches": attempt.n_matches}
+        estimate = attempt.estimate
+        if estimate is None:
+            found.append(row | {"failed": attempt.reason})
+            continue
+        row |= {"cam_from_world": estimate.cam_from_world.tolist(), "n_inliers": estimate.n_inliers}
+        found.append(row | {"rotation_sd_deg": estimate.rotation_sd_deg, "covariance": estimate.covariance.tolist()})
+    return found

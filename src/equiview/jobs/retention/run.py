@@ -1,0 +1,224 @@
+"""The retention report's job: one adapter at several strengths, on what it was not made for, in a resumable folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...finetune.recipes import TRAIN_HEAD
+from ...io import read_jsonl, write_json
+from ...metrics.rows import failure_counts
+from ...models.adapters import adapter_folder, read_record
+from ...models.adapters.folder import versions
+from ...models.loading import load
+from ...tasks import equivariance, tracking, transfer
+from ..bench.settings import Opened
+from ..run_folder import (
+    Progress,
+    as_json,
+    check_names,
+    check_sources,
+    claim_folder,
+    device_name,
+    object_name,
+    write_rows,
+)
+from .reading import read_retention
+from .scoring import task_difference, task_metrics
+from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
+from .strengths import Knob
+from .units import (
+    Unit,
+    builtin_objects,
+    check_sets,
+    clip_units,
+    drift_unit,
+    measure_config,
+    object_units,
+    open_tracking,
+    open_transfer,
+    photo_set,
+    trained_objects,
+    transfer_units,
+)
+
+Protocols = Mapping[str, dict[str, Any]]
+
+
+def measure_retention(
+    backbone: str,
+    adapter: Path,
+    out: Path,
+    config: RetentionConfig | None = None,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    long_side: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure what an adapter costs elsewhere, at several strengths, and write retention.json.
+
+    Rows of every piece (photos, object, block of pairs, clip) and strength are written as soon as they exist: the same
+    call goes on where it stopped, and one with more strengths measures only the new ones.
+
+    Args:
+        backbone: Hub id, folder, or `equiview/tiny`.
+        adapter: Its folder, or the run folder that contains it.
+        out: The folder: retention.json, rows/TASK/strength-S/UNIT.jsonl, views/.
+        config: What is measured. The usual strengths are joined by the one the adapter was saved at.
+        device: Where it runs.
+        dtype: Of the weights, `float32` or `bfloat16`.
+        long_side: Pictures are resized to this; None is what the adapter was made for.
+        progress: Called with (task, done, total).
+
+    Returns:
+        The content of retention.json: {"protocol", "strengths": [{"strength", task: {metric: {"value", "ci95", "n"}},
+        "difference": {task: {metric: {"value", "ci95", "n", ...}}}, "failed": {task: {reason: samples}}}], "reading"}.
+
+    Raises:
+        EquiviewError: Bad input, an adapter that does not fit or has no strength, or a folder that holds another run.
+    """
+    out, report = Path(out), progress or (lambda stage, done, total: None)
+    record = read_record(adapter_folder(Path(adapter)))
+    config = config or RetentionConfig()
+    config = replace(config, objects=config.objects or builtin_objects(record))
+    check_inputs(config)
+    sizes: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
+    knob = Knob(load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes))
+    saved = saved_strength(knob)
+    if config.strengths == STRENGTHS and saved is not None:
+        config = replace(config, strengths=tuple(sorted({*STRENGTHS, saved})))
+    claim(out, config, knob)
+    data = Data(*open_transfer(config), *open_tracking(config))
+    units = units_of(config, data, out)
+    for task in TASKS:
+        measure_task(task, units[task], knob, config.measured, out, report)
+    protocols = protocols_of(knob, config, data)
+    found = summarize(out, units, config, protocols, data.pairs.scoring)
+    seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
+    more = {"trained_on": seen, "tasks": protocols, "device": device_name(device), "saved_strength": saved}
+    protocol = protocol_of(knob, config, data) | more
+    reading = read_retention(found, config.tolerance, config.pairs is None and trained_on_families(record))
+    result = as_json({"protocol": protocol, "strengths": found, "reading": reading})
+    write_json(out / "retention.json", result)
+    return result
+
+
+def saved_strength(knob: Knob) -> float | None:
+    """Return the strength an adapter was saved at, before it is turned; None where its parts have different ones."""
+    adapter = knob.adapted.describe().get("adapter")
+    return None if adapter is None else adapter["strength"]
+
+
+def trained_on_families(record: Mapping[str, Any]) -> bool:
+    """Say whether an adapter's recipe trained on members of the rendered families, as those of a trained head do."""
+    recipe = record.get("recipe")
+    if not isinstance(recipe, Mapping) or recipe.get("kind") not in TRAIN_HEAD:
+        return False
+    training = recipe.get("head_training")
+    return isinstance(training, Mapping) and bool(training.get("members"))
+
+
+def check_inputs(config: RetentionConfig) -> None:
+    """Open what is cheap to open of everything that is given, before anything is loaded or rendered.
+
+    Raises:
+        EquiviewError: Something is missing, broken, or named twice.
+    """
+    check_names(config.objects, "objects")
+    check_sources(config.objects)
+    photo_set(config)
+    check_sets(config)
+
+
+def claim(out: Path, config: RetentionConfig, knob: Knob) -> None:
+    """Claim the folder for this adapter and these data; strengths and tolerance may change when it is continued."""
+    held = {key: value for key, value in asdict(config).items() if key not in ("strengths", "tolerance")}
+    claim_folder(out, held | {"photo_names": photo_set(config)[0], "features": knob.at(1.0).describe()})
+
+
+@dataclass(frozen=True)
+class Data:
+    """The opened sets of transfer and tracking, with their names."""
+
+    pairs_name: str
+    pairs: Opened
+    clips_name: str
+    clips: Opened
+
+
+def units_of(config: RetentionConfig, data: Data, out: Path) -> dict[str, list[Unit]]:
+    """Return everything that is measured, by task."""
+    return {
+        "drift": [drift_unit(config)],
+        "equivariance": object_units(config, config.objects, out / "views"),
+        "transfer": transfer_units(data.pairs),
+        "tracking": clip_units(data.clips),
+    }
+
+
+def rows_file(out: Path, unit: Unit, strength: float) -> Path:
+    """Return where the rows of a piece at one strength are; when the file is there, they are finished."""
+    return out / "rows" / unit.task / f"strength-{strength!r}" / f"{unit.name}.jsonl"
+
+
+def measure_task(
+    task: str, units: Sequence[Unit], knob: Knob, strengths: Sequence[float], out: Path, progress: Progress
+) -> None:
+    """Measure every piece at the strengths that are not there yet; what they share is made once."""
+    total = len(units) * len(strengths)
+    for number, unit in enumerate(units):
+        missing = [one for one in strengths if not rows_file(out, unit, one).exists()]
+        score = unit.prepare() if missing else None
+        for count, strength in enumerate(missing):
+            progress(task, (number + 1) * len(strengths) - len(missing) + count, total)
+            assert score is not None
+            write_rows(rows_file(out, unit, strength), score(knob.at(strength)))
+    progress(task, total, total)
+
+
+def protocols_of(knob: Knob, config: RetentionConfig, data: Data) -> Protocols:
+    """Return what must be known to repeat each task; the features stand beside them."""
+    source: Any = knob.at(1.0)
+    found: dict[str, dict[str, Any]] = {
+        "drift": {"queries": config.queries, "units": NEAR_WORDS},
+        "equivariance": equivariance.protocol_of(source, measure_config(config)),
+        "transfer": transfer.protocol_of(source, data.pairs.config, data.pairs.scoring),  # type: ignore[arg-type]
+        "tracking": tracking.protocol_of(source, data.clips.config),  # type: ignore[arg-type]
+    }
+    return {task: {key: value for key, value in own.items() if key != "features"} for task, own in found.items()}
+
+
+def protocol_of(knob: Knob, config: RetentionConfig, data: Data) -> dict[str, Any]:
+    """Return what is the same for all tasks."""
+    photos, _ = photo_set(config)
+    names = {"photos": photos, "objects": list(config.objects), "pairs": data.pairs_name, "clips": data.clips_name}
+    return {
+        "features": knob.at(1.0).describe(),
+        "retention": asdict(config),
+        "data": names,
+        "ci95": "percentile bootstrap, 10,000 draws of photos, objects, source pictures or clips; differences paired",
+        "versions": versions(),
+    }
+
+
+def summarize(
+    out: Path, units: Mapping[str, Sequence[Unit]], config: RetentionConfig, protocols: Protocols, scoring: Any
+) -> list[dict[str, Any]]:
+    """Return an entry for each strength, from the rows on disk."""
+    first: dict[str, list[dict[str, Any]]] = {}
+    entries = []
+    for strength in config.measured:
+        rows = {t: [row for one in units[t] for row in read_jsonl(rows_file(out, one, strength))] for t in TASKS}
+        first = first or rows
+        metrics = {task: task_metrics(task, rows[task], protocols[task], scoring) for task in TASKS}
+        differences = {
+            task: task_difference(task, first[task], rows[task], protocols[task], metrics[task])
+            for task in TASKS
+            if task != "drift"
+        }
+        failed = {task: failure_counts(rows[task]) for task in TASKS}
+        entries.append({"strength": strength, **metrics, "difference": differences, "failed": failed})
+    return entries

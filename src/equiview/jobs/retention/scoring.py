@@ -1,0 +1,52 @@
+"""From rows to scores: every task at one strength, and what changed from strength 0."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...stats import mean_with_ci
+from ...tasks import equivariance, tracking, transfer
+from ...tasks.comparison import paired_difference
+from ..compare import FinishedRun, compare_finished
+
+Rows = Sequence[Mapping[str, Any]]
+Metrics = dict[str, dict[str, Any]]
+KEPT = ("value", "ci95", "ci95_views", "n", "unit")
+MEASURED = ("pcdp@0.05", "ape")
+
+
+def drift_metrics(rows: Rows) -> Metrics:
+    """Return mean cosine and neighbour agreement over photos, with chance beside it, and CKA over all tokens."""
+    photos = [row for row in rows if row["kind"] == "picture"]
+    (whole,) = (row for row in rows if row["kind"] == "all")
+    means = {
+        name: mean_with_ci([row[name] for row in photos if row[name] is not None])
+        for name in ("cosine", "neighbours", "chance")
+    }
+    return means | {"cka": {"value": whole["cka"], "ci95": None, "n": whole["n"]}}
+
+
+def task_metrics(task: str, rows: Rows, protocol: Mapping[str, Any], scoring: Any) -> Metrics:
+    """Return a task's scores: {name: {"value", "ci95", "n"}}."""
+    if task == "drift":
+        return drift_metrics(rows)
+    if task == "equivariance":
+        found = equivariance.summarize(rows, protocol)["metrics"]
+        found = {name: found[name] for name in MEASURED}
+    elif task == "transfer":
+        found = transfer.summarize(rows, protocol, scoring)["metrics"]
+    else:
+        found = tracking.summarize(rows, protocol)["metrics"]
+    return {name: {key: entry[key] for key in KEPT if key in entry} for name, entry in found.items()}
+
+
+def task_difference(task: str, before: Rows, after: Rows, protocol: Mapping[str, Any], metrics: Metrics) -> Metrics:
+    """Return `after` minus `before` for each score, paired by object, source picture or clip.
+
+    A score that no row of both has is left out.
+    """
+    if task == "equivariance":
+        return {name: paired_difference(before, after, name) for name in metrics}
+    runs = (FinishedRun(Path(), task, dict(protocol), [*map(dict, rows)], tuple(metrics)) for rows in (before, after))
+    found = compare_finished(*runs)["metrics"]
+    return {name: found[name] for name in metrics if name in found}

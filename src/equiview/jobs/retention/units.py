@@ -1,0 +1,192 @@
+"""What is measured, piece by piece: each photo set, object, block of pairs and clip gives its rows at any strength."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.clips.badja import open_badja
+from ...data.clips.tapvid import open_tapvid
+from ...data.keypoints.loaders import open_pairs
+from ...data.synthetic.builtin import BUILTINS
+from ...data.synthetic.dead_leaves import dead_leaves
+from ...errors import bad_input
+from ...finetune.ordinary import photo_files
+from ...io import read_image
+from ...metrics.pck import SCORINGS
+from ...models.extractor import Picture
+from ...tasks import tracking, transfer
+from ...tasks.equivariance import MeasureConfig, plan_object, score_object
+from ...tasks.tracking import TrackingConfig
+from ...tasks.transfer import TransferConfig
+from ...types import Clip
+from ..bench.settings import BenchConfig, Opened
+from ..bench.settings import Sizes as BenchSizes
+from ..bench.synthetic import open_clips, open_families
+from ..run_folder import object_name, open_objects
+from .drift import drift_rows
+from .settings import RetentionConfig
+from .strengths import AtStrength
+
+Rows = list[dict[str, Any]]
+Score = Callable[[AtStrength], Rows]
+# Seeds of drawn pictures begin here: adapters are solved on pictures with small seeds.
+FIRST_DRAWN = 1_000_000
+BLOCK_PAIRS = 100
+# Feature maps that one block of pairs keeps, beside those before the head.
+BLOCK_CACHE_MB = 256
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of one task; when its rows are there, it is finished.
+
+    Attributes:
+        task: Of `settings.TASKS`.
+        name: Of its file of rows.
+        prepare: Reads or renders it, and returns what scores the features of one strength.
+    """
+
+    task: str
+    name: str
+    prepare: Callable[[], Score]
+
+
+def builtin_objects(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the built-in objects that an adapter was not trained on, going by its record."""
+    trained = trained_objects(record)
+    return tuple(f"builtin:{name}" for name in BUILTINS if f"builtin-{name}" not in trained)
+
+
+def trained_objects(record: Mapping[str, Any]) -> set[str]:
+    """Return the names of the objects an adapter was trained on; empty where its record does not say."""
+    data = record.get("data")
+    return set(data.get("objects", ())) if isinstance(data, Mapping) else set()
+
+
+def photo_set(config: RetentionConfig) -> tuple[list[str], Callable[[int], Picture]]:
+    """Return the names of the photos, and what reads one of them.
+
+    Raises:
+        EquiviewError: The folder holds no photo, or a single one.
+    """
+    count = config.sizes.photos
+    if config.photos is None:
+        first = FIRST_DRAWN + count * config.seed
+        return [f"drawn-{number}" for number in range(count)], cache(lambda number: dead_leaves(first + number))
+    files = photo_files(Path(config.photos))
+    if len(files) < 2:
+        raise bad_input(config.photos, "two photos or more", "one", "Each is compared with the next.")
+    chosen = sorted(np.random.default_rng([config.seed, 60]).permutation(len(files))[:count])
+    return [files[number].name for number in chosen], lambda number: read_image(files[chosen[number]])
+
+
+def drift_unit(config: RetentionConfig) -> Unit:
+    """Return the one unit of the drift: every strength beside strength 0."""
+    names, picture = photo_set(config)
+
+    def score(source: AtStrength) -> Rows:
+        def both() -> Iterator[Any]:
+            for number, name in enumerate(names):
+                shown = picture(number)
+                base, adapted = (source.knob.map(shown, strength) for strength in (0.0, source.strength))
+                yield name, (base, adapted)
+
+        return list(drift_rows(both(), config.queries, config.seed))
+
+    return Unit("drift", "photos", lambda: score)
+
+
+def object_units(config: RetentionConfig, objects: Sequence[str], cache_dir: Path) -> list[Unit]:
+    """Return a unit for each object."""
+    measure = measure_config(config)
+
+    def prepare(source: str) -> Score:
+        name = object_name(source)
+        views = open_objects([source], config.views, config.seed, cache_dir, _silent)[name]
+        plan = plan_object(name, views, measure)
+        return lambda features: score_object(plan, list(features.maps(plan.views)), measure)
+
+    return [Unit("equivariance", object_name(one), partial(prepare, one)) for one in objects]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Show nothing: the bar counts objects and strengths."""
+
+
+def measure_config(config: RetentionConfig) -> MeasureConfig:
+    """Return the protocol of the equivariance."""
+    return MeasureConfig(points=config.points, seed=config.seed)
+
+
+def open_transfer(config: RetentionConfig) -> tuple[str, Opened]:
+    """Read the pairs of a data set, or render families of objects; with the set's name.
+
+    Raises:
+        EquiviewError: The data set cannot be read.
+    """
+    if config.pairs is None:
+        return "synthetic-families", open_families(_bench(config))
+    name, pairs = open_pairs(config.pairs)
+    return name, Opened(pairs, TransferConfig(), SCORINGS[name])
+
+
+def open_tracking(config: RetentionConfig) -> tuple[str, Opened]:
+    """Read the clips of a data set, or render some; with the set's name.
+
+    Raises:
+        EquiviewError: An unknown data set, or one that cannot be read.
+    """
+    if config.clips is None:
+        return "synthetic-clips", open_clips(_bench(config))
+    name, _, where = config.clips.partition(":")
+    if name == "badja" and where:
+        return name, Opened(open_badja(Path(where)), TrackingConfig("first_annotated"))
+    if name == "tapvid" and where:
+        return name, Opened(list(open_tapvid(Path(where))), TrackingConfig())
+    raise bad_input("clips", "badja:FOLDER or tapvid:FILE", repr(config.clips), "Check the spelling.")
+
+
+def check_sets(config: RetentionConfig) -> None:
+    """Open the data sets that are given, so that a bad one is found before anything is rendered.
+
+    Raises:
+        EquiviewError: One is unknown, missing or broken.
+    """
+    if config.pairs is not None:
+        open_transfer(config)
+    if config.clips is not None:
+        open_tracking(config)
+
+
+def _bench(config: RetentionConfig) -> BenchConfig:
+    own = config.sizes
+    sizes = BenchSizes(clips=own.clips, clip=own.clip, members=own.members, family=own.family)
+    return BenchConfig(sizes=sizes, seed=config.seed)
+
+
+def transfer_units(opened: Opened) -> list[Unit]:
+    """Return a unit for each block of pairs."""
+    pairs: Any = opened.items
+    assert isinstance(opened.config, TransferConfig)
+    protocol = replace(opened.config, cache_mb=BLOCK_CACHE_MB)
+
+    def prepare(start: int) -> Score:
+        block = pairs[start : start + BLOCK_PAIRS]
+        return lambda source: transfer.run(source, block, protocol)
+
+    return [Unit("transfer", f"{start:06d}", partial(prepare, start)) for start in range(0, len(pairs), BLOCK_PAIRS)]
+
+
+def clip_units(opened: Opened) -> list[Unit]:
+    """Return a unit for each clip."""
+    protocol = opened.config
+    assert isinstance(protocol, TrackingConfig)
+
+    def prepare(clip: Clip) -> Score:
+        return lambda source: tracking.run(source, [clip], protocol)
+
+    return [Unit("tracking", clip.name, partial(prepare, clip)) for clip in opened.items]

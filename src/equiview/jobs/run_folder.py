@@ -1,0 +1,177 @@
+"""Run folders: claimed by one run, resumable, their rows gathered into summaries."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.open import check_source, open_source
+from ..data.open import source_name as object_name
+from ..errors import bad_input
+from ..io import append_jsonl, atomic_path, read_json, read_jsonl, require_file, write_json
+from ..metrics.equivariance import METRIC_NAMES
+from ..types import View
+
+Progress = Callable[[str, int, int], None]
+SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_unambiguous.json": "unambiguous"}
+
+# Steps of the bar for each object that is rendered or opened.
+PARTS = 100
+
+# What a run folder holds before there is any result.
+PREPARED = ("run.json", "views", "companions.json")
+
+
+def check_names(sources: Sequence[str], what: str) -> None:
+    """Raise EquiviewError when there are no objects, or two would have the same name."""
+    if not sources:
+        raise bad_input(what, "at least one object", "none", "Name a mesh, or builtin:mug.")
+    names = [object_name(source) for source in sources]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        fix = "Objects to test on must not be trained on; rename a file when two share a name."
+        raise bad_input(what, "every object once", f"{', '.join(twice)} twice", fix)
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Open every source as far as is cheap, so that a bad one is found before the long work begins.
+
+    Raises:
+        EquiviewError: One is missing, broken or empty.
+    """
+    for source in sources:
+        check_source(source)
+
+
+def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
+    """Write what this run is, or check that the folder holds the very same run (to go on with it).
+
+    A run that has no result yet (a mistyped name, say) does not keep its folder: rendered views are found again by
+    what they show, whoever drew them.
+
+    Raises:
+        EquiviewError: The folder holds another run, or is a file.
+    """
+    wanted = as_json(what)
+    path = out / "run.json"
+    if out.exists() and not out.is_dir():
+        raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+    for what_is_there in ("rows", "tokens"):
+        if not path.exists() and (out / what_is_there).exists():
+            fix = f"Choose another --out: nobody knows what these {what_is_there} were made with."
+            raise bad_input(str(out), f"run.json beside the {what_is_there} of a run", "none", fix)
+    if not path.exists() or all(file.name in PREPARED for file in out.iterdir()):
+        (out / "companions.json").unlink(missing_ok=True)
+        write_json(path, wanted)
+        return
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise bad_input(str(path), "the record of a run", type(found).__name__, "Choose another --out.")
+    changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+    if changed:
+        raise bad_input(
+            str(out),
+            "a new folder, or this very run to go on with",
+            f"another run (it differs in: {', '.join(changed)})",
+            "Choose another --out.",
+        )
+
+
+def as_json(value: Any) -> Any:
+    """Return the value as JSON would give it back (tuples become lists, paths text)."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def open_objects(
+    sources: Sequence[str], n_views: int, seed: int, cache: Path, progress: Progress
+) -> dict[str, Sequence[View]]:
+    """Render (or open) every object by name; views are read from disk when needed."""
+    objects: dict[str, Sequence[View]] = {}
+    for number, source in enumerate(sources):
+        # Parts of a source count too: COLMAP works for minutes on one.
+        def part(done: int, total: int, number: int = number) -> None:
+            progress("render", number * PARTS + PARTS * done // max(total, 1), len(sources) * PARTS)
+
+        progress("render", number * PARTS, len(sources) * PARTS)
+        objects[object_name(source)] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache, progress=part)
+    progress("render", len(sources) * PARTS, len(sources) * PARTS)
+    return objects
+
+
+def rows_path(out: Path, name: str) -> Path:
+    """Return where an object's rows are; when the file is there the object is finished."""
+    return out / "rows" / f"{name}.jsonl"
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows at once: all of them or none."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def resumed_rows(path: Path, samples: Callable[[int], Iterator[list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+    """Collect rows a sample at a time, each on disk as soon as it is there: an interrupted run goes on behind the last.
+
+    Args:
+        path: A line a sample.
+        samples: Given how many samples are there already, yields the rows of each of the others.
+
+    Raises:
+        EquiviewError: As `samples` does, or the file holds something else.
+    """
+    path = Path(path)
+    there = read_jsonl(path)
+    if any(not isinstance(line, dict) or not isinstance(line.get("rows"), list) for line in there):
+        raise bad_input(str(path), "lines with the rows of a sample", "others", "Delete it and run again.")
+    if path.exists():
+        # Written anew, since a line that was cut off would swallow the next one.
+        write_rows(path, there)
+    for rows in samples(len(there)):
+        append_jsonl(path, {"rows": rows})
+    return [row for line in read_jsonl(path) for row in line["rows"]]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read an object's rows, which were written at once.
+
+    Raises:
+        EquiviewError: The file is missing, cut off, or holds other rows.
+    """
+    text = require_file(path, "an object's rows").read_bytes()
+    rows = read_jsonl(path)
+    keys = {"object", "pair", "angle_deg", "in_mask", "unambiguous", "ambiguous_share", *METRIC_NAMES}
+    bad = [number for number, row in enumerate(rows, 1) if not isinstance(row, dict) or keys - row.keys()]
+    if bad or not rows or not text.endswith(b"\n"):
+        found = f"another row at line {bad[0]}" if bad else "a file that ends early"
+        raise bad_input(str(path), "all rows of an object", found, "Delete it and run the same command again.")
+    return rows
+
+
+def summarize_run(
+    out: Path, names: Sequence[str], summary: Callable[[list[dict[str, Any]], str | None], dict[str, Any]]
+) -> dict[str, Any]:
+    """Gather the objects' rows into rows.jsonl and write the summaries of the three searches.
+
+    Returns:
+        The content of summary.json.
+    """
+    rows = [row for name in names for row in read_rows(rows_path(out, name))]
+    write_rows(out / "rows.jsonl", rows)
+    for name, search in SEARCHES.items():
+        write_json(out / name, summary(rows, search))
+    return read_json(out / "summary.json")
+
+
+def ambiguous_shares(out: Path, names: Sequence[str]) -> dict[str, float | None]:
+    """Return each finished object's share (0-1) of surface points that nothing tells apart, see `ambiguity`.
+
+    None for a capture with sparse points only: its surface is not known.
+    """
+    return {name: read_rows(rows_path(out, name))[0]["ambiguous_share"] for name in names}
+
+
+def device_name(device: str) -> str:
+    """Return the card's name for CUDA, else the device itself."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

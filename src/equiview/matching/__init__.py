@@ -1,0 +1,1 @@
+"""Estimators: from feature maps to matches, key points, tracks and poses."""

@@ -1,0 +1,107 @@
+"""What the rows of any run say, in the same form: an identity, a unit, and named numbers."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import bad_input
+from .pck import ALPHAS, pck
+from .pose import RECALLS_CM_DEG, RECALLS_DEG
+
+Row = Mapping[str, Any]
+
+# What a row is about. Two rows of two runs are about the same when all of these that they have are equal.
+IDENTITY = (
+    *("variant", "task", "data", "dataset", "kind", "category", "object", "scene", "clip", "image0", "pair", "name"),
+    *("query", "point", "query_frame", "frame", "seed"),
+)
+# The unit is what was drawn at random: objects or clips, or source pictures with all their pairs.
+UNITS = ("object", "scene", "clip", "image0", "pair", "name", "query", "point")
+# Numbers that describe a sample and not how well it went.
+CONTEXT = {"angle_deg", "overlap", "ambiguous_share", "queries", "image_px", "extent_px", "box_px", "score", "index"}
+
+
+def identity(row: Row) -> tuple[str, ...]:
+    """Return what a row is about, as something that can be compared."""
+    return tuple(f"{key}={row[key]}" for key in IDENTITY if key in row)
+
+
+def unit_key(rows: Sequence[Row], unit: str | None, where: str) -> str:
+    """Return the key whose values are the units: the coarsest there is, or the one asked for.
+
+    Raises:
+        EquiviewError: The rows have no such key.
+    """
+    present = [key for key in UNITS if all(key in row for row in of_kind(rows, key))]
+    if unit is None and present:
+        return present[0]
+    if unit is None or unit not in present:
+        found = ", ".join(present) or "none of them"
+        raise bad_input(where, f"rows with {unit or 'one of ' + ', '.join(UNITS)}", found, "Choose another unit.")
+    return unit
+
+
+def of_kind(rows: Sequence[Row], unit: str) -> list[Row]:
+    """Return the rows that are about whole units, where rows say what they are about (a clip, a point of one)."""
+    own = [row for row in rows if row.get("kind") == unit]
+    return own or list(rows)
+
+
+def scores(row: Row, scoring: Mapping[str, Any] | None = None) -> dict[str, float]:
+    """Return a row's numbers by name.
+
+    Scores below another search are named "in_mask/ape". Where a row has errors only, what is counted from them is
+    added: `pck@a` (from errors_px, by the protocol's scoring), `share_under_8px` (from n_hits of n) and
+    `pose_recall@...` (from rotation and translation errors). A failed pose counts as not recalled; "failed" is 0 or
+    100.
+
+    Args:
+        row: A row.
+        scoring: {"threshold", "inclusive"} of the protocol, where there is one.
+    """
+    found = {key: float(value) for key, value in row.items() if _is_score(key, value)}
+    for search, values in row.items():
+        if isinstance(values, Mapping):
+            found |= {f"{search}/{key}": float(value) for key, value in values.items() if _is_score(key, value)}
+    found["failed"] = 100.0 if row.get("failed") else 0.0
+    return found | _pck(row, scoring) | _hits(row) | _recalls(row)
+
+
+def _is_score(key: str, value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and key not in CONTEXT and key not in IDENTITY and key != "n" and not key.startswith("n_")
+
+
+def _pck(row: Row, scoring: Mapping[str, Any] | None) -> dict[str, float]:
+    errors = row.get("errors_px")
+    length = None if scoring is None else row.get(f"{scoring.get('threshold')}_px")
+    if not errors or length is None:
+        return {}
+    inclusive = bool(scoring and scoring.get("inclusive"))
+    return {f"pck@{alpha:.2f}": pck(np.asarray(errors), length, alpha, inclusive=inclusive) for alpha in ALPHAS}
+
+
+def _hits(row: Row) -> dict[str, float]:
+    if "n_hits" not in row or not row.get("n"):
+        return {}
+    return {"share_under_8px": row["n_hits"] / row["n"]}
+
+
+def _recalls(row: Row) -> dict[str, float]:
+    """Return recalls of one query, 0 or 100; only for rows that are about a pose."""
+    turned, shifted = row.get("rotation_error_deg"), row.get("translation_error_cm")
+    if turned is None and not ("query" in row and row.get("failed")):
+        return {}
+    turned = float("inf") if turned is None else turned
+    found = {f"pose_recall@{deg:g}deg": 100.0 * (turned < deg) for deg in RECALLS_DEG}
+    if shifted is not None or row.get("failed"):
+        shifted = float("inf") if shifted is None else shifted
+        found |= {f"pose_recall@{cm:g}cm{cm:g}deg": 100.0 * (turned < cm and shifted < cm) for cm in RECALLS_CM_DEG}
+    return found
+
+
+def failure_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many samples failed, by reason."""
+    return dict(Counter(row["failed"] for row in rows if "failed" in row))

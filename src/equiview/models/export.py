@@ -1,0 +1,287 @@
+"""Export: a `transformers` folder with the LoRA merged and the head inside, and the way to measure it again."""
+
+import copy
+import json
+import logging
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import nn
+
+from ..errors import EquiviewError, bad_input
+from ..io import atomic_folder, read_json, require_file
+from . import exported_model
+from .adapters import has_lora, merge_lora
+from .adapters.folder import file_sha256
+from .backbones.base import Backbone, BackboneInfo
+from .backbones.huggingface import FAMILIES
+from .extractor import Extractor, FeatureConfig
+from .heads import head_parts, head_spec
+from .loading import load
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILE = "modeling_equiview.py"
+# A large plain export is written in several weight files.
+_OURS = re.compile(
+    rf"config\.json|model.*\.safetensors(\.index\.json)?|preprocessor_config\.json|README\.md|{re.escape(MODEL_FILE)}"
+)
+
+USAGE = """# Features written by equiview
+
+```python
+import torch
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("THIS FOLDER", trust_remote_code=True).eval()
+images = torch.rand(1, 3, 480, 640)  # RGB in 0..1, any size
+with torch.no_grad():
+    features = model(pixel_values=model.preprocess(images)).feature_map  # [1, c, rows, cols], compared by cosine
+```
+
+`model.preprocess` resizes and normalises as the features were measured; no image processor of transformers does. The
+token in row i and column j is centred on pixel (patch / 2 + stride * (j, i)) of the picture at the size
+`model.network_hw(h, w)`, where (0.5, 0.5) is the centre of the first pixel; `model.patch` and `model.stride` say both.
+"""
+
+
+def export(
+    model: Extractor | str | Path,
+    folder: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    strength: float | None = None,
+    plain: bool = False,
+    allow_other_weights: bool = False,
+) -> Path:
+    """Write a folder that `transformers` loads without equiview.
+
+    `AutoModel.from_pretrained(folder, trust_remote_code=True)` then gives the same features: chosen blocks, their
+    normalisation, stride, position mode and head are part of it. Its input is `pixel_values` as everywhere in
+    transformers (resized and mean/std normalised); `model.preprocess(images)` does both from RGB in 0..1.
+
+    Args:
+        model: An extractor (it is not changed), or the name of a backbone as `load` takes it.
+        folder: Where to; an older export there is replaced as a whole.
+        adapter: With a name: the adapter to put on it.
+        strength: With an adapter: how much of it, as in `load`; fixed in what is written.
+        plain: Write the merged backbone alone, in its own architecture (`AutoModel.from_pretrained(folder)`).
+        allow_other_weights: As in `load`.
+
+    Raises:
+        EquiviewError: The backbone is not a transformers one, `plain` cannot give the same features, the folder holds
+            other files, or the disk refuses.
+    """
+    folder = Path(folder)
+    if isinstance(model, str | Path):
+        model = load(model, adapter=adapter, strength=strength, allow_other_weights=allow_other_weights)
+    elif strength is not None:
+        raise bad_input("export strength", "nothing beside an extractor", str(strength), "Use set_strength on it.")
+    elif adapter is not None:
+        raise bad_input("export adapter", "nothing beside an extractor", str(adapter), "Give the backbone's name.")
+    if model.backbone.info.family not in FAMILIES:
+        raise bad_input(
+            f"export of {model.backbone.info.id}",
+            "a backbone in a transformers architecture",
+            f"one from {model.backbone.info.family}",
+            "Finetune the transformers version of it (for instance facebook/dinov2-base) to export it.",
+        )
+    if plain:
+        _check_plain(model)
+    _check_folder(folder)
+    merged = copy.deepcopy(model.backbone)
+    if has_lora(merged):
+        merge_lora(merged)
+    elif plain:
+        logger.warning("there is no LoRA to merge: %s will hold the unchanged backbone", folder)
+    with atomic_folder(folder) as temporary:
+        (_write_plain if plain else _write_full)(temporary, model, cast("PreTrainedModel", merged.model))
+        _write_preprocessor(temporary, model)
+    return folder
+
+
+def _check_plain(model: Extractor) -> None:
+    """Refuse when the backbone alone would not give the features that were measured."""
+    config, info = model.config, model.backbone.info
+    reasons = []
+    kinds = [part["kind"] for part in head_spec(model.head)]
+    if kinds:
+        reasons.append(f"the gain sits in the head ({', '.join(kinds)}), which a plain backbone has no place for")
+    if len(model.blocks) > 1:
+        reasons.append(f"the features are blocks {list(model.blocks)} concatenated, a plain backbone gives one")
+    if config.position != "hf":
+        reasons.append("positions are resampled the 'dinov2' way, a plain backbone does it the 'hf' way")
+    if config.several:
+        reasons.append("pictures are seen in several sizes or mirrored, which a plain backbone does not do")
+    if config.stride not in (None, info.patch):
+        reasons.append(f"the patch stride is {config.stride}, a plain backbone has {info.patch}")
+    if reasons:
+        raise EquiviewError(
+            f"export --plain: {'; '.join(reasons)}. Export without --plain: the folder includes it all."
+        )
+    if model.blocks != (info.blocks,) or not config.norm:
+        where = f"hidden_states[{model.blocks[0]}]" + (" after the final LayerNorm" if config.norm else "")
+        logger.warning("the measured features are %s of the exported backbone", where)
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise bad_input(str(folder), "a folder", "a file", "Choose another name.")
+    others = sorted(p.name for p in folder.iterdir() if not _OURS.fullmatch(p.name)) if folder.is_dir() else []
+    if others:
+        fix = "Choose a new folder; nothing was changed."
+        raise bad_input(str(folder), "a new folder or an export's", f"other files ({', '.join(others[:3])})", fix)
+
+
+def _write_plain(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
+    merged.save_pretrained(folder)
+
+
+def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
+    parts = head_parts(model.head)
+    state = {f"encoder.{key}": value for key, value in merged.state_dict().items()}
+    for i, part in enumerate(parts):
+        state |= {f"head.{i}.{key}": value for key, value in part.state_dict().items()}
+    save_file(
+        {key: value.detach().cpu().contiguous().clone() for key, value in state.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    shutil.copyfile(require_file(Path(exported_model.__file__), "the model template"), folder / MODEL_FILE)
+    (folder / "config.json").write_text(json.dumps(_config(model, merged), indent=2) + "\n")
+    (folder / "README.md").write_text(USAGE)
+
+
+def _config(model: Extractor, merged: "PreTrainedModel") -> dict[str, Any]:
+    import transformers
+
+    info = model.backbone.info
+    family = FAMILIES[info.family]
+    places = ("model_class", "blocks", "final_norm", "patch_conv", "prefix", "table", "registers", "first_norm")
+    encoder = {name: getattr(family, name) for name in (*places, "antialias")}
+    return {
+        "model_type": exported_model.EquiviewConfig.model_type,
+        "architectures": [exported_model.EquiviewFeatureModel.__name__],
+        "auto_map": {
+            "AutoConfig": f"{Path(MODEL_FILE).stem}.{exported_model.EquiviewConfig.__name__}",
+            "AutoModel": f"{Path(MODEL_FILE).stem}.{exported_model.EquiviewFeatureModel.__name__}",
+        },
+        "dtype": str(next(merged.parameters()).dtype).removeprefix("torch."),
+        "transformers_version": transformers.__version__,
+        "backbone_config": merged.config.to_dict(),
+        "encoder": {**encoder, "prefix": list(family.prefix), "options": dict(family.options)},
+        "features": {**asdict(model.config), "blocks": list(model.blocks)},
+        "head": head_spec(model.head),
+        "image_mean": list(info.mean),
+        "image_std": list(info.std),
+        # For reading and measuring again; the model itself does not use these two.
+        "equiview_backbone": asdict(info),
+        "equiview_protocol": model.describe(),
+    }
+
+
+def _write_preprocessor(folder: Path, model: Extractor) -> None:
+    info, config = model.backbone.info, model.config
+    value = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(info.mean),
+        "image_std": list(info.std),
+        # No processor of transformers resizes like this; the exported model's `preprocess` does.
+        "equiview_resize": {
+            "long_side": config.long_side,
+            "multiple_of": info.patch,
+            "interpolation": "bilinear, antialiased, half-pixel centres",
+        },
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(value, indent=2) + "\n")
+
+
+class ExportedExtractor(Extractor):
+    """A reloaded export with the interface of an extractor: `maps`, `describe`, dense maps of a batch."""
+
+    def __init__(self, backbone: Backbone, config: FeatureConfig, protocol: dict[str, Any]) -> None:
+        super().__init__(backbone, config)
+        self.protocol = protocol
+
+    def forward(self, images: Float[torch.Tensor, "b 3 h w"]) -> Float[torch.Tensor, "b c rows cols"]:
+        model: Any = self.backbone.model
+        return model(pixel_values=model.preprocess(images)).feature_map
+
+    def describe(self) -> dict[str, Any]:
+        return self.protocol
+
+
+def open_export(
+    folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, **features: Any
+) -> Extractor:
+    """Load an export through `transformers`, as any user would, to measure it again.
+
+    Args:
+        folder: Written by `export`.
+        device: Where it runs.
+        dtype: `None` keeps the one it was written in.
+        features: For a `plain` export only: the fields of `FeatureConfig` to use.
+
+    Raises:
+        EquiviewError: Not an export, a broken file, or a model file that is not equiview's own (its code would run).
+    """
+    folder = Path(folder)
+    raw = read_json(folder / "config.json")
+    if raw.get("model_type") != exported_model.EquiviewConfig.model_type:
+        return load(folder, device=device, dtype=dtype or torch.float32, **features)
+    if features:
+        fix = "Leave them out; export again with other ones."
+        raise bad_input("open_export", "no feature options for a full export", ", ".join(features), fix)
+    ours = file_sha256(Path(exported_model.__file__))
+    if file_sha256(require_file(folder / MODEL_FILE, "the exported model's code")) != ours:
+        raise bad_input(
+            str(folder / MODEL_FILE),
+            "the model file of this version of equiview",
+            "another one, whose code would be executed",
+            "Export again, or load it with transformers yourself if you trust it.",
+        )
+    named: dict[str, Any] = raw["equiview_backbone"]
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
+    info = BackboneInfo(**values)
+    config = FeatureConfig(**raw["features"])
+    backbone = Backbone(info, _from_pretrained(folder, dtype).to(device), _refuse)
+    protocol = {**raw["equiview_protocol"], "export_sha256": file_sha256(folder / "model.safetensors")}
+    return ExportedExtractor(backbone, config, protocol).eval()
+
+
+def _from_pretrained(folder: Path, dtype: torch.dtype | None) -> nn.Module:
+    from transformers import AutoModel
+
+    require_file(folder / "model.safetensors", "the exported weights")
+    try:
+        model, report = AutoModel.from_pretrained(
+            folder,
+            trust_remote_code=True,
+            local_files_only=True,
+            dtype=dtype or "auto",
+            output_loading_info=True,
+        )
+    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+        raise bad_input(str(folder), "an export that loads", str(error).strip(), "Export again.") from error
+    if report["missing_keys"] or report["unexpected_keys"]:
+        found = f"{len(report['missing_keys'])} missing and {len(report['unexpected_keys'])} unknown"
+        raise bad_input(str(folder / "model.safetensors"), "all weights of the model", found, "Export again.")
+    return model.eval().requires_grad_(False)
+
+
+def _refuse(*_: Any, **__: Any) -> list[torch.Tensor]:
+    raise EquiviewError("an exported model has its blocks built in; use the extractor that open_export returned.")

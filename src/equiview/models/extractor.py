@@ -1,0 +1,261 @@
+"""From pictures to feature maps that know which pixels they describe."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import nn
+
+from ..errors import bad_input
+from ..types import FeatureMap, View
+from .backbones.base import Backbone, Position, check_settings, grid_hw
+from .heads import head_spec
+
+Picture = View | UInt8[np.ndarray, "h w 3"]
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """How features are extracted; part of every protocol.
+
+    Attributes:
+        blocks: Numbers from 1; empty is the last block. Several are each L2-normalised over channels and concatenated.
+        norm: Apply the final LayerNorm to every block.
+        long_side: The longer side of the image is resized to this many pixels (to whole patches), the other follows.
+        stride: Of the patch embedding in network pixels; `None` is the patch size.
+        position: How position tables are resampled, `hf` or `dinov2`.
+        sizes: Shares of `long_side` at which the picture is seen, such as (0.7, 1, 1.4), each a pass of the network;
+            the features of every block are L2-normalised, brought to the tokens of size 1 and averaged. Empty: once.
+        mirrored: Share (0-0.5) of the mirrored picture's features, turned back, in that average, and as many passes
+            again; a half takes what is left and what is right for one another.
+
+    Raises:
+        EquiviewError: A size that is not above 0, a share outside 0..0.5, or either with a stride of its own.
+    """
+
+    blocks: tuple[int, ...] = ()
+    norm: bool = True
+    long_side: int = 640
+    stride: int | None = None
+    position: Position = "hf"
+    sizes: tuple[float, ...] = ()
+    mirrored: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("blocks", "sizes"):  # Lists, where they come from JSON.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not all(0 < size < math.inf for size in self.sizes):
+            raise bad_input("sizes", "shares of the resolution above 0", str(self.sizes), "For example 0.7, 1, 1.4.")
+        if not 0 <= self.mirrored <= 0.5:
+            raise bad_input("mirrored", "a share from 0 to 0.5", str(self.mirrored), "0.25 is a good one.")
+        if self.several and self.stride is not None:
+            fix = "Leave the stride out: only whole patches lie at the same places in all of them."
+            raise bad_input("stride with sizes or mirrored", "the patch size", str(self.stride), fix)
+
+    @property
+    def several(self) -> bool:
+        """Whether a picture is seen more than once."""
+        return bool(self.sizes or self.mirrored)
+
+    @property
+    def seen_once(self) -> "FeatureConfig":
+        """The same for pictures seen once, as they are."""
+        return replace(self, sizes=(), mirrored=0.0)
+
+
+class Extractor(nn.Module):
+    """A backbone, a way to use it, and optionally a head on top.
+
+    Args:
+        backbone: From `load_backbone`.
+        config: Which blocks, at which resolution.
+        head: A module [b c h w] to [b c2 h w], see `heads`.
+
+    Raises:
+        EquiviewError: A block, stride or position mode the backbone does not have, or a resolution below one patch.
+    """
+
+    def __init__(
+        self, backbone: Backbone, config: FeatureConfig = FeatureConfig(), head: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.config = config
+        self.head = head
+        check_settings(backbone.info, self.blocks, config.stride, config.position)
+        if config.long_side < backbone.info.patch:
+            expected = f"at least one patch of {backbone.info.patch} px"
+            raise bad_input("long_side", expected, str(config.long_side), "640 is the default.")
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Block numbers, the default resolved."""
+        return tuple(self.config.blocks) or (self.backbone.info.blocks,)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
+
+    def network_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the size an image is resized to: whole patches, each side rounded on its own."""
+        patch, scale = self.backbone.info.patch, self.config.long_side / max(image_hw)
+        h, w = (max(1, round(side * scale / patch)) * patch for side in image_hw)
+        return h, w
+
+    def forward(self, images: Float[torch.Tensor, "b 3 h w"]) -> Float[torch.Tensor, "b c rows cols"]:
+        """Resize, run the backbone and the head. Differentiable in the weights and the images.
+
+        Args:
+            images: RGB in 0..1, any size.
+
+        Returns:
+            Features, not L2-normalised after the head. One block alone is not normalised either; several are, each.
+        """
+        image_hw = (int(images.shape[2]), int(images.shape[3]))
+        if self.config.several:
+            features = self._seen_several_times(images, image_hw)
+        else:
+            maps = self._blocks(resize(images, self.network_hw(image_hw)))
+            features = maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
+        return features if self.head is None else self.head(features)
+
+    def _blocks(self, images: Float[torch.Tensor, "b 3 h w"]) -> list[Float[torch.Tensor, "b c rows cols"]]:
+        config = self.config
+        return self.backbone(
+            images, blocks=self.blocks, norm=config.norm, stride=config.stride, position=config.position
+        )
+
+    def _seen_several_times(
+        self, images: Float[torch.Tensor, "b 3 h w"], image_hw: tuple[int, int]
+    ) -> Float[torch.Tensor, "b c rows cols"]:
+        patch, count, share = self.backbone.info.patch, len(self.blocks), self.config.mirrored
+        total = torch.zeros(())
+        for size in self.config.sizes or (1.0,):
+            h, w = (max(1, round(size * side / patch)) * patch for side in self.network_hw(image_hw))
+            own = unit_blocks(torch.cat(self._blocks(resize(images, (h, w))), 1), count)
+            if share:
+                mirror = unit_blocks(torch.cat(self._blocks(resize(images.flip(3), (h, w))), 1), count).flip(3)
+                own = unit_blocks((1 - share) * own + share * mirror, count)
+            total = total + unit_blocks(resize(own, self.grid(image_hw)), count)
+        return unit_blocks(total, count)
+
+    def maps(
+        self, views: Iterable[Picture], *, batch_size: int = 4, device: str | torch.device | None = None
+    ) -> Iterator[FeatureMap]:
+        """Yield one feature map per picture, in order; at most one batch is in memory.
+
+        Args:
+            views: Views or 8-bit RGB pictures, sizes may differ (equal neighbours share a batch).
+            batch_size: Pictures at once.
+            device: Where the tokens go; `None` leaves them where the backbone is.
+
+        Returns:
+            Float32 tokens without gradient; strides and offsets are pixels of the ORIGINAL picture.
+        """
+        batch: list[np.ndarray] = []
+        for view in views:
+            rgb = picture_rgb(view)
+            if batch and (len(batch) == batch_size or rgb.shape != batch[0].shape):
+                yield from self._batch_maps(batch, device)
+                batch = []
+            batch.append(rgb)
+        if batch:
+            yield from self._batch_maps(batch, device)
+
+    @torch.no_grad()
+    def _batch_maps(self, batch: list[np.ndarray], device: str | torch.device | None) -> list[FeatureMap]:
+        images = torch.from_numpy(np.stack(batch)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        tokens = self(images).float()
+        image_hw = batch[0].shape[:2]
+        stride_xy, offset_xy = self.geometry(image_hw)
+        tokens = tokens if device is None else tokens.to(device)
+        return [FeatureMap(one, stride_xy, offset_xy, image_hw) for one in tokens]
+
+    def geometry(self, image_hw: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return stride_xy and offset_xy of the tokens in the pixels of an image of this size.
+
+        A token's centre is patch/2 + stride * j in network pixels; a resize is one multiplication.
+        """
+        patch = self.backbone.info.patch
+        stride = self.config.stride or patch
+        h, w = self.network_hw(image_hw)
+        scale_x, scale_y = image_hw[1] / w, image_hw[0] / h
+        return (stride * scale_x, stride * scale_y), (patch / 2 * scale_x, patch / 2 * scale_y)
+
+    def grid(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return token rows and columns for an image of this size."""
+        patch = self.backbone.info.patch
+        return grid_hw(self.network_hw(image_hw), patch, self.config.stride or patch)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a protocol record needs to name these features (JSON)."""
+        info, config = self.backbone.info, self.config
+        return {
+            "backbone": info.id,
+            "weights_sha256": info.weights_sha256,
+            "family": info.family,
+            "patch": info.patch,
+            "blocks": list(self.blocks),
+            "norm": config.norm,
+            "long_side": config.long_side,
+            "stride": config.stride or info.patch,
+            "position": config.position,
+            "mean": list(info.mean),
+            "std": list(info.std),
+            **({"sizes": list(config.sizes), "mirrored": config.mirrored} if config.several else {}),
+            "head": head_spec(self.head),
+            "dtype": str(next(self.backbone.parameters()).dtype).removeprefix("torch."),
+        }
+
+
+class MapSource(Protocol):
+    """Anything that turns pictures into feature maps, one each, in order: an `Extractor`, the oracle, noise."""
+
+    def maps(self, views: Iterable[Any], *, batch_size: int = 4) -> Iterator[FeatureMap]: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+
+def resize(images: Float[torch.Tensor, "b c h w"], hw: tuple[int, int]) -> Float[torch.Tensor, "b c h2 w2"]:
+    """Resize bilinearly with antialiasing, half-pixel centres; the same size is returned untouched."""
+    if tuple(images.shape[2:]) == tuple(hw):
+        return images
+    return F.interpolate(images, size=hw, mode="bilinear", align_corners=False, antialias=True)
+
+
+def unit_blocks(maps: Float[torch.Tensor, "b c h w"], count: int) -> Float[torch.Tensor, "b c h w"]:
+    """L2-normalise each of `count` concatenated blocks over its channels."""
+    b, _, h, w = maps.shape
+    return F.normalize(maps.reshape(b, count, -1, h, w), dim=2).reshape(maps.shape)
+
+
+def picture_rgb(view: Picture) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the colours of a view or picture.
+
+    Raises:
+        EquiviewError: Not 8-bit RGB.
+    """
+    rgb = view.rgb if isinstance(view, View) else np.asarray(view)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
+        found = f"{rgb.dtype} of shape {rgb.shape}"
+        raise bad_input("picture", "8-bit RGB [h, w, 3]", found, "Convert it (float pictures: times 255).")
+    return rgb
+
+
+def split_blocks(fmap: FeatureMap, count: int) -> list[FeatureMap]:
+    """Split a map of `count` concatenated blocks into one per block.
+
+    Many choices of blocks and heads are compared cheaply by extracting all blocks once, without a head.
+
+    Raises:
+        EquiviewError: The channels do not divide.
+    """
+    channels = fmap.tokens.shape[0]
+    if count < 1 or channels % count:
+        raise bad_input("blocks", f"a number that divides {channels} channels", str(count), "Give how many there are.")
+    return [fmap.replace_tokens(part) for part in fmap.tokens.split(channels // count)]

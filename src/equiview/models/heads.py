@@ -1,0 +1,311 @@
+"""Small modules between the backbone and the matcher: [b c h w] in, [b c2 h w] out.
+
+`head_spec` turns one into JSON and `build_head` makes it again from that and a state dict; "no head" is `None` or `[]`.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import nn
+
+from ..errors import bad_input
+
+
+def check_strength(strength: Any, what: str = "strength") -> float:
+    """Return a strength as a float.
+
+    Raises:
+        EquiviewError: It is not a number from 0 to 1; `what` names it.
+    """
+    if not isinstance(strength, Real) or isinstance(strength, bool) or not 0 <= float(strength) <= 1:
+        fix = "0 is the base features, 1 the adapted ones."
+        raise bad_input(what, "a number from 0 to 1", repr(strength), fix)
+    return float(strength)
+
+
+class AverageHead(nn.Module):
+    """Mean over a kernel x kernel neighbourhood of tokens, border tokens repeated. It has no parameters.
+
+    Args:
+        kernel: Odd side of the neighbourhood, in tokens.
+
+    Raises:
+        EquiviewError: The kernel is even or not positive.
+    """
+
+    kind = "average"
+
+    def __init__(self, kernel: int = 3) -> None:
+        super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise bad_input("average head kernel", "an odd number of tokens", str(kernel), "Use 3 or 5.")
+        self.kernel = kernel
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "kernel": self.kernel}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        reach = self.kernel // 2
+        return F.avg_pool2d(F.pad(maps, (reach,) * 4, mode="replicate"), self.kernel, stride=1)
+
+
+class CenterHead(nn.Module):
+    """Subtract each picture's own centre from its tokens: what all of a picture shares tells no point from another.
+
+    The centre is the mean over tokens weighted by their squared distance from the plain mean, so that what stands out
+    weighs more than a uniform background. It has no parameters.
+    """
+
+    kind = "center"
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        # In float32 throughout: means and small differences do not survive bf16.
+        tokens = maps.float()
+        tokens = tokens - tokens.mean((2, 3), keepdim=True)
+        weights = tokens.square().sum(1, keepdim=True)
+        # The largest weight becomes 1, so their sum is at least 1. Where all tokens are alike (a picture of one
+        # colour) every weight is 0, and the plain mean is the centre.
+        weights = weights / weights.amax((2, 3), keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        total = weights.sum((2, 3), keepdim=True).clamp(min=1)
+        return (tokens - (tokens * weights).sum((2, 3), keepdim=True) / total).to(maps.dtype)
+
+
+class WhitenHead(nn.Module):
+    """Even out each picture's own variances: tokens are multiplied by (C / v + ridge)^(-power / 2).
+
+    C is the second moment of this picture's tokens (centre them first, see `CenterHead`), v its mean over directions. A
+    few directions carry most of what varies within a picture, whatever sets one place apart from the next; power 1
+    would make all directions alike, noise too. It has no parameters, and gradients take the matrix as given.
+
+    Args:
+        power: 0 changes nothing, 1 whitens.
+        ridge: Added to variances relative to their mean; directions far below it are scaled alike.
+
+    Raises:
+        EquiviewError: The power is outside 0..1, or the ridge is not above 0.
+    """
+
+    kind = "whiten"
+
+    def __init__(self, power: float = 0.7, ridge: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= power <= 1 or not 0 < ridge < math.inf:
+            fix = "0.7 and 0.1 are the defaults."
+            raise bad_input("whiten head", "a power from 0 to 1, a ridge above 0", f"{power:g}, {ridge:g}", fix)
+        self.power, self.ridge = float(power), float(ridge)
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "power": self.power, "ridge": self.ridge}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        tokens = maps.flatten(2).float()
+        # X f(X^T X) = f(X X^T) X: the smaller of the two moments serves.
+        few = tokens.shape[2] < tokens.shape[1]
+        rows = (tokens.mT if few else tokens).detach()
+        values, vectors = torch.linalg.eigh(rows @ rows.mT / tokens.shape[2])
+        # The mean over all directions, the empty ones too: a picture of one colour has none, and stays as it is.
+        mean = (values.clamp(min=0).sum(1, keepdim=True) / tokens.shape[1]).clamp(min=torch.finfo(values.dtype).tiny)
+        gains = (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
+        matrix = (vectors * gains[:, None]) @ vectors.mT
+        return (tokens @ matrix if few else matrix @ tokens).reshape(maps.shape).to(maps.dtype)
+
+
+class _ConvHead(nn.Module):
+    """One 3x3 convolution with zero padding, held under `conv`."""
+
+    kind = ""
+
+    def __init__(self, dim: int, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.dim = dim
+        self.conv = conv
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "dim": self.dim}
+
+    def convolve(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        """Apply the convolution in the dtype of the maps: weights stay float32 beside a bf16 backbone."""
+        bias = None if self.conv.bias is None else self.conv.bias.to(maps.dtype)
+        return F.conv2d(maps, self.conv.weight.to(maps.dtype), bias, padding=1)
+
+
+class RandomConvHead(_ConvHead):
+    """The paper's head: `Conv2d(dim, dim, 3, padding=1)` with torch's default initialisation.
+
+    Source: 3DCorrEnhance, `finetune.py` (`refine_conv`).
+
+    Args:
+        dim: Channels.
+        seed: Of the initial weights; the global random state is left alone.
+    """
+
+    kind = "random_conv"
+
+    def __init__(self, dim: int, seed: int = 0) -> None:
+        # A private CPU generator state: making a head must not shift anybody else's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            conv = nn.Conv2d(dim, dim, 3, padding=1)
+        super().__init__(dim, conv)
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        return self.convolve(maps)
+
+
+class ResidualConvHead(_ConvHead):
+    """`x + strength conv(x)` with the convolution at zero, so the head starts as the identity.
+
+    Args:
+        dim: Channels.
+        strength: 0 leaves the features as they are, 1 applies the head in full.
+
+    Raises:
+        EquiviewError: The strength is not a number from 0 to 1.
+    """
+
+    kind = "residual_conv"
+
+    def __init__(self, dim: int, strength: float = 1.0) -> None:
+        # skip_init draws no random numbers, which the zeros below would make useless anyway.
+        conv = nn.utils.skip_init(nn.Conv2d, dim, dim, 3, padding=1)
+        nn.init.zeros_(conv.weight)
+        nn.init.zeros_(conv.bias)
+        super().__init__(dim, conv)
+        self.strength = check_strength(strength, "residual conv head strength")
+
+    def spec(self) -> dict[str, Any]:
+        return super().spec() | {"strength": self.strength}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        return maps + self.strength * self.convolve(maps) if self.strength > 0 else maps
+
+
+class LinearHead(nn.Module):
+    """`W (f - mean)` for every token, or part of the way there: `(1 - strength) f + strength W (f - mean)`.
+
+    The closed-form recipes solve for W, `train_head` trains it.
+
+    Args:
+        matrix: W.
+        mean: Subtracted first.
+        strength: 0 leaves the features as they are, 1 applies the head in full. Below 1, W must be square.
+
+    Raises:
+        EquiviewError: The two do not fit together, or the strength is not a number from 0 to 1.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self, matrix: Float[torch.Tensor, "c2 c"], mean: Float[torch.Tensor, "c"], strength: float = 1.0
+    ) -> None:
+        super().__init__()
+        if matrix.ndim != 2 or mean.shape != matrix.shape[1:]:
+            found = f"{tuple(matrix.shape)} and {tuple(mean.shape)}"
+            raise bad_input("linear head", "matrix [out, in] and mean [in]", found, "Solve it again.")
+        self.matrix = nn.Parameter(matrix.detach().clone())
+        self.mean = nn.Parameter(mean.detach().clone())
+        self.strength = check_strength(strength, "linear head strength")
+        if self.strength < 1 and matrix.shape[0] != matrix.shape[1]:
+            found = f"{self.strength:g} with {matrix.shape[0]} channels out of {matrix.shape[1]}"
+            fix = "Use it at strength 1: other channels have no mixture with the base."
+            raise bad_input("linear head strength", "1, or a square matrix", found, fix)
+
+    def spec(self) -> dict[str, Any]:
+        size = {"out": self.matrix.shape[0], "in": self.matrix.shape[1]}
+        return {"kind": self.kind, **size, "strength": self.strength}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c2 h w"]:
+        if maps.shape[1] != self.mean.shape[0]:
+            found, fix = f"{maps.shape[1]} channels", "Use the blocks the head was solved for."
+            raise bad_input("linear head", f"maps of {self.mean.shape[0]} channels", found, fix)
+        if self.strength == 0:
+            return maps
+        # Subtract before multiplying: W f - W mean would cancel badly in low precision.
+        centred = maps - self.mean.to(maps.dtype)[:, None, None]
+        full = torch.einsum("oc,bchw->bohw", self.matrix.to(maps.dtype), centred)
+        return full if self.strength == 1 else maps + self.strength * (full - maps)
+
+
+class HeadChain(nn.Sequential):
+    """Heads one after the other."""
+
+    def __init__(self, heads: Iterable[nn.Module]) -> None:
+        super().__init__(*heads)
+
+
+def head_parts(head: nn.Module | None) -> list[nn.Module]:
+    """Return the parts of a head in order, chains within chains opened; the order of `head_spec`."""
+    if head is None or isinstance(head, nn.Identity):
+        return []
+    if isinstance(head, HeadChain):
+        return [part for one in head for part in head_parts(one)]
+    return [head]
+
+
+def head_spec(head: nn.Module | None) -> list[dict[str, Any]]:
+    """Describe a head in JSON, enough for `build_head` together with its `state_dict`. No head is `[]`.
+
+    Raises:
+        EquiviewError: It is not one of this module's heads.
+    """
+    specs = []
+    for part in head_parts(head):
+        if not isinstance(part, HEADS):
+            known = f"one of {', '.join(_BUILDERS)}"
+            raise bad_input("head", known, type(part).__name__, "Compose these in a HeadChain.")
+        specs.append(part.spec())
+    return specs
+
+
+HEADS = (AverageHead, CenterHead, WhitenHead, RandomConvHead, ResidualConvHead, LinearHead)
+
+_BUILDERS = {
+    "average": lambda spec: AverageHead(spec["kernel"]),
+    "center": lambda spec: CenterHead(),
+    "whiten": lambda spec: WhitenHead(spec["power"], spec["ridge"]),
+    "random_conv": lambda spec: RandomConvHead(spec["dim"]),
+    "residual_conv": lambda spec: ResidualConvHead(spec["dim"], spec.get("strength", 1.0)),
+    "linear": lambda spec: LinearHead(
+        torch.zeros(spec["out"], spec["in"]), torch.zeros(spec["in"]), spec.get("strength", 1.0)
+    ),
+}
+
+
+def build_head(spec: list[dict[str, Any]] | None, state_dict: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+    """Make the head that `head_spec` described.
+
+    Args:
+        spec: Its output. `None` or `[]` gives `nn.Identity()`.
+        state_dict: The weights; `None` leaves the initial ones.
+
+    Raises:
+        EquiviewError: An unknown kind, a missing key, or weights of another shape.
+    """
+    parts = [_build_part(part) for part in spec or []]
+    head: nn.Module = nn.Identity() if not parts else parts[0] if len(parts) == 1 else HeadChain(parts)
+    if state_dict is not None:
+        try:
+            head.load_state_dict(dict(state_dict))
+        except RuntimeError as error:
+            fix = "The head file belongs to another adapter; copy the whole folder again."
+            raise bad_input("head weights", f"those of {spec}", str(error), fix) from error
+    return head
+
+
+def _build_part(part: dict[str, Any]) -> nn.Module:
+    kind = part.get("kind")
+    if kind not in _BUILDERS:
+        raise bad_input("head kind", f"one of {', '.join(_BUILDERS)}", repr(kind), "Update equiview or fix the file.")
+    try:
+        return _BUILDERS[kind](part)
+    except KeyError as error:
+        raise bad_input(f"head {kind!r}", f"the key {error}", str(part), "Write the adapter again.") from error

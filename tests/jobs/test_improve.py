@@ -1,0 +1,193 @@
+"""`improve` from end to end on hand-made spheres and a tiny random network."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from equiview.errors import EquiviewError
+from equiview.finetune.closed_form import ClosedFormConfig
+from equiview.finetune.head_training import HeadTraining
+from equiview.jobs.improve import ImproveConfig, improve
+from equiview.models.adapters.lora import LoraSpec
+from finetune.tiny import recipe
+from models.backbones.tiny import make_model, save
+from worlds import sphere_ring
+
+TEST = [f"procedural:{seed}" for seed in range(2, 7)]
+BOTH = recipe(kind="train_then_closed_form", head="average", closed_form=ClosedFormConfig(points=30), steps=2)
+CONFIG = ImproveConfig(BOTH, views=6, points=40, notes=("a note",))
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    return str(save(make_model("vit"), tmp_path_factory.mktemp("vit")))
+
+
+@pytest.fixture(autouse=True)
+def spheres(monkeypatch):
+    """Every object is a sphere, turned by its number; nothing is drawn."""
+    monkeypatch.setattr("equiview.finetune.ordinary.PICTURES", 3)
+    monkeypatch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
+
+
+@pytest.fixture(scope="module")
+def finished(backbone, tmp_path_factory):
+    """One run for the tests that only look at it."""
+    out = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("equiview.finetune.ordinary.PICTURES", 3)
+        patch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
+        stages = []
+        improve(backbone, ["procedural:1"], TEST, out, CONFIG, lambda stage, done, total: stages.append(stage))
+    assert stages[0] == "render" and stages[-1] == "score"
+    return out
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_the_summary_has_its_form(finished):
+    summary = read(finished / "summary.json")
+    assert {"before", "after", "controls", "difference", "protocol"} == set(summary)
+    assert {"pretrained", "fixed_average", "random_head"} <= set(summary["controls"])
+    for part in (summary["before"], summary["after"], *summary["controls"].values()):
+        assert set(part["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2"}
+        for metric in part["metrics"].values():
+            assert {"value", "ci95", "n", "by_angle"} <= set(metric)
+            assert metric["n"] == len(TEST)
+    for metric in summary["difference"].values():
+        assert {"value", "relative", "ci95", "vs_best_control"} <= set(metric)
+    assert summary["protocol"]["notes"] == ["a note"]
+    assert summary["before"]["metrics"] == summary["controls"]["pretrained"]["metrics"]
+
+
+def test_the_difference_is_after_minus_before(finished):
+    summary = read(finished / "summary.json")
+    for name, difference in summary["difference"].items():
+        after, before = (summary[key]["metrics"][name]["value"] for key in ("after", "before"))
+        assert difference["value"] == pytest.approx(after - before, abs=1e-6)
+
+
+def test_rows_have_every_variant_of_every_pair(finished):
+    rows = [json.loads(line) for line in (finished / "rows.jsonl").read_text().splitlines()]
+    pairs = {}
+    for row in rows:
+        pairs.setdefault(row["variant"], set()).add((row["object"], *row["pair"]))
+    assert {"pretrained", "fixed_average", "random_head", "adapted"} <= set(pairs)
+    assert len({frozenset(p) for p in pairs.values()}) == 1
+    assert {row["object"] for row in rows} == {t.replace(":", "-") for t in TEST}
+
+
+def test_everything_else_is_there(finished):
+    for name in ("adapter/equiview.json", "adapter/head.safetensors", "log.jsonl", "run.json"):
+        assert (finished / name).is_file(), name
+    with np.load(finished / "pictures" / "procedural-2.npz") as file:
+        assert {"rgb0", "xy1_true", "xy1_before", "xy1_after", "heat_after", "pca1_before"} <= set(file)
+
+
+def test_the_adapter_loads_in_one_line(finished, backbone):
+    import torch
+
+    import equiview
+
+    model = equiview.load(backbone, adapter=finished)
+    assert model.at(torch.rand(1, 3, 64, 64), torch.tensor([[[30.0, 30.0]]])).shape == (1, 1, 32)
+
+
+@pytest.mark.parametrize("moment", [("train", 1), ("score", 2)])
+def test_an_interrupted_run_goes_on_to_the_same_scores(finished, backbone, tmp_path, moment):
+    def stop(stage, done, total):
+        if (stage, done) == moment:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        improve(backbone, ["procedural:1"], TEST, tmp_path, CONFIG, stop)
+    assert not (tmp_path / "summary.json").exists()
+    resumed = improve(backbone, ["procedural:1"], TEST, tmp_path, CONFIG)
+    whole = read(finished / "summary.json")
+    for part in ("before", "after"):
+        assert resumed[part]["metrics"] == whole[part]["metrics"]
+    assert resumed["difference"] == whole["difference"]
+    assert (tmp_path / "rows.jsonl").read_bytes() == (finished / "rows.jsonl").read_bytes()
+    # A finished run is only summarised again.
+    assert improve(backbone, ["procedural:1"], TEST, tmp_path, CONFIG) == resumed
+
+
+def test_another_run_in_the_same_folder_is_refused(finished, backbone):
+    before = (finished / "summary.json").read_bytes()
+    with pytest.raises(EquiviewError, match="another run"):
+        improve(backbone, ["procedural:1"], TEST[:2], finished, CONFIG)
+    assert (finished / "summary.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [(["procedural:2"], TEST), (["a/mug.glb"], ["b/mug.glb"]), ([], TEST), (["procedural:1"] * 2, TEST)],
+)
+def test_an_object_is_trained_on_or_tested_on(backbone, tmp_path, train, test):
+    with pytest.raises(EquiviewError):
+        improve(backbone, train, test, tmp_path / "new", CONFIG)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_first_two_objects_get_a_live_part(finished):
+    from equiview.draw.live import read_pack
+
+    packs = [read_pack(path) for path in sorted((finished / "live").glob("*.npz"))]
+    assert [pack.name for pack in packs] == ["procedural-2", "procedural-3"]
+    for pack in packs:
+        assert list(pack.tokens) == ["pretrained", "adapted"] and len(pack.views) == CONFIG.views
+        assert all(loss["pcdp_full"] is not None for loss in pack.loss.values())
+
+
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        ({"train_long_side": 4}, "one patch"),
+        ({"features": replace(BOTH.features, blocks=(9,))}, "block"),
+        ({"lora": LoraSpec(rank=99, last_blocks=2)}, "LoRA rank"),
+        ({"lora": LoraSpec(last_blocks=9)}, "last_blocks"),
+        ({"lora": None}, "such as default"),
+    ],
+)
+def test_what_does_not_fit_the_backbone_is_found_before_anything_is_rendered(change, what, backbone, tmp_path):
+    wrong = replace(BOTH, **change)
+    stages = []
+    with pytest.raises(EquiviewError, match=what):
+        improve(
+            backbone,
+            ["procedural:1"],
+            TEST,
+            tmp_path,
+            replace(CONFIG, recipe=wrong),
+            lambda *stage: stages.append(stage),
+        )
+    assert stages == []
+
+
+HEAD = HeadTraining(steps=3, members=0, pictures=2)
+JOINED = replace(CONFIG, recipe=recipe(kind="train_then_head", head="average", head_training=HEAD, steps=2))
+
+
+@pytest.mark.parametrize("stage", ["train network", "solve", "train"])
+def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_did(stage, backbone, tmp_path):
+    def stop(found, done, total):
+        if (found, done) == (stage, 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED, stop)
+    resumed = improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED)
+    whole = improve(backbone, ["procedural:1"], TEST, tmp_path / "whole", JOINED)
+    assert resumed["after"]["metrics"] == whole["after"]["metrics"]
+    record = read(tmp_path / "run" / "adapter" / "equiview.json")
+    assert (record["trained_network"], record["trained"]) == ([2, 2], [3, 3])
+
+
+def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog):
+    improve(backbone, ["procedural:1"], TEST, tmp_path, replace(JOINED, budget_s=0.0))
+    record = read(tmp_path / "adapter" / "equiview.json")
+    assert record["trained_network"] == [0, 2] and "take default" in caplog.text
