@@ -4,12 +4,12 @@ import logging
 from dataclasses import replace
 
 import pytest
-
-from equiview.data.synthetic.category_instances import FAMILIES
-from equiview.finetune.adapt import train_network
 from equiview.finetune.budget import FEW_PICTURES, MEMBER_S, NETWORK_SHARE, Costs, affordable
 from equiview.finetune.learned_heads import LEAST_SHARE, with_trained_head
 from equiview.finetune.ordinary import PICTURES
+
+from equiview.data.synthetic.category_instances import FAMILIES
+from equiview.finetune.adapt import train_network
 from equiview.finetune.recipes import get_recipe, prepare
 from equiview.finetune.train import TrainResult
 from finetune.tiny import objects, tiny_backbone

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
-from .improve import TrainObjects, with_network
+from .common import command, examples, finish, quiet_transformers, resolve_device
+from .improve import TrainObjects, recipe_and_budget, shares_of
 from .progress import StageProgress
 
 
@@ -33,27 +33,26 @@ def finetune(
     json: options.Json = False,
 ) -> None:
     """Make an adapter from one object or several, without measuring it."""
-    from ..finetune.overrides import override
-    from ..finetune.recipes import get_recipe
     from ..jobs.improve import ImproveConfig, make_adapter
     from ..jobs.run_folder import check_names, check_sources, claim_folder
 
     quiet_transformers()
     check_names(train_objects, "train objects")
     check_sources(train_objects)
+    chosen, budget_s = recipe_and_budget(recipe, settings, budget)
     config = ImproveConfig(
-        recipe=override(get_recipe(recipe), parse_settings(settings or [])),
+        recipe=chosen,
         views=views,
         photos=None if photos is None else str(photos),
-        budget_s=budget,
+        budget_s=budget_s,
         device=resolve_device(device),
         dtype=dtype.value,
         seed=seed,
     )
     what = {"backbone": backbone, "train_objects": train_objects}
     claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
-    weights = {"render": 0.2, "train": 0.4, "solve": 0.4}
-    with StageProgress(with_network(weights, config.recipe.kind)) as progress:
+    weights = {"render": 0.2, "train network": 0.4, "solve": 0.4, "train": 0.4}
+    with StageProgress(shares_of(weights, config.recipe)) as progress:
         make_adapter(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
     finish({"command": "finetune", "adapter": str(out / "adapter")}, [out / "adapter"], json, words)

@@ -1,5 +1,6 @@
 """Options that several commands share, so that they read the same everywhere."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,23 @@ class Dtype(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+
+
+def seconds_or_none(text: str) -> float:
+    """Read a time limit: seconds, or `none`, which is infinity.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    if text.lower() == "none":
+        return math.inf
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise typer.BadParameter(f"expected seconds, 0 or more, or none; found {text!r}")
+    return seconds
 
 
 BACKBONE_HELP = (
@@ -52,7 +70,11 @@ Set = Annotated[
 ]
 Budget = Annotated[
     float | None,
-    typer.Option(min=0, help="Seconds from meshes to the adapter, in place of the recipe's; one-step takes none."),
+    typer.Option(
+        parser=seconds_or_none,
+        metavar="SECONDS|none",
+        help="Seconds from meshes to the adapter, in place of the recipe's; one-step takes none.",
+    ),
 ]
 Photos = Annotated[
     Path | None,
