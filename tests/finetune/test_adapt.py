@@ -105,8 +105,8 @@ def test_a_stage_is_named_by_its_settings_and_runs_after_the_others(name, tmp_pa
     small = {"steps": 2, "instances": 0, "pictures": 2, "points": 40, "lora": LoraSpec(last_blocks=2)}
     known = {field.name for field in dataclasses.fields(settings)}
     settings = dataclasses.replace(settings, **{key: value for key, value in small.items() if key in known})
-    alone = dataclasses.replace(recipe(network=False), stages=(AddHead(head="residual_conv"), settings))
-    alone = alone if name != "add_head" else dataclasses.replace(alone, stages=(AddHead(head="random_conv"),))
+    settings = AddHead(head="random_conv") if name == "add_head" else settings
+    alone = dataclasses.replace(recipe(), stages=(settings,))
     reported, maps = set(), []
     for folder in "ab":
         backbone = tiny_backbone()
@@ -147,5 +147,7 @@ def tiny_recipe(name):
     }
     own = get_recipe(name)
     names = {settings.stage for settings in own.stages}
-    read = {k: v for k, v in changes.items() if k.split(".")[0] in names or ("network" in names and "_" not in k)}
+    of_stages = {key: value for key, value in changes.items() if key.split(".")[0] in names}
+    of_network = {key: changes[key] for key in ("steps", "lora.last_blocks", "pairs.points") if "network" in names}
+    read = of_stages | of_network
     return override(own, read | {"features.long_side": 64, "auxiliary_objects": ()})

@@ -130,9 +130,10 @@ def test_the_recipe_steps_from_a_mesh_and_reports(tmp_path):
         assert counts[-1][0] == counts[-1][1] and [done for done, _ in counts] == list(range(1, len(counts) + 1))
 
 
-def test_the_log_has_the_loss_before_and_after_the_step(tmp_path):
+def test_the_log_has_the_loss_before_and_after_the_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 2)
     recipe = replace(get_recipe("one-step").with_stage(replace(CONFIG, points=30)), depths=())
-    for _ in range(2):  # A second time it writes the same log, not a longer one.
+    for _ in range(2):  # The second time it writes the same log, not a longer one.
         adapt(tiny_backbone(), objects(), recipe, tmp_path)
         rows = read_jsonl(tmp_path / "log.jsonl")
         assert [(row["stage"], row["step"]) for row in rows] == [("head_step", 0), ("head_step", 1)]

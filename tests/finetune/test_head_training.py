@@ -128,7 +128,7 @@ def test_an_overrun_ends_it_and_is_said_and_the_rate_does_not_follow_the_clock(c
 def test_every_step_is_logged_with_its_loss(tmp_path, monkeypatch):
     monkeypatch.setattr(images_module, "IMAGES", 3)
     own = recipe(short(steps=4), network=False)
-    for _ in range(2):  # A second time it writes the same log, not a longer one.
+    for _ in range(2):  # The second time it writes the same log, not a longer one.
         adapt(tiny_backbone(), objects(), own, tmp_path)
         rows = read_jsonl(tmp_path / "log.jsonl")
         assert [(row["stage"], row["step"]) for row in rows] == [("head_training", n) for n in range(1, 5)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..errors import bad_input
 from ..models.extractor import FeatureConfig
@@ -11,7 +11,7 @@ from ..models.extractor import FeatureConfig
 class Settings(Protocol):
     """Settings of a stage: a frozen dataclass that names its stage, see `stages.STAGES`."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def stage(self) -> str: ...

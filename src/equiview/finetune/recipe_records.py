@@ -29,7 +29,7 @@ def current_form(record: Any) -> Any:
     Args:
         record: JSON values, as in `run.json` and `equiview.json`.
     """
-    if not isinstance(record, Mapping) or record.get("kind") not in STAGES_OF_KIND:
+    if not isinstance(record, Mapping) or str(record.get("kind")) not in STAGES_OF_KIND:
         return record
     stages = [{"stage": "add_head", "head": record.get("head", "none")}]
     for stage, implied in STAGES_OF_KIND[record["kind"]].items():

@@ -29,7 +29,7 @@ def begin_log(folder: Path, stage: str, steps: int = 0) -> None:
     for row in read_jsonl(path):
         same = row.get("stage", "network") == stage
         reached = reached or same
-        if same and row.get("step", 0) <= steps or not reached:
+        if not reached or (same and 0 < row.get("step", 0) <= steps):
             kept.append(row)
     with atomic_path(path) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))

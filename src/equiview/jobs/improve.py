@@ -14,6 +14,7 @@ from ..draw.live import RUN_OBJECTS, save_object
 from ..draw.report_pictures import save_pictures
 from ..finetune.adapt import adapt
 from ..finetune.costs import measure_costs
+from ..finetune.network_settings import NetworkTraining
 from ..finetune.plan import make_plan, overrun_s, plan_record, plan_words, takes_budget, with_plan
 from ..finetune.recipe import Recipe
 from ..finetune.recipes import OWN_OBJECT, check_recipe, features_learned_on
@@ -161,9 +162,14 @@ def make_adapter(
         "seconds": round(time.monotonic() - started, 1),
         "budget_s": budget,
         "trained": done.get("train"),
-        "trained_network": done.get("train network"),
+        "trained_network": of_recipe(done.get("train network"), config.recipe),
     }
     save_adapter(out / "adapter", extractor, as_json(record))
+
+
+def of_recipe(steps: tuple[int, int] | None, recipe: Recipe) -> tuple[int, int] | None:
+    """Return the steps of training the network that were done, and those the recipe has before any plan."""
+    return None if steps is None else (steps[0], recipe.stage(NetworkTraining).steps)
 
 
 def open_training_objects(

@@ -56,10 +56,8 @@ def afford(settings: HeadTraining, recipe: Recipe, costs: Costs, left_s: float) 
 
     The user's own views come first; instances, images and auxiliary objects shrink alike.
     """
-    least = replace(settings, instances=0, pictures=0)
-    bare = replace(recipe, auxiliary_objects=())
-    wanted_s = picture_seconds(settings, recipe, costs) - picture_seconds(least, bare, costs)
-    spare_s = left_s / 2 - picture_seconds(least, bare, costs)
+    own_s = costs.own_views * costs.map_s
+    wanted_s, spare_s = picture_seconds(settings, recipe, costs) - own_s, left_s / 2 - own_s
     share = min(1.0, max(0.0, spare_s) / max(wanted_s, 1e-9))
     instances = int(share * settings.instances)
     kept = replace(
