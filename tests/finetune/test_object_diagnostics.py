@@ -4,9 +4,9 @@ import logging
 
 import pytest
 import torch
-from equiview.finetune.object_diagnostics import ENOUGH_CHANGE, ENOUGH_POINTS, change_of, warn_if_little
 
 from equiview.finetune.head_pairs import TrainingPair
+from equiview.finetune.object_diagnostics import ENOUGH_CHANGE, ENOUGH_POINTS, change_of, warn_if_little
 from equiview.types import FeatureMap
 
 

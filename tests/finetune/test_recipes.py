@@ -13,8 +13,8 @@ from equiview.finetune.head_step import HeadStep
 from equiview.finetune.head_training import HeadTraining
 from equiview.finetune.network_settings import NetworkTraining
 from equiview.finetune.overrides import override
-from equiview.finetune.recipes import RECIPES, get_recipe, prepare
 from equiview.finetune.recipe_records import current_form, stage_of
+from equiview.finetune.recipes import RECIPES, get_recipe, prepare
 from equiview.finetune.stages.add_head import AddHead
 from equiview.finetune.train import train
 from equiview.models.adapters import has_lora, load_adapter, save_adapter

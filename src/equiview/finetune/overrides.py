@@ -49,13 +49,16 @@ def _current_names(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]
     """Return the changes under today's names of settings; every former name is said once."""
     found = {}
     for key, value in changes.items():
-        name = FORMERLY.get(key, key)
         if key == "kind":
             check_one_of("setting 'kind'", value, STAGES_OF_KIND)
-            name, value = "stages", ("add_head", *STAGES_OF_KIND[value])
-        if name != key:
-            _say_renamed(key, f"stages={','.join(value)}" if name == "stages" else name)
-        found[name] = value
+            stages = ("add_head", *STAGES_OF_KIND[value])
+            _say_renamed(key, f"stages={','.join(stages)}")
+            found["stages"] = stages
+        else:
+            name = FORMERLY.get(key, key)
+            if name != key:
+                _say_renamed(key, name)
+            found[name] = value
     return found
 
 

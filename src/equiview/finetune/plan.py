@@ -21,7 +21,7 @@ OVERRUN, OVERRUN_S = 2.0, 60.0
 def make_plan(recipe: Recipe, costs: Costs, budget_s: float) -> Recipe:
     """Return the recipe with fewer auxiliary objects, pictures and steps where the budget is short.
 
-    A stage that others follow gets 0.3 of what is left, the last one all of it; what a stage leaves over goes to the next.
+    A stage that others follow gets 0.3 of what is left, the last one all of it; what one leaves over goes to the next.
     """
     left_s = budget_s - costs.own_views * RENDER_S
     for place, name in enumerate([settings.stage for settings in recipe.stages], 1):

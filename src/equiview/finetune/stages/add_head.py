@@ -2,7 +2,7 @@
 
 A stage is one file and one line in `stages.STAGES`:
 
-1. Settings: a frozen dataclass. Its field `stage` is the stage's name; it is not an argument, but is written into records.
+1. Settings: a frozen dataclass. Its field `stage` is the stage's name, which is no argument, but written into records.
    Wrong values are refused in `__post_init__` by an `EquiviewError`. Users type `--set add_head.head=average`.
 2. `run`: takes the settings, the extractor so far and the `Context` of the run (objects, folder, seed, progress), and
    returns the extractor that the next stage gets. Everything random comes from `context.seed`; nothing reads the clock.

@@ -113,7 +113,7 @@ def saved_strength(knob: Knob) -> float | None:
 
 
 def trained_on_families(record: Mapping[str, Any]) -> bool:
-    """Say whether an adapter's recipe trained on instances of the rendered categories, as those of a trained head do."""
+    """Say whether an adapter's recipe trained on instances of the rendered categories, as `default` does."""
     training = stage_of(record.get("recipe"), "head_training")
     return training is not None and bool(training.get("instances"))
 
