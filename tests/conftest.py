@@ -31,7 +31,7 @@ let_torchvision_import()
 # Shapes and types in the signatures of these modules are checked at every call of every test. Not `geometry`: numpy
 # turns an array without dimensions into a number, which has no shape to check. Not `types`: it checks itself, and its
 # own messages are tested.
-CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.localise", "metrics")
+CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.localise", "metrics.equivariance")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
 

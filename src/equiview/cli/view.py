@@ -95,7 +95,7 @@ def _about(adapter: Path | None, sources: "dict[str, Extractor]") -> str:
 
 
 def _pictures_page(paths: list[Path], sources: "dict[str, Extractor]", about: str, out: Path) -> tuple[Path, list[str]]:
-    from ..draw.live import pack_pictures
+    from ..draw.live.pictures import pack_pictures
     from ..report import loss_words, write_live_page
 
     pack = pack_pictures(paths, sources)

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ..metrics.paired import lower_is_better
 from .html import Html, h, join
-from .numbers import TITLES, lower_is_better
+from .numbers import TITLES
 from .run import LABELS
 
 # Paul Tol's "vibrant" scheme, distinguishable with the common colour deficiencies and on white as on black;

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..metrics.equivariance import METRIC_NAMES
+from ..metrics.paired import lower_is_better
 from . import numbers
 from .boxes import fold, pretty, result_box, scroll_table
 from .drawing import Scale
@@ -107,11 +108,11 @@ def _direction(value: float | None, metric: str, ci95: Sequence[float] | None = 
     """Name the colour of a difference; none when it is nothing or its interval reaches zero."""
     if not value or (ci95 and ci95[0] <= 0 <= ci95[1]):
         return None
-    return "up" if (value < 0) == numbers.lower_is_better(metric) else "down"
+    return "up" if (value < 0) == lower_is_better(metric) else "down"
 
 
 def _column_title(column: str, metric: str) -> str:
-    arrow = "\u2193" if numbers.lower_is_better(metric) else "\u2191"
+    arrow = "\u2193" if lower_is_better(metric) else "\u2191"
     return f"{TITLES.get(column, column)} {arrow}"
 
 

@@ -14,7 +14,8 @@ from ...errors import EquiviewError, bad_input
 from ...tasks.equivariance import ObjectPlan
 from ...types import FeatureMap
 from .loss import measure_loss
-from .pack import Pack, PackedView, packed_maps, same_grids, save_pack
+from .maps import packed_maps, same_grids
+from .pack import Pack, PackedView, save_pack
 from .reduce import fit_basis, quantise
 from .truth import Truth, known_points, no_points
 
