@@ -84,7 +84,7 @@ def _sources(
 
 def _about(adapter: Path | None, sources: "dict[str, Extractor]") -> str:
     """Name the features that the page compares, without the folders they came from."""
-    from ..report.page import backbone_title
+    from ..report.shell import backbone_title
 
     named = backbone_title(sources["pretrained"].describe()["backbone"])
     if adapter is None:
