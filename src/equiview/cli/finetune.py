@@ -1,7 +1,5 @@
 """`equiview finetune`."""
 
-from dataclasses import asdict
-
 from . import options
 from .app import app
 from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
@@ -35,12 +33,10 @@ def finetune(
     """Make an adapter from one object or several, without measuring it."""
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
-    from ..jobs.improve import ImproveConfig, make_adapter
-    from ..jobs.run_folder import check_names, check_sources, claim_folder
+    from ..jobs.finetune import ImproveConfig
+    from ..jobs.finetune import finetune as run
 
     quiet_transformers()
-    check_names(train_objects, "train objects")
-    check_sources(train_objects)
     config = ImproveConfig(
         recipe=override(get_recipe(recipe), parse_settings(settings or [])),
         views=views,
@@ -50,10 +46,8 @@ def finetune(
         dtype=dtype.value,
         seed=seed,
     )
-    what = {"backbone": backbone, "train_objects": train_objects}
-    claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
     weights = {"render": 0.2, "train": 0.4, "solve": 0.4}
     with StageProgress(with_network(weights, config.recipe.kind)) as progress:
-        make_adapter(backbone, train_objects, out, config, progress)
+        adapter = run(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
-    finish({"command": "finetune", "adapter": str(out / "adapter")}, [out / "adapter"], json, words)
+    finish({"command": "finetune", "adapter": str(adapter)}, [adapter], json, words)

@@ -64,7 +64,7 @@ def improve(
     """
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
-    from ..jobs.improve import ImproveConfig
+    from ..jobs.finetune import ImproveConfig
     from ..jobs.improve import improve as run
 
     quiet_transformers()
