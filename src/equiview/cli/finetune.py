@@ -2,7 +2,7 @@
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
+from .common import command, examples, finish, parse_settings
 from .improve import TrainObjects, with_network
 from .progress import StageProgress
 
@@ -25,7 +25,7 @@ def finetune(
     views: options.Views = 12,
     budget: options.Budget = None,
     photos: options.Photos = None,
-    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = "float32",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -33,6 +33,7 @@ def finetune(
     """Make an adapter from one object or several, without measuring it."""
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
+    from ..jobs.feature_options import quiet_transformers, resolve_device
     from ..jobs.finetune import ImproveConfig
     from ..jobs.finetune import finetune as run
 
@@ -43,7 +44,7 @@ def finetune(
         photos=None if photos is None else str(photos),
         budget_s=budget,
         device=resolve_device(device),
-        dtype=dtype.value,
+        dtype=dtype,
         seed=seed,
     )
     weights = {"render": 0.2, "train": 0.4, "solve": 0.4}

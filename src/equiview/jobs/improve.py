@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..data.open import check_apart, other_views
 from ..draw.live import RUN_OBJECTS, save_object
 from ..draw.report_pictures import save_pictures
 from ..finetune.recipes import OWN_OBJECT
-from ..io import read_json
+from ..io import file_name, read_json
 from ..models.adapters import has_lora, load_adapter
 from ..models.adapters.folder import RECORD_FILE, versions
 from ..models.backbones import Backbone
@@ -32,8 +33,8 @@ from .run_folder import (
     open_objects,
     rows_path,
     summarize_run,
-    write_rows,
 )
+from .scoring import Rows, WorkItem, finish_items
 
 log = logging.getLogger(__name__)
 
@@ -95,26 +96,25 @@ def score_all(
     progress: Progress,
 ) -> None:
     """Score every variant on every object; an object is finished when its file of rows is there."""
-    measure = MeasureConfig(points=config.points, seed=config.seed)
-    for number, (name, views) in enumerate(objects.items()):
-        progress("score", number, len(objects))
-        if rows_path(out, name).exists():
-            continue
-        plan = plan_object(name, views, measure)
+
+    def score(number: int, name: str) -> Rows:
+        plan = plan_object(name, objects[name], measure)
         before: list[FeatureMap] = []
-        rows: list[dict[str, Any]] = []
+        rows: Rows = []
+        file = f"{file_name(name)}.npz"
         for variant, maps in variants(base, adapted, plan.views, config.seed):
             rows += score_object(plan, maps, measure, variant)
             if variant == "pretrained":
                 before = maps
             if variant == "adapted" and number < MAX_PICTURES:
-                save_pictures(out / "pictures" / f"{name}.npz", plan, before, maps, config.seed)
+                save_pictures(out / "pictures" / file, plan, before, maps, config.seed)
             if variant == "adapted" and number < RUN_OBJECTS:
-                save_object(out / "live" / f"{name}.npz", plan, {"pretrained": before, "adapted": maps}, config.seed)
-        for row in rows:
-            row["ambiguous_share"] = plan.ambiguous_share
-        write_rows(rows_path(out, name), rows)
-    progress("score", len(objects), len(objects))
+                save_object(out / "live" / file, plan, {"pretrained": before, "adapted": maps}, config.seed)
+        return [row | {"ambiguous_share": plan.ambiguous_share} for row in rows]
+
+    measure = MeasureConfig(points=config.points, seed=config.seed)
+    items = [WorkItem(rows_path(out, name), partial(score, number, name)) for number, name in enumerate(objects)]
+    finish_items(items, partial(progress, "score"))
 
 
 def variants(
