@@ -17,7 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("types",),
-    ("io", "stats"),
+    ("io", "stats", "cache"),
     ("geometry", "sampling"),
     ("render",),
     ("data.safe_pickle", "data.letterbox"),
@@ -28,7 +28,7 @@ LAYERS = (
     ("data",),
     ("models.backbones", "models.heads", "models.exported_model"),
     ("models.extractor",),
-    ("models.adapters", "models.cache", "models.oracle"),
+    ("models.adapters", "models.oracle"),
     ("models.loading", "models.importer"),
     ("models.export",),
     ("models",),
