@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from ..errors import bad_input
-from ..io import read_json
-from ..jobs.compare import is_bench
+from ..io import file_name, read_json
+from ..metrics.rows import is_bench
 from . import numbers
 from .boxes import Cell, Lead, Row, Table, number_cell
 from .drawing import data_uri
@@ -171,7 +171,7 @@ def _task(summary: Mapping[str, Any], task: str, folder: Path) -> dict[str, Any]
     return {
         "words": f"{words} {UNITS[task]}",
         "table": Table(title, ["Data set", *metrics], rows),
-        "examples": {name: _examples(folder / "pictures" / task / name) for name in datasets},
+        "examples": {name: _examples(folder / "pictures" / task / file_name(name)) for name in datasets},
     }
 
 
