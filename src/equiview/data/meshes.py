@@ -6,16 +6,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import bad_input
-from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, paper42, render_views
+from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, render_views
 from ..render.rigs import paper_subset
 from ..types import Camera
+from .names import is_made
 from .synthetic.builtin import BUILTINS, builtin_mesh
 from .synthetic.procedural import procedural_mesh
-
-MADE = ("builtin:", "procedural:")
 
 
 def open_object(
@@ -52,11 +49,6 @@ def open_object(
     config = config or RenderConfig()
     folder = None if cache_dir is None else Path(cache_dir) / f"{mesh.name}-{_key(mesh, cameras, config)}"
     return render_views(mesh, cameras, config, folder, progress)
-
-
-def is_made(source: str | Path) -> bool:
-    """Return whether the object is made at run time, from no file."""
-    return str(source).startswith(MADE)
 
 
 def open_mesh(source: str | Path) -> Mesh:

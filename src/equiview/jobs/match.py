@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from ..data.captures.photographs import read_mask
-from ..draw.matches import match_picture, shown, spread_best
-from ..draw.pair import pair_picture
+from ..draw.matches import match_picture, pair_picture, shown, spread_best
 from ..errors import bad_input
 from ..io import read_image, read_json, write_image, write_json
 from ..matching.match import mutual_matches

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data.keypoints.loaders import open_pairs
-from ..draw.pair import pair_picture
+from ..draw.matches import pair_picture
 from ..errors import bad_input
 from ..io import read_image, read_jsonl, write_image, write_json
 from ..matching.localise import Localise

@@ -19,7 +19,7 @@ from ..errors import bad_input
 from ..matching.localise import Localise
 from ..matching.match import match_regions
 from ..matching.nearest import token_mask
-from ..metrics.equivariance import METRIC_NAMES, all_metrics, error_px
+from ..metrics.equivariance import METRIC_NAMES, all_metrics, error_px, object_values, view_values
 from ..models.extractor import MapSource
 from ..sampling import descriptors
 from ..stats import bootstrap_ci95, mean_with_ci
@@ -239,7 +239,7 @@ def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str 
 
 
 def _averaged(
-    rows: Sequence[Mapping[str, Any]], name: str, search: str | None, angles_deg: tuple[float, float] | None = None
+    rows: Sequence[Mapping[str, Any]], name: str, search: str | None, angles_deg: tuple[int, int] | None = None
 ) -> dict[str, Any]:
     """Return the mean over objects with its interval; of a single object, the interval over its source views too."""
     values = object_values(rows, name, search, angles_deg)
@@ -247,47 +247,3 @@ def _averaged(
     if len({row["object"] for row in rows}) == 1:
         result["ci95_views"] = bootstrap_ci95(list(view_values(rows, name, search, angles_deg).values()))
     return result
-
-
-def object_values(
-    rows: Iterable[Mapping[str, Any]],
-    metric: str,
-    search: str | None = None,
-    angles_deg: tuple[float, float] | None = None,
-) -> dict[str, float]:
-    """Return each object's score, the mean over its pairs (in an angle bin, low <= angle < high)."""
-    return _unit_values(rows, lambda row: row["object"], metric, search, angles_deg)
-
-
-def view_values(
-    rows: Iterable[Mapping[str, Any]],
-    metric: str,
-    search: str | None = None,
-    angles_deg: tuple[float, float] | None = None,
-) -> dict[str, float]:
-    """Return the score of each source view, by "object/view": the units of an interval within one object or capture.
-
-    It says how far the value would move with other views of the same thing, and nothing about other things.
-    """
-    return _unit_values(rows, lambda row: f"{row['object']}/{row['pair'][0]}", metric, search, angles_deg)
-
-
-def _unit_values(
-    rows: Iterable[Mapping[str, Any]],
-    unit: Callable[[Mapping[str, Any]], str],
-    metric: str,
-    search: str | None,
-    angles_deg: tuple[float, float] | None,
-) -> dict[str, float]:
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        scores = row if search is None else row[search]
-        if scores is None or (angles_deg and not _in_bin(row["angle_deg"], *angles_deg)):
-            continue
-        values.setdefault(unit(row), []).append(scores[metric])
-    return {name: float(np.mean(v)) for name, v in values.items()}
-
-
-def _in_bin(angle_deg: float, low: float, high: float) -> bool:
-    """Say whether low <= angle < high; the last bin includes 180."""
-    return low <= angle_deg < high or angle_deg == high == 180
