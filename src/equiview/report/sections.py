@@ -86,7 +86,7 @@ def _difference_table(run: Run) -> Table:
         if change is None:
             continue
         against = change.get("vs_best_control")
-        control = against.get("control") if against else None
+        control = str(against.get("control", "")) if against else ""
         parts = {f"{LABELS.get(control, 'best control').lower()} (best control)": against} if against else {}
         # The pretrained features may be the best control themselves: then one row says it all.
         for label, part in (parts if control == "pretrained" else {"pretrained": change} | parts).items():
