@@ -13,7 +13,7 @@ from equiview.draw.matches import pair_picture
 from equiview.errors import EquiviewError
 from equiview.io import read_jsonl
 from equiview.jobs.transfer import TransferRun, protocol_for, score_transfer, transfer_points
-from equiview.matching.transfer import Localise
+from equiview.matching.localise import Localise
 from equiview.metrics.pck import Scoring
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.oracle import NoiseExtractor

@@ -8,7 +8,7 @@ from equiview.data.meshes import open_object
 from equiview.draw.live.make import make_pack
 from equiview.draw.live.maps import packed_maps, packed_queries
 from equiview.draw.live.truth import known_points
-from equiview.matching.nearest import match
+from equiview.matching.match import match
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.loading import load
 from equiview.report import write_live_page

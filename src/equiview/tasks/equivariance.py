@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float
 from ..data.ambiguity import AmbiguityMap
 from ..data.correspond import correspond_in, sample_points, tracks_of
 from ..errors import bad_input
-from ..matching.nearest import match_regions, token_mask
+from ..matching.localise import Localise
+from ..matching.match import match_regions
+from ..matching.nearest import token_mask
 from ..metrics.equivariance import METRIC_NAMES, all_metrics, error_px, object_values, view_values
 from ..models.extractor import MapSource
 from ..sampling import descriptors
@@ -41,6 +43,11 @@ class MeasureConfig:
     min_overlap: float = 0.1
     subtoken: bool = True
     seed: int = 0
+
+    @property
+    def localise(self) -> Localise:
+        """How the best token becomes a place."""
+        return Localise("parabola" if self.subtoken else "token")
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def _score_pair(
     inside, image_hw = token_mask(target, torch.from_numpy(view.mask)), view.camera.hw
     # An object smaller than a token is counted by its status, and left out of the in-mask averages only.
     regions = [None, inside] if bool(inside.any()) else [None]
-    found = match_regions(visible, target, regions, subtoken=config.subtoken)
+    found = match_regions(visible, target, regions, config.localise)
     errors = [error_px(one.xy1.cpu().double().numpy(), truth.xy1) for one in found]
     row |= all_metrics(errors[0], image_hw)
     row |= _unambiguous(plan, pair, errors[0], image_hw)
