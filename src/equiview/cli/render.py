@@ -30,6 +30,13 @@ class Light(StrEnum):
     WORLD = "world"
 
 
+class Up(StrEnum):
+    """An axis of the mesh."""
+
+    Y = "y"
+    Z = "z"
+
+
 class Renderer(StrEnum):
     """What draws."""
 
@@ -55,6 +62,10 @@ def render(
         int, typer.Option(min=1, help="How many; fewer than 42 of paper42 are drawn from it by --seed.")
     ] = 42,
     size: Annotated[int, typer.Option(min=16, help="Edge of the square pictures, pixels.")] = 512,
+    up: Annotated[
+        Up | None,
+        typer.Option(help="The mesh's axis that points up; y for glTF and z for OBJ and PLY if left out."),
+    ] = None,
     background: Annotated[str, typer.Option(help="black, white, random, or a picture file.")] = "black",
     light: Annotated[Light, typer.Option(help="What the light moves with.")] = Light.CAMERA,
     renderer: Annotated[Renderer, typer.Option(help="embree: CPU ray caster; gl: fast, extra `gl`.")] = Renderer.EMBREE,
@@ -65,17 +76,19 @@ def render(
 
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
-    from ..data.meshes import open_mesh
+    from ..data.meshes import axis_up, open_mesh
     from ..render import RenderConfig, render_views
 
+    # The other commands take several objects, so there the axis goes with each name.
+    source = source if up is None else f"{source}@up={up.value}"
     config = RenderConfig(hw=(size, size), light=light.value, background=background, seed=seed)
     mesh = open_mesh(source)
     cameras = cameras_of(rig, views, config.hw, seed)
     with StageProgress() as bars:
         store = render_views(mesh, cameras, config, out, lambda done, n: bars("render", done, n), draw_with(renderer))
-    result = {"command": "render", "object": store.name, "views": len(store), "notes": list(mesh.notes)}
+    result = {"command": "render", "object": store.name, "views": len(store), "up": axis_up(source)}
     notes = [f"Note: {note}" for note in mesh.notes]
-    finish(result, [out], json, *notes, f"{len(store)} views of {store.name}")
+    finish({**result, "notes": list(mesh.notes)}, [out], json, *notes, f"{len(store)} views of {store.name}")
 
 
 def cameras_of(rig: Rig, n: int, hw: tuple[int, int], seed: int) -> "list[Camera]":

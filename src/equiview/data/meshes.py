@@ -5,11 +5,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
+from typing import cast
 
 from ..errors import bad_input
-from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, paper42, render_views
+from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, render_views
+from ..render.mesh import MESH_SUFFIXES, Up, default_up
 from ..render.rigs import paper_subset
 from ..types import Camera
 from .synthetic.builtin import BUILTINS, builtin_mesh
@@ -30,7 +30,8 @@ def open_object(
     """Return the views of an object, drawn if need be, from the paper's rig.
 
     Args:
-        source: Path of a mesh, "builtin:NAME", "procedural:SEED", or a folder that `equiview render` wrote.
+        source: Path of a mesh (`mug.obj@up=y` where y points up), "builtin:NAME", "procedural:SEED", or a folder that
+            `equiview render` wrote.
         n_views: 42 is the whole rig in its order, fewer the first of a random permutation of it. From a folder, the
             first `n_views` of what is stored (all, if there are fewer).
         config: How to draw; None is the default. A folder keeps what it was drawn with.
@@ -60,15 +61,43 @@ def is_made(source: str | Path) -> bool:
 
 
 def open_mesh(source: str | Path) -> Mesh:
-    """Return a mesh file, "builtin:NAME" or "procedural:SEED" as a normalised mesh.
+    """Return a mesh file, "builtin:NAME" or "procedural:SEED" as a normalised mesh with +z up.
+
+    What follows the name of a file, as in `mug.obj@up=y`, says which of its axes points up; see `load_mesh`.
 
     Raises:
         EquiviewError: No such file or object, an unusable file, or a seed that is not a number.
     """
+    path, up = split_up(source)
     if not is_made(source):
-        return normalize(load_mesh(source))
+        return normalize(load_mesh(path, up))
     kind, name = check_made(source)
     return builtin_mesh(name) if kind == "builtin" else procedural_mesh(int(name))
+
+
+def split_up(source: str | Path) -> tuple[str, Up | None]:
+    """Split `mug.obj@up=y` into the file and the axis that points up in it; None where the format decides.
+
+    A path that exists as it is written says nothing about its axes.
+
+    Raises:
+        EquiviewError: Another axis than y or z, or not of a mesh file.
+    """
+    text = str(source)
+    base, at, up = text.rpartition("@up=")
+    if not at or Path(text).exists():
+        return text, None
+    if Path(base).suffix.lower() not in MESH_SUFFIXES:
+        raise bad_input(text, "a mesh file before @up", base or "nothing", "Views and captures keep their own axes.")
+    if up not in ("y", "z"):
+        raise bad_input(text, "@up=y or @up=z", repr(up), "Turn the mesh in its own program for any other axis.")
+    return base, cast(Up, up)
+
+
+def axis_up(source: str | Path) -> Up:
+    """Return which axis of an object points up where it is stored: what records keep of the choice."""
+    path, up = split_up(source)
+    return "z" if is_made(source) else up or default_up(path)
 
 
 def check_made(source: str | Path) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from .captures.checks import choose
 from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
-from .meshes import check_made, is_made, open_mesh, open_object
+from .meshes import check_made, is_made, open_mesh, open_object, split_up
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from .sfm.colmap import import_pycolmap
 from .sfm.photos import open_photos
@@ -53,7 +53,7 @@ def source_kind(source: str | Path) -> Kind:
     """
     if is_made(source):
         return Kind.MADE
-    path = split_selection(source)[0]
+    path = _split(source)[0]
     if not path.is_dir():
         return Kind.PICTURES if path.suffix.lower() in VIDEO_SUFFIXES else Kind.MESH
     if (path / "meta.json").is_file():
@@ -70,14 +70,20 @@ def source_kind(source: str | Path) -> Kind:
     raise bad_input(str(path), expected, found, "Give the folder that holds them.")
 
 
+def _split(source: str | Path) -> tuple[Path, slice]:
+    """Return the path of a source, and which of its images are chosen."""
+    return split_selection(split_up(source)[0])
+
+
 def source_name(source: str | Path) -> str:
     """Return the name an object has in rows and pictures: the file's stem, builtin-NAME or procedural-SEED.
 
-    A selection of a capture is part of its name: `fox@0__2`.
+    A selection of a capture is part of its name: `fox@0__2`. A mesh keeps its name however it is turned, so that none
+    is both trained on and tested on.
     """
     if is_made(source):
         return str(source).replace(":", "-")
-    path, chosen = split_selection(source)
+    path, chosen = _split(source)
     # By the name alone: a report is also made where the files are not.
     name = path.stem if path.suffix.lower() in FILE_SUFFIXES else path.name or path.resolve().name
     return name if chosen == slice(None) else f"{name}@{str(source).rpartition('@')[2].replace(':', '_')}"
@@ -101,7 +107,7 @@ def check_source(source: str | Path) -> None:
             import_pycolmap()
     else:
         import_pycolmap()
-        open_photos(split_selection(source)[0])
+        open_photos(_split(source)[0])
 
 
 def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
@@ -120,15 +126,15 @@ def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
 
 def other_views(train: Sequence[str], test: Sequence[str]) -> list[str]:
     """Return what is tested on that is of a folder, photos or a video that is trained on too."""
-    paths = {split_selection(one)[0].resolve() for one in train if not is_made(one)}
-    return [one for one in test if not is_made(one) and split_selection(one)[0].resolve() in paths]
+    paths = {_split(one)[0].resolve() for one in train if not is_made(one)}
+    return [one for one in test if not is_made(one) and _split(one)[0].resolve() in paths]
 
 
 def _shared(one: str, other: str) -> int:
     """Return how many pictures two sources share; of photos without poses how many they could."""
     if is_made(one) or is_made(other):
         return 0
-    (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
+    (path, chosen), (other_path, other_chosen) = _split(one), _split(other)
     if path.resolve() != other_path.resolve():
         if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
             return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
@@ -144,7 +150,7 @@ def _origin(path: Path) -> Path:
     """Return what a folder of `equiview capture` was made of, else the path itself."""
     about = path / "capture.json"
     made_of = read_json(about).get("source") if about.is_file() else None
-    return path.resolve() if made_of is None else split_selection(made_of)[0].resolve()
+    return path.resolve() if made_of is None else _split(made_of)[0].resolve()
 
 
 def _files(source: str) -> set[Path]:
@@ -153,7 +159,7 @@ def _files(source: str) -> set[Path]:
     if kind is Kind.CAPTURE:
         images = open_capture(source, long_side=LONG_SIDE).images
         return {one.path.resolve() for one in images.photographs} if isinstance(images, Photographs) else set()
-    path = split_selection(source)[0]
+    path = _split(source)[0]
     return {file.resolve() for file in open_photos(path).files} if kind is Kind.PICTURES and path.is_dir() else set()
 
 
@@ -195,7 +201,7 @@ def open_with_points(source: str | Path, cache_dir: Path, progress: Progress | N
     Raises:
         EquiviewError: See `open_source`.
     """
-    path, chosen = split_selection(source)
+    path, chosen = _split(source)
     report = _stages(progress)
     if source_kind(source) is Kind.PICTURES:
         whole = _made(path, cache_dir, lambda out, config: capture_from_pictures(path, out, config, report))
