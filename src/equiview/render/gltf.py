@@ -1,7 +1,7 @@
 """glTF 2.0 and GLB.
 
-Read here rather than with trimesh because trimesh drops what changes the picture or the shape: texture transforms,
-the choice of UV set, sampler wrap modes, skins, morph targets, alpha cut-off of textured materials and mirrored nodes.
+Read here because general mesh libraries drop what changes the picture or the shape: texture transforms, the choice of
+UV set, sampler wrap modes, skins, morph targets, alpha cut-off of textured materials and mirrored nodes.
 Source: the glTF 2.0 specification and its ratified extensions.
 """
 

@@ -125,10 +125,11 @@ def load_mesh(path: str | Path, up: Up | None = None) -> Mesh:
             require_file(path, kinds)
         raise bad_input(str(path), kinds, f"suffix {suffix!r}", "Convert it to GLB.")
     require_file(path, "a mesh file")
-    # Imported here because both readers need Part and Material from this file.
-    from . import gltf, polygon
+    # Imported here because the readers need Part and Material from this file.
+    from . import gltf, obj, ply
 
-    parts, notes = (gltf if suffix in (".glb", ".gltf") else polygon).read_parts(path)
+    readers = {".obj": obj.read_parts, ".ply": ply.read_parts}
+    parts, notes = readers.get(suffix, gltf.read_parts)(path)
     mesh = merge_parts(parts, path.stem, notes, where=str(path))
     if (up or default_up(path)) == "y":
         mesh = _z_up(mesh)
