@@ -57,7 +57,7 @@ def is_textured(mesh):
         ("my tex.png", "my tex.png"),
         ("TEX.PNG", "tex.png"),
         ("Textures/Tex.png", "textures/tex.png"),
-        ("/home/someone/scan/tex.png", "tex.png"),
+        ("/scans/someone/tex.png", "tex.png"),
         ("C:\\Users\\someone\\scan\\tex.png", "tex.png"),
         ("C:/scan/textures/tex.png", "textures/tex.png"),
         ("file:///scan/tex.png", "tex.png"),

@@ -75,8 +75,8 @@ def _strip(numbers: np.ndarray) -> Int[np.ndarray, "n 3"]:
     """Return the triangles of strips that -1 parts; every second one turns the other way."""
     numbers = numbers.astype(np.int64)
     made = [np.zeros((0, 3), np.int64)]
-    for run in np.split(numbers, np.flatnonzero(numbers < 0)):
-        run = run[run >= 0]
+    for part in np.split(numbers, np.flatnonzero(numbers < 0)):
+        run = part[part >= 0]
         if len(run) >= 3:
             triangles = np.stack([run[:-2], run[1:-1], run[2:]], 1)
             triangles[1::2] = triangles[1::2][:, [1, 0, 2]]
