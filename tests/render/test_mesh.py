@@ -280,6 +280,9 @@ def test_missing_buffer_and_a_path_out_of_the_folder(tmp_path):
 
 def test_compressed_geometry_names_the_extension(tmp_path):
     maker, path = glb_of(tmp_path)
+    entry = {"bufferView": maker.view(b"not Draco's"), "attributes": {"POSITION": 0}}
+    (primitive,) = maker.json["meshes"][0]["primitives"]
+    primitive["extensions"] = {"KHR_draco_mesh_compression": entry}
     maker.json["extensionsRequired"] = ["KHR_draco_mesh_compression"]
     with pytest.raises(EquiviewError, match="KHR_draco_mesh_compression"):
         load_mesh(maker.glb(path))
