@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from equiview.data.meshes import axis_up, open_mesh, open_object
-from equiview.data.open import check_source, source_name
+from equiview.data.names import source_name
+from equiview.data.open import check_source
 from equiview.errors import EquiviewError
 from equiview.jobs.run_folder import check_names
 from equiview.render import RenderConfig, load_mesh, paper42, render_views, ring

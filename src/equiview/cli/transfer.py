@@ -78,7 +78,7 @@ def transfer(
     _check_mode(images or [], given, pairs)
     features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
     from ..jobs.transfer import protocol_for
-    from ..matching.transfer import Localise
+    from ..matching.localise import Localise
 
     random_seed = seed if random_weights else None
     source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)

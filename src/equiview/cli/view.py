@@ -84,7 +84,7 @@ def _sources(
 
 def _about(adapter: Path | None, sources: "dict[str, Extractor]") -> str:
     """Name the features that the page compares, without the folders they came from."""
-    from ..report.page import backbone_title
+    from ..report.shell import backbone_title
 
     named = backbone_title(sources["pretrained"].describe()["backbone"])
     if adapter is None:
@@ -95,7 +95,7 @@ def _about(adapter: Path | None, sources: "dict[str, Extractor]") -> str:
 
 
 def _pictures_page(paths: list[Path], sources: "dict[str, Extractor]", about: str, out: Path) -> tuple[Path, list[str]]:
-    from ..draw.live import pack_pictures
+    from ..draw.live.pictures import pack_pictures
     from ..report import loss_words, write_live_page
 
     pack = pack_pictures(paths, sources)

@@ -5,17 +5,15 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 from ..errors import bad_input
 from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, render_views
-from ..render.mesh import MESH_SUFFIXES, Up, default_up
+from ..render.mesh import Up, default_up
 from ..render.rigs import paper_subset
 from ..types import Camera
+from .names import is_made, split_up
 from .synthetic.builtin import BUILTINS, builtin_mesh
 from .synthetic.procedural import procedural_mesh
-
-MADE = ("builtin:", "procedural:")
 
 
 def open_object(
@@ -55,11 +53,6 @@ def open_object(
     return render_views(mesh, cameras, config, folder, progress)
 
 
-def is_made(source: str | Path) -> bool:
-    """Return whether the object is made at run time, from no file."""
-    return str(source).startswith(MADE)
-
-
 def open_mesh(source: str | Path) -> Mesh:
     """Return a mesh file, "builtin:NAME" or "procedural:SEED" as a normalised mesh with +z up.
 
@@ -73,25 +66,6 @@ def open_mesh(source: str | Path) -> Mesh:
         return normalize(load_mesh(path, up))
     kind, name = check_made(source)
     return builtin_mesh(name) if kind == "builtin" else procedural_mesh(int(name))
-
-
-def split_up(source: str | Path) -> tuple[str, Up | None]:
-    """Split `mug.obj@up=y` into the file and the axis that points up in it; None where the format decides.
-
-    A path that exists as it is written says nothing about its axes.
-
-    Raises:
-        EquiviewError: Another axis than y or z, or not of a mesh file.
-    """
-    text = str(source)
-    base, at, up = text.rpartition("@up=")
-    if not at or Path(text).exists():
-        return text, None
-    if Path(base).suffix.lower() not in MESH_SUFFIXES:
-        raise bad_input(text, "a mesh file before @up", base or "nothing", "Views and captures keep their own axes.")
-    if up not in ("y", "z"):
-        raise bad_input(text, "@up=y or @up=z", repr(up), "Turn the mesh in its own program for any other axis.")
-    return base, cast(Up, up)
 
 
 def axis_up(source: str | Path) -> Up:

@@ -15,21 +15,19 @@ from typing import Any
 from ..errors import EquiviewError, bad_input
 from ..io import PICTURE_SUFFIXES, read_json
 from ..render import open_views
-from ..render.mesh import MESH_SUFFIXES
 from ..types import Capture, View
 from .captures.checks import choose
-from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
+from .captures.opening import LAYOUTS, capture_kind, open_capture
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
-from .meshes import check_made, is_made, open_mesh, open_object, split_up
+from .meshes import check_made, open_mesh, open_object
+from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from .sfm.colmap import import_pycolmap
 from .sfm.photos import open_photos
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
-FILE_SUFFIXES = VIDEO_SUFFIXES.union(MESH_SUFFIXES)
 # Pictures of a capture are reduced to this, pixels: features are taken at 640, and tokens are far larger than a pixel.
 LONG_SIDE = 1024
 Progress = Callable[[int, int], None]
@@ -53,7 +51,7 @@ def source_kind(source: str | Path) -> Kind:
     """
     if is_made(source):
         return Kind.MADE
-    path = _split(source)[0]
+    path = split_selection(source)[0]
     if not path.is_dir():
         return Kind.PICTURES if path.suffix.lower() in VIDEO_SUFFIXES else Kind.MESH
     if (path / "meta.json").is_file():
@@ -68,25 +66,6 @@ def source_kind(source: str | Path) -> Kind:
     expected = f"views that `equiview render` wrote, photos, or a capture ({layouts})"
     found = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "an empty folder"
     raise bad_input(str(path), expected, found, "Give the folder that holds them.")
-
-
-def _split(source: str | Path) -> tuple[Path, slice]:
-    """Return the path of a source, and which of its images are chosen."""
-    return split_selection(split_up(source)[0])
-
-
-def source_name(source: str | Path) -> str:
-    """Return the name an object has in rows and pictures: the file's stem, builtin-NAME or procedural-SEED.
-
-    A selection of a capture is part of its name: `fox@0__2`. A mesh keeps its name however it is turned, so that none
-    is both trained on and tested on.
-    """
-    if is_made(source):
-        return str(source).replace(":", "-")
-    path, chosen = _split(source)
-    # By the name alone: a report is also made where the files are not.
-    name = path.stem if path.suffix.lower() in FILE_SUFFIXES else path.name or path.resolve().name
-    return name if chosen == slice(None) else f"{name}@{str(source).rpartition('@')[2].replace(':', '_')}"
 
 
 def check_source(source: str | Path) -> None:
@@ -107,7 +86,7 @@ def check_source(source: str | Path) -> None:
             import_pycolmap()
     else:
         import_pycolmap()
-        open_photos(_split(source)[0])
+        open_photos(split_selection(source)[0])
 
 
 def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
@@ -124,17 +103,11 @@ def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
                 raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
 
 
-def other_views(train: Sequence[str], test: Sequence[str]) -> list[str]:
-    """Return what is tested on that is of a folder, photos or a video that is trained on too."""
-    paths = {_split(one)[0].resolve() for one in train if not is_made(one)}
-    return [one for one in test if not is_made(one) and _split(one)[0].resolve() in paths]
-
-
 def _shared(one: str, other: str) -> int:
     """Return how many pictures two sources share; of photos without poses how many they could."""
     if is_made(one) or is_made(other):
         return 0
-    (path, chosen), (other_path, other_chosen) = _split(one), _split(other)
+    (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
     if path.resolve() != other_path.resolve():
         if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
             return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
@@ -150,7 +123,7 @@ def _origin(path: Path) -> Path:
     """Return what a folder of `equiview capture` was made of, else the path itself."""
     about = path / "capture.json"
     made_of = read_json(about).get("source") if about.is_file() else None
-    return path.resolve() if made_of is None else _split(made_of)[0].resolve()
+    return path.resolve() if made_of is None else split_selection(made_of)[0].resolve()
 
 
 def _files(source: str) -> set[Path]:
@@ -159,7 +132,7 @@ def _files(source: str) -> set[Path]:
     if kind is Kind.CAPTURE:
         images = open_capture(source, long_side=LONG_SIDE).images
         return {one.path.resolve() for one in images.photographs} if isinstance(images, Photographs) else set()
-    path = _split(source)[0]
+    path = split_selection(source)[0]
     return {file.resolve() for file in open_photos(path).files} if kind is Kind.PICTURES and path.is_dir() else set()
 
 
@@ -201,7 +174,7 @@ def open_with_points(source: str | Path, cache_dir: Path, progress: Progress | N
     Raises:
         EquiviewError: See `open_source`.
     """
-    path, chosen = _split(source)
+    path, chosen = split_selection(source)
     report = _stages(progress)
     if source_kind(source) is Kind.PICTURES:
         whole = _made(path, cache_dir, lambda out, config: capture_from_pictures(path, out, config, report))

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..draw.live import RUN_OBJECTS, save_object
+from ..draw.live.make import RUN_OBJECTS, save_object
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object, summarize
