@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from equiview import report
-from equiview.draw.live.pack import packed_queries
+from equiview.draw.live.maps import packed_queries
 from equiview.matching.localise import Localise, fit, rows
 from equiview.matching.match import match
 from equiview.sampling import pixel_from_token, token_from_pixel
