@@ -14,7 +14,7 @@ from _willow import WILLOW_SIDE, Willow
 from torch import nn
 
 from equiview.data.meshes import open_object
-from equiview.data.open import source_name
+from equiview.data.names import source_name
 from equiview.data.synthetic.categories import FamilyView
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import TrainingPair, category_pairs, instance_views, object_pairs
@@ -24,7 +24,8 @@ from equiview.finetune.stages.add_head import FIXED_HEADS
 from equiview.finetune.unlabeled_images import unlabeled_images
 from equiview.io import atomic_path, read_jsonl
 from equiview.jobs.improve import apply_head
-from equiview.jobs.run_folder import rows_path, write_rows
+from equiview.jobs.run_folder import rows_path
+from equiview.jobs.scoring import write_rows
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb
 from equiview.tasks import transfer
@@ -151,7 +152,7 @@ class Features:
         return self.maps(f"drawn-{seed}", lambda: unlabeled_images(None, seed), blocks, fixed=fixed)
 
     def pairs(self, name: str, seed: int, blocks, count: int = TRAIN_VIEWS, fixed: str = "none") -> list[TrainingPair]:
-        """Return an object's training pairs; the last twenty asked for are kept, as all rows share auxiliary objects."""
+        """Return an object's training pairs; the last twenty are kept, as all rows share auxiliary objects."""
         key = (name, seed, tuple(blocks), count, fixed)
         if key not in self.kept_pairs:
             self.kept_pairs = dict(list(self.kept_pairs.items())[-19:])

@@ -135,7 +135,7 @@ def test_an_object_is_trained_on_or_tested_on(backbone, tmp_path, train, test):
 
 
 def test_the_first_two_objects_get_a_live_part(finished):
-    from equiview.draw.live import read_pack
+    from equiview.draw.live.pack import read_pack
 
     packs = [read_pack(path) for path in sorted((finished / "live").glob("*.npz"))]
     assert [pack.name for pack in packs] == ["procedural-2", "procedural-3"]
@@ -216,7 +216,7 @@ def test_a_plan_is_made_once_and_holds_on_a_machine_that_has_become_slow(backbon
     def never(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("equiview.jobs.improve.measure_costs", never)
+    monkeypatch.setattr("equiview.jobs.finetune.measure_costs", never)
     improve(backbone, ["procedural:1"], TEST[:2], tmp_path / "a", planned)
     improve(backbone, ["procedural:1"], TEST[:2], tmp_path / "b", JOINED)
     assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b") != {}

@@ -1,4 +1,4 @@
-"""`equiview improve` and `equiview demo`."""
+"""`equiview improve`."""
 
 import math
 from dataclasses import replace
@@ -9,7 +9,7 @@ import typer
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
+from .common import command, examples, finish, parse_settings
 from .progress import StageProgress
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ def improve(
     recipe: options.Recipe = "default",
     settings: options.Set = None,
     views: options.Views = 12,
-    points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
+    points: options.Points = 300,
     budget: options.Budget = None,
     photos: options.Photos = None,
-    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = "float32",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -81,7 +81,8 @@ def improve(
 
     Renders, measures, measures the controls, finetunes, measures again, and writes summary.json, an adapter and a page.
     """
-    from ..jobs.improve import ImproveConfig
+    from ..jobs.feature_options import quiet_transformers, resolve_device
+    from ..jobs.finetune import ImproveConfig
     from ..jobs.improve import improve as run
 
     quiet_transformers()
@@ -93,41 +94,12 @@ def improve(
         photos=None if photos is None else str(photos),
         budget_s=budget_s,
         device=resolve_device(device),
-        dtype=dtype.value,
+        dtype=dtype,
         seed=seed,
     )
     with StageProgress(shares_of(WEIGHTS, config.recipe)) as progress:
         summary = run(backbone, train_objects, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
-
-
-@app.command(
-    short_help="Improve the bundled backbone on built-in objects; no files needed.",
-    epilog=examples(
-        "equiview demo",
-        "equiview demo --out demo --device cuda --json",
-    ),
-)
-@command
-def demo(
-    out: options.Out = Path("equiview-demo"),
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    json: options.Json = False,
-) -> None:
-    """Adapt equiview/tiny on one built-in object and prove it on seven others; needs no files and no network."""
-    from ..finetune.recipes import get_recipe
-    from ..jobs.demo import RECIPE, run_demo
-
-    quiet_transformers()
-    with StageProgress(shares_of(WEIGHTS, get_recipe(RECIPE))) as progress:
-        summary = run_demo(out, device=resolve_device(device), seed=seed, progress=progress)
-    show_run("demo", summary, out, json, NEXT)
-
-
-NEXT = """Next, your own object with DINOv2 (--test-objects are others, to prove it on):
-  equiview improve --backbone facebook/dinov2-base --train-object MESH.glb --out runs/mine \\
-      --test-objects builtin:mug builtin:teapot builtin:hammer builtin:car builtin:duck"""
 
 
 def show_run(name: str, summary: dict[str, Any], out: Path, as_json: bool, after: str | None = None) -> None:

@@ -1,37 +1,32 @@
 """The main job: adapt a backbone on some objects and prove it on others, in one resumable run folder."""
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..data.open import check_apart, other_views
-from ..draw.live import RUN_OBJECTS, save_object
+from ..data.names import other_views
+from ..data.open import check_apart
+from ..draw.live.make import RUN_OBJECTS, save_object
 from ..draw.report_pictures import save_pictures
-from ..finetune.adapt import adapt
-from ..finetune.costs import measure_costs
-from ..finetune.network_settings import NetworkTraining
-from ..finetune.plan import make_plan, overrun_s, plan_record, plan_words, takes_budget, with_plan
-from ..finetune.recipe import Recipe
-from ..finetune.recipes import OWN_OBJECT, check_recipe, features_learned_on
-from ..finetune.unlabeled_images import photo_files
-from ..io import read_json, write_json
-from ..models.adapters import has_lora, load_adapter, save_adapter
+from ..finetune.recipes import OWN_OBJECT
+from ..io import file_name, read_json
+from ..models.adapters import has_lora, load_adapter
 from ..models.adapters.folder import RECORD_FILE, versions
-from ..models.backbones import Backbone, load_backbone
+from ..models.backbones import Backbone
 from ..models.extractor import Extractor
 from ..models.heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from ..tasks.comparison import improvement_summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from ..types import FeatureMap, View
+from .finetune import ImproveConfig, load, make_adapter
 from .run_folder import (
     Progress,
     ambiguous_shares,
-    as_json,
     check_names,
     check_sources,
     claim_folder,
@@ -39,39 +34,12 @@ from .run_folder import (
     open_objects,
     rows_path,
     summarize_run,
-    write_rows,
 )
+from .scoring import Rows, WorkItem, finish_items
 
 log = logging.getLogger(__name__)
 
 MAX_PICTURES = 6
-
-
-@dataclass(frozen=True)
-class ImproveConfig:
-    """What a run does, apart from the backbone and the objects.
-
-    Attributes:
-        recipe: How features are adapted.
-        views: Views rendered of each object.
-        points: Surface points of each view, for measuring.
-        photos: Folder of unlabeled photos for closed forms; None draws pictures instead.
-        budget_s: Seconds the adaptation may take, from mesh to adapter, in place of the recipe's.
-        device: `cpu`, `cuda`, ...
-        dtype: Of the backbone, `float32` or `bfloat16`.
-        seed: Of everything random.
-        notes: Sentences shown on top of the report.
-    """
-
-    recipe: Recipe
-    views: int = 12
-    points: int = 300
-    photos: str | None = None
-    budget_s: float | None = None
-    device: str = "cpu"
-    dtype: str = "float32"
-    seed: int = 0
-    notes: tuple[str, ...] = ()
 
 
 def improve(
@@ -110,7 +78,7 @@ def improve(
     if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
         log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
-    claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
+    claim_folder(out, what | config.record)
     base = load(backbone, config)
     make_adapter(backbone, train_objects, out, config, report)
     adapted = load_adapter(out / "adapter", load(backbone, config))
@@ -118,92 +86,6 @@ def improve(
     score_all(base, adapted, test, out, config, report)
     protocol = run_protocol(adapted, out, config) | {"ambiguous_share": ambiguous_shares(out, list(test))}
     return summarize_run(out, list(test), lambda rows, search: improvement_summary(rows, protocol, search))
-
-
-def load(backbone: str, config: ImproveConfig) -> Backbone:
-    """Load the backbone where and how the run wants it."""
-    return load_backbone(backbone, device=config.device, dtype=getattr(torch, config.dtype))
-
-
-def make_adapter(
-    backbone: str, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress
-) -> None:
-    """Render the training objects, adapt and save, unless the folder already has the finished adapter."""
-    if (out / "adapter" / RECORD_FILE).exists():
-        return
-    started, recipe, own = time.monotonic(), config.recipe, load(backbone, config)
-    check_recipe(own, recipe)
-    if config.photos is not None:
-        photo_files(Path(config.photos))
-    budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
-    objects, recipe = open_training_objects(own, train_objects, out, config, budget, progress)
-    if config.budget_s is not None and not takes_budget(recipe):
-        log.warning("one step takes no budget: %g s is not looked at", config.budget_s)
-    done: dict[str, tuple[int, int]] = {}
-
-    def report(stage: str, *count: int) -> None:
-        done[stage] = (count[0], count[1])
-        progress(stage, *count)
-
-    extractor = adapt(
-        own,
-        objects,
-        recipe,
-        out,
-        photos=None if config.photos is None else Path(config.photos),
-        seed=config.seed,
-        stop_after_s=None if budget is None else overrun_s(budget) - (time.monotonic() - started),
-        progress=report,
-    )
-    record = {
-        "recipe": asdict(recipe),
-        "data": {"objects": sorted(objects), "views": config.views, "photos": config.photos},
-        "seed": config.seed,
-        "seconds": round(time.monotonic() - started, 1),
-        "budget_s": budget,
-        "trained": done.get("train"),
-        "trained_network": of_recipe(done.get("train network"), config.recipe),
-    }
-    save_adapter(out / "adapter", extractor, as_json(record))
-
-
-def of_recipe(steps: tuple[int, int] | None, recipe: Recipe) -> tuple[int, int] | None:
-    """Return the steps of training the network that were done, and those the recipe has before any plan."""
-    return None if steps is None else (steps[0], recipe.stage(NetworkTraining).steps)
-
-
-def open_training_objects(
-    backbone: Backbone,
-    train_objects: Sequence[str],
-    out: Path,
-    config: ImproveConfig,
-    budget_s: float | None,
-    progress: Progress,
-) -> tuple[dict[str, Sequence[View]], Recipe]:
-    """Render the user's objects and the auxiliary ones; return them with the recipe as far as there is time for it.
-
-    A budget is turned into a plan once, which is logged and kept in plan.json: one of an earlier sitting holds.
-    """
-    views = config.views
-    objects = open_objects(train_objects, views, config.seed, out / "views", progress)
-    path, former = out / "plan.json", out / "companions.json"
-    if not path.exists() and not former.exists():
-        write_json(path, planned(backbone, objects, config, budget_s))
-    recipe = with_plan(config.recipe, read_json(path if path.exists() else former))
-    return objects | open_objects(recipe.auxiliary_objects, views, config.seed, out / "views", progress), recipe
-
-
-def planned(
-    backbone: Backbone, objects: Mapping[str, Sequence[View]], config: ImproveConfig, budget_s: float | None
-) -> dict[str, Any]:
-    """Return the record of a plan for the user's objects in this time, and log it."""
-    recipe = config.recipe
-    if budget_s is None or not takes_budget(recipe):
-        return plan_record(recipe, budget_s, None)
-    costs = measure_costs(features_learned_on(backbone, recipe), objects, config.views)
-    recipe = make_plan(recipe, costs, budget_s)
-    log.info("plan for %g s; the same on any machine: %s", budget_s, plan_words(recipe))
-    return plan_record(recipe, budget_s, costs)
 
 
 def score_all(
@@ -215,26 +97,25 @@ def score_all(
     progress: Progress,
 ) -> None:
     """Score every variant on every object; an object is finished when its file of rows is there."""
-    measure = MeasureConfig(points=config.points, seed=config.seed)
-    for number, (name, views) in enumerate(objects.items()):
-        progress("score", number, len(objects))
-        if rows_path(out, name).exists():
-            continue
-        plan = plan_object(name, views, measure)
+
+    def score(number: int, name: str) -> Rows:
+        plan = plan_object(name, objects[name], measure)
         before: list[FeatureMap] = []
-        rows: list[dict[str, Any]] = []
+        rows: Rows = []
+        file = f"{file_name(name)}.npz"
         for variant, maps in variants(base, adapted, plan.views, config.seed):
             rows += score_object(plan, maps, measure, variant)
             if variant == "pretrained":
                 before = maps
             if variant == "adapted" and number < MAX_PICTURES:
-                save_pictures(out / "pictures" / f"{name}.npz", plan, before, maps, config.seed)
+                save_pictures(out / "pictures" / file, plan, before, maps, config.seed)
             if variant == "adapted" and number < RUN_OBJECTS:
-                save_object(out / "live" / f"{name}.npz", plan, {"pretrained": before, "adapted": maps}, config.seed)
-        for row in rows:
-            row["ambiguous_share"] = plan.ambiguous_share
-        write_rows(rows_path(out, name), rows)
-    progress("score", len(objects), len(objects))
+                save_object(out / "live" / file, plan, {"pretrained": before, "adapted": maps}, config.seed)
+        return [row | {"ambiguous_share": plan.ambiguous_share} for row in rows]
+
+    measure = MeasureConfig(points=config.points, seed=config.seed)
+    items = [WorkItem(rows_path(out, name), partial(score, number, name)) for number, name in enumerate(objects)]
+    finish_items(items, partial(progress, "score"))
 
 
 def variants(

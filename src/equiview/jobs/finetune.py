@@ -1,0 +1,159 @@
+"""Make an adapter: render the training objects, adapt a backbone on them, save it."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..finetune.adapt import adapt
+from ..finetune.costs import measure_costs
+from ..finetune.network_settings import NetworkTraining
+from ..finetune.plan import make_plan, overrun_s, plan_record, plan_words, takes_budget, with_plan
+from ..finetune.recipe import Recipe
+from ..finetune.recipes import check_recipe, features_learned_on
+from ..finetune.unlabeled_images import photo_files
+from ..io import read_json, write_json
+from ..models.adapters import save_adapter
+from ..models.adapters.folder import RECORD_FILE
+from ..models.backbones import Backbone, load_backbone
+from ..types import View
+from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImproveConfig:
+    """What a run does, apart from the backbone and the objects.
+
+    Attributes:
+        recipe: How features are adapted.
+        views: Views rendered of each object.
+        points: Surface points of each view, for measuring.
+        photos: Folder of unlabeled photos for closed forms; None draws pictures instead.
+        budget_s: Seconds the adaptation may take, from mesh to adapter, in place of the recipe's.
+        device: `cpu`, `cuda`, ...
+        dtype: Of the backbone, `float32` or `bfloat16`.
+        seed: Of everything random.
+        notes: Sentences shown on top of the report.
+    """
+
+    recipe: Recipe
+    views: int = 12
+    points: int = 300
+    photos: str | None = None
+    budget_s: float | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What makes a run another one: everything but where it runs."""
+        return {key: value for key, value in asdict(self).items() if key != "device"}
+
+
+def finetune(
+    backbone: str, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress | None = None
+) -> Path:
+    """Adapt on the training objects without measuring what it is worth; return the folder of the adapter.
+
+    Raises:
+        EquiviewError: Bad input, or a folder holding another run.
+    """
+    check_names(train_objects, "train objects")
+    check_sources(train_objects)
+    claim_folder(out, {"backbone": backbone, "train_objects": train_objects} | config.record)
+    make_adapter(backbone, train_objects, out, config, progress or (lambda stage, done, total: None))
+    return out / "adapter"
+
+
+def load(backbone: str, config: ImproveConfig) -> Backbone:
+    """Load the backbone where and how the run wants it."""
+    return load_backbone(backbone, device=config.device, dtype=getattr(torch, config.dtype))
+
+
+def make_adapter(
+    backbone: str, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress
+) -> None:
+    """Render the training objects, adapt and save, unless the folder already has the finished adapter."""
+    if (out / "adapter" / RECORD_FILE).exists():
+        return
+    started, recipe, own = time.monotonic(), config.recipe, load(backbone, config)
+    check_recipe(own, recipe)
+    if config.photos is not None:
+        photo_files(Path(config.photos))
+    budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
+    objects, recipe = open_training_objects(own, train_objects, out, config, budget, progress)
+    if config.budget_s is not None and not takes_budget(recipe):
+        log.warning("one step takes no budget: %g s is not looked at", config.budget_s)
+    done: dict[str, tuple[int, int]] = {}
+
+    def report(stage: str, *count: int) -> None:
+        done[stage] = (count[0], count[1])
+        progress(stage, *count)
+
+    extractor = adapt(
+        own,
+        objects,
+        recipe,
+        out,
+        photos=None if config.photos is None else Path(config.photos),
+        seed=config.seed,
+        stop_after_s=None if budget is None else overrun_s(budget) - (time.monotonic() - started),
+        progress=report,
+    )
+    record = {
+        "recipe": asdict(recipe),
+        "data": {"objects": sorted(objects), "views": config.views, "photos": config.photos},
+        "seed": config.seed,
+        "seconds": round(time.monotonic() - started, 1),
+        "budget_s": budget,
+        "trained": done.get("train"),
+        "trained_network": of_recipe(done.get("train network"), config.recipe),
+    }
+    save_adapter(out / "adapter", extractor, as_json(record))
+
+
+def of_recipe(steps: tuple[int, int] | None, recipe: Recipe) -> tuple[int, int] | None:
+    """Return the steps of training the network that were done, and those the recipe has before any plan."""
+    return None if steps is None else (steps[0], recipe.stage(NetworkTraining).steps)
+
+
+def open_training_objects(
+    backbone: Backbone,
+    train_objects: Sequence[str],
+    out: Path,
+    config: ImproveConfig,
+    budget_s: float | None,
+    progress: Progress,
+) -> tuple[dict[str, Sequence[View]], Recipe]:
+    """Render the user's objects and the auxiliary ones; return them with the recipe as far as there is time for it.
+
+    A budget is turned into a plan once, which is logged and kept in plan.json: one of an earlier sitting holds.
+    """
+    views = config.views
+    objects = open_objects(train_objects, views, config.seed, out / "views", progress)
+    path, former = out / "plan.json", out / "companions.json"
+    if not path.exists() and not former.exists():
+        write_json(path, planned(backbone, objects, config, budget_s))
+    recipe = with_plan(config.recipe, read_json(path if path.exists() else former))
+    return objects | open_objects(recipe.auxiliary_objects, views, config.seed, out / "views", progress), recipe
+
+
+def planned(
+    backbone: Backbone, objects: Mapping[str, Sequence[View]], config: ImproveConfig, budget_s: float | None
+) -> dict[str, Any]:
+    """Return the record of a plan for the user's objects in this time, and log it."""
+    recipe = config.recipe
+    if budget_s is None or not takes_budget(recipe):
+        return plan_record(recipe, budget_s, None)
+    costs = measure_costs(features_learned_on(backbone, recipe), objects, config.views)
+    recipe = make_plan(recipe, costs, budget_s)
+    log.info("plan for %g s; the same on any machine: %s", budget_s, plan_words(recipe))
+    return plan_record(recipe, budget_s, costs)
