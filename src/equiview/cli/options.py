@@ -68,7 +68,7 @@ Budget = Annotated[
 ]
 Photos = Annotated[
     Path | None,
-    typer.Option(help="Folder of ordinary photos, which heads are solved or held on; pictures are drawn if left out."),
+    typer.Option(help="Folder of unlabeled photos, which heads are solved or held on; pictures are drawn if left out."),
 ]
 Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
