@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from ..cache import Cache
 from ..data.letterbox import Square, on_square, square_of
 from ..errors import bad_input
 from ..io import pixels_of
@@ -17,7 +18,6 @@ from ..matching.localise import Localise
 from ..matching.transfer import better, check_points, mirrored, outside, transfer_maps
 from ..metrics.pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
 from ..metrics.rows import failure_counts
-from ..models.cache import MapCache
 from ..models.extractor import MapSource
 from ..types import FeatureMap, ImageSource, KeypointPair, Matches
 
@@ -161,7 +161,7 @@ class PictureFeatures:
     def __init__(self, source: MapSource, config: TransferConfig) -> None:
         self.source = source
         self.config = config
-        self._maps = MapCache(config.cache_mb)
+        self._maps: Cache[FeatureMap] = Cache(config.cache_mb * 2**20)
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def map(self, image: ImageSource, *, mirror: bool = False) -> FeatureMap:
