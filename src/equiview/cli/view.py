@@ -56,11 +56,11 @@ def view(
 
 
 def _run_page(run: Path) -> tuple[Path, list[str]]:
-    from ..io import PICTURE_SUFFIXES
+    from ..io import picture_files
     from ..report import read_run, write_report
     from ..report.bench import is_bench, write_bench_report
 
-    if not (run / "summary.json").exists() and any(file.suffix.lower() in PICTURE_SUFFIXES for file in run.iterdir()):
+    if not (run / "summary.json").exists() and picture_files(run):
         fix = f"Name them: equiview view {run}/*"
         raise bad_input(str(run), "the folder of a finished run", "pictures", fix)
     if is_bench(run):

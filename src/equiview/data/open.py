@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EquiviewError, bad_input
-from ..io import PICTURE_SUFFIXES, read_json
+from ..io import picture_files, read_json
 from ..render import open_views
 from ..render.mesh import MESH_SUFFIXES
 from ..types import Capture, View
@@ -62,7 +62,7 @@ def source_kind(source: str | Path) -> Kind:
         return Kind.CAPTURE
     inside = path / "images"
     for folder in (path, inside):
-        if folder.is_dir() and any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir()):
+        if folder.is_dir() and picture_files(folder):
             return Kind.PICTURES
     layouts = "; ".join(layout.words for layout in LAYOUTS.values())
     expected = f"views that `equiview render` wrote, photos, or a capture ({layouts})"

@@ -1,7 +1,6 @@
 """The bytes of a glTF file: container, buffers, accessors and pictures."""
 
 import base64
-import io
 import json
 import struct
 from functools import lru_cache
@@ -10,8 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from .. import pictures
 from ..errors import EquiviewError, bad_input
 
 _DTYPE: dict[int, Any] = {
@@ -65,11 +64,8 @@ class GltfFile:
         entry = self.json["images"][index]
         what = f"{self.path}: image {entry.get('name') or entry.get('uri', '')[:80] or index}"
         data = self._view_bytes(entry["bufferView"])[0] if "bufferView" in entry else self._uri_bytes(entry["uri"])
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                return np.asarray(image.convert("RGBA"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise bad_input(what, "a picture that opens", str(error), _AGAIN) from error
+        with pictures.opened(data, what, _AGAIN) as image:
+            return pictures.rgba(image, what)
 
     def _with_sparse(self, values: np.ndarray, sparse: dict[str, Any], dtype: np.dtype, columns: int) -> np.ndarray:
         places, new, count = sparse["indices"], sparse["values"], sparse["count"]

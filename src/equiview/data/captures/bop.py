@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import image_hw, read_json
+from ...io import read_json, stored_hw, visible
 from ...render import load_mesh
 from ...types import Capture, PosedImage, PoseScene
 from .checks import finish, require_rigid
@@ -102,7 +102,7 @@ _Shown = tuple[Path, int, int, dict[str, Any], dict[str, Any]]
 
 def _shown(split: Path, object_id: int) -> Iterator[_Shown]:
     """Yield folder, image, instance, camera and pose wherever an object is shown, in order."""
-    folders = sorted(path for path in split.iterdir() if (path / "scene_gt.json").is_file()) if split.is_dir() else []
+    folders = [path for path in visible(split) if (path / "scene_gt.json").is_file()] if split.is_dir() else []
     if not folders:
         raise bad_input(str(split), "scene folders with scene_gt.json", "none", "Check the split's name.")
     for folder in folders:
@@ -150,7 +150,7 @@ def _photograph(
     depth_file = folder / "depth" / f"{image:06d}.png"
     return Photograph(
         picture,
-        pinhole_for(pinhole(intrinsics, image_hw(picture)), long_side),
+        pinhole_for(pinhole(intrinsics, stored_hw(picture)), long_side),
         cam_from_world,
         f"{folder.name}/{image:06d}",
         mask_file if mask_file.is_file() else None,

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import bad_input
-from ...io import require_folder
+from ...io import natural_key, require_folder
 from ...types import Capture, Tracks
 from .checks import finish, missing_note, require_rigid
 from .colmap_files import ColmapImage, ColmapModel, is_model, read_model
-from .files import mask_of, natural_key
+from .files import mask_of
 from .photographs import Photograph
 from .tracks import restrict_tracks
 from .undistortion import Undistortion, pinhole_for, target_xy

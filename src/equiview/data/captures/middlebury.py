@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import image_hw, require_file
+from ...io import require_file, stored_hw, visible
 from ...types import Camera, Capture, PosedImage, PoseScene
 from .checks import finish, missing_note, require_rigid
 from .lens import pinhole
@@ -49,7 +49,7 @@ def open_middlebury(folder: str | Path) -> MiddleburySet:
         EquiviewError: No such files, a line that does not parse, or none of the images is there.
     """
     folder = Path(folder)
-    lists = sorted(folder.glob("*_par.txt")) if folder.is_dir() else []
+    lists = visible(folder, "*_par.txt") if folder.is_dir() else []
     if len(lists) != 1:
         found = ", ".join(path.name for path in lists) or ("none" if folder.is_dir() else "no such folder")
         raise bad_input(str(folder), "one list of cameras NAME_par.txt", found, "Give a Middlebury multi-view folder.")
@@ -57,7 +57,7 @@ def open_middlebury(folder: str | Path) -> MiddleburySet:
     present = {name: matrices for name, matrices in cameras.items() if (folder / name).is_file()}
     if not present:
         raise bad_input(str(folder), f"images that {lists[0].name} names", "none", "Put the pictures beside the list.")
-    hw = image_hw(folder / next(iter(present)))
+    hw = stored_hw(folder / next(iter(present)))
     images = [PosedImage(folder / name, Camera(*matrices, hw), name) for name, matrices in present.items()]
     return MiddleburySet(images, read_box(folder / "README.txt"), [name for name in cameras if name not in present])
 

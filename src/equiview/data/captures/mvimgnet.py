@@ -8,10 +8,9 @@ import re
 from pathlib import Path
 
 from ...errors import bad_input
-from ...io import require_folder
+from ...io import is_hidden, natural_key, require_folder
 from ...types import Capture
 from .colmap import colmap_capture, find_model
-from .files import natural_key
 
 LAYOUT = "MVImgNet: CLASS/INSTANCE with images/ and sparse/0/ (a number, and 6 to 10 hexadecimal digits)"
 _INSTANCE = re.compile(r"[0-9a-f]{6,10}")
@@ -31,7 +30,9 @@ def mvimgnet_instances(root: str | Path) -> list[Path]:
         EquiviewError: There are none.
     """
     root = require_folder(Path(root), "the folder of MVImgNet's classes")
-    found = [path for path in root.glob("*/*") if path.is_dir() and is_instance(path)]
+    found = [
+        path for path in root.glob("*/*") if path.is_dir() and not is_hidden(path.parent.name) and is_instance(path)
+    ]
     if not found:
         raise bad_input(str(root), LAYOUT, "none", "Give the folder that holds the classes (mvi_00 and the like).")
     return sorted(found, key=lambda path: (natural_key(path.parent.name), path.name))

@@ -15,10 +15,10 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...geometry import inverse
-from ...io import PICTURE_SUFFIXES, image_hw, read_json
+from ...io import PICTURE_SUFFIXES, natural_key, read_json, stored_hw
 from ...types import Capture
 from .checks import finish, missing_note, require_rigid
-from .files import has_alpha, mask_of, natural_key
+from .files import has_alpha, mask_of
 from .lens import Lens
 from .photographs import Photograph
 from .undistortion import Undistortion, pinhole_for
@@ -139,7 +139,7 @@ def _lens(frame: dict[str, Any], picture: Path, where: str) -> Lens:
         values = {key: float(frame[key]) for key in _NUMBERS if frame.get(key) is not None}
     except (TypeError, ValueError) as error:
         raise bad_input(where, "numbers for intrinsics and depth", str(error), "Export the scene again.") from error
-    h, w = image_hw(picture) if not {"w", "h"} <= values.keys() else (round(values["h"]), round(values["w"]))
+    h, w = stored_hw(picture) if not {"w", "h"} <= values.keys() else (round(values["h"]), round(values["w"]))
     angles = [_focal_px(values, "camera_angle_x", w), _focal_px(values, "camera_angle_y", h)]
     # One focal length in pixels means square pixels, whatever the angles say.
     fx, fy = values.get("fl_x") or angles[0], values.get("fl_y") or values.get("fl_x") or angles[1]

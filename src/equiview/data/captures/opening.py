@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import EquiviewError, bad_input
-from ...io import require_folder
+from ...io import require_folder, visible
 from ...types import Capture
 from . import bop, colmap, middlebury, mvimgnet, nerfstudio, rgbd
 from .checks import choose
@@ -35,7 +35,7 @@ LAYOUTS: dict[str, Layout] = {
         lambda f: nerfstudio.find_transforms(f) is not None, nerfstudio.nerfstudio_capture, nerfstudio.LAYOUT
     ),
     "bop": Layout(lambda f: (f / "scene_gt.json").is_file(), bop.bop_capture, bop.LAYOUT),
-    "middlebury": Layout(lambda f: any(f.glob("*_par.txt")), middlebury.middlebury_capture, middlebury.LAYOUT),
+    "middlebury": Layout(lambda f: bool(visible(f, "*_par.txt")), middlebury.middlebury_capture, middlebury.LAYOUT),
     "rgbd": Layout(rgbd.is_rgbd, rgbd.rgbd_capture, rgbd.LAYOUT),
 }
 

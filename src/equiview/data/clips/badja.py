@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image
 
+from ... import pictures
 from ...errors import bad_input
-from ...io import read_json, require_file
+from ...io import read_json, visible
 from ...types import Clip
 from .frames import FrameFiles, frame_paths
 
@@ -33,7 +33,7 @@ def open_badja(root: Path, annotated_hw: tuple[int, int] = FULL_HW) -> list[Clip
         EquiviewError: No annotations, none of their videos, or broken ones.
     """
     folder = Path(root) / "joint_annotations"
-    files = sorted(folder.glob("*.json"))
+    files = visible(folder, "*.json")
     if not files:
         found = "none" if folder.is_dir() else "no such folder"
         raise bad_input(str(folder), "annotations (NAME.json)", found, "Give the folder of BADJA's joint_annotations.")
@@ -105,7 +105,7 @@ def mask_areas_px(folder: Path) -> Float[np.ndarray, "t"]:
     """
     areas = []
     for path in frame_paths(folder):
-        with Image.open(require_file(path, "a mask")) as mask:
-            drawn = np.asarray(mask) > 0
-            areas.append(int((drawn if drawn.ndim == 2 else drawn[..., :3].any(-1)).sum()))
+        with pictures.opened(path, str(path)) as mask:
+            drawn = pictures.values(mask) > 0
+        areas.append(int((drawn if drawn.ndim == 2 else drawn[..., :3].any(-1)).sum()))
     return np.array(areas, np.float64)

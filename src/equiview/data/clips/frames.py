@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ...errors import bad_input
-from ...io import PICTURE_SUFFIXES, image_hw, read_image, require_folder
+from ...io import image_hw, picture_files, read_image, require_folder
 from ...types import Clip
 
 
@@ -45,21 +45,16 @@ def changed_size(what: str, expected_hw: tuple[int, ...], found_hw: tuple[int, .
 
 
 def frame_paths(folder: Path) -> list[Path]:
-    """Return the pictures of a folder sorted by the number in their names, then by name.
+    """Return the pictures of a folder in their natural order, see `io.picture_files`.
 
     Raises:
         EquiviewError: No folder, or no pictures in it.
     """
     folder = require_folder(folder, "a folder of frames")
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
+    paths = picture_files(folder)
     if not paths:
         raise bad_input(str(folder), "pictures (jpg, png ...)", "none", "Give the folder that holds the frames.")
-    return sorted(paths, key=lambda path: (_number(path), path.name))
-
-
-def _number(path: Path) -> int:
-    digits = "".join(c for c in path.stem if c.isdecimal())
-    return int(digits) if digits else -1
+    return paths
 
 
 def no_tracks(name: str, frames: Sequence[UInt8[np.ndarray, "h w 3"]], hw: tuple[int, int]) -> Clip:

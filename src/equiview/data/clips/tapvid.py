@@ -6,16 +6,16 @@ corner of the picture as origin (so a multiplication by its size gives our pixel
 Source: Doersch et al., "TAP-Vid", NeurIPS 2022; github.com/google-deepmind/tapnet.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
+from ... import pictures
 from ...errors import bad_input
+from ...io import visible
 from ...types import Clip
 from ..safe_pickle import read_pickle
 from .frames import changed_size
@@ -30,7 +30,7 @@ def open_tapvid(path: Path) -> Iterator[Clip]:
         EquiviewError: A missing, broken or hostile file, another layout, or an empty video.
     """
     path = Path(path)
-    files = sorted(path.glob("*.pkl")) if path.is_dir() else [path]
+    files = visible(path, "*.pkl") if path.is_dir() else [path]
     if not files:
         raise bad_input(str(path), "shards (*.pkl)", "none", "Give the folder of a TAP-Vid set, or one file.")
     for file in files:
@@ -102,9 +102,6 @@ class EncodedFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
         return rgb
 
     def _read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
-        try:
-            with Image.open(io.BytesIO(self.encoded[index])) as image:
-                return np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            what = f"{self.where} frame {index}"
-            raise bad_input(what, "an encoded picture", str(error), "Get the file again.") from error
+        what = f"{self.where} frame {index}"
+        with pictures.opened(self.encoded[index], what, "Get the file again.") as image:
+            return pictures.rgb(image, what)
