@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from . import pictures
 from .errors import EquiviewError, bad_input
+from .schema import parse_json
 from .types import ImageSource, PosedImage
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -132,11 +133,7 @@ _DAMAGED = "The file is damaged; write it again or restore a copy."
 
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is named."""
-    require_file(path, "a JSON file")
-    try:
-        return json.loads(Path(path).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise bad_input(str(path), "JSON", f"text that does not parse ({error})", _DAMAGED) from error
+    return parse_json(require_file(path, "a JSON file").read_bytes(), str(path), _DAMAGED)
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
@@ -157,14 +154,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         return []
     rows = []
     try:
-        lines = Path(path).read_text().split("\n")
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise bad_input(str(path), "rows of JSON", f"no text ({error.reason})", "Delete it and run again.") from error
     for number, line in enumerate(lines[:-1], 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise bad_input(f"{path}:{number}", "one JSON row", repr(line[:60]), "Delete that line.") from error
+        rows.append(parse_json(line, f"{path}:{number}", "Delete that line."))
     return rows
 
 
