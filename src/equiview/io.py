@@ -175,6 +175,19 @@ def require_file(path: Path, kind: str) -> Path:
     return path
 
 
+def read_text(path: Path, kind: str = "a text file") -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 where a byte order mark says so (Windows writes both).
+
+    Raises:
+        EquiviewError: It is missing, or in another encoding.
+    """
+    data = require_file(path, kind).read_bytes()
+    try:
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise bad_input(str(path), f"{kind} in UTF-8", f"other bytes ({error.reason})", "Save it as UTF-8.") from error
+
+
 def require_folder(folder: Path, kind: str, fix: str = "Check the path.") -> Path:
     """Return `folder` if it is one.
 

@@ -18,7 +18,7 @@ from ..render import open_views
 from ..render.mesh import MESH_SUFFIXES
 from ..types import Capture, View
 from .captures.checks import choose
-from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
+from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection, split_source
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
 from .meshes import check_made, is_made, open_mesh, open_object
@@ -77,10 +77,14 @@ def source_name(source: str | Path) -> str:
     """
     if is_made(source):
         return str(source).replace(":", "-")
-    path, chosen = split_selection(source)
+    chosen = split_source(source)
+    path = chosen.path
     # By the name alone: a report is also made where the files are not.
     name = path.stem if path.suffix.lower() in FILE_SUFFIXES else path.name or path.resolve().name
-    return name if chosen == slice(None) else f"{name}@{str(source).rpartition('@')[2].replace(':', '_')}"
+    of_it = ([] if chosen.object_id is None else [f"object_{chosen.object_id}"]) + (
+        [chosen.text] if chosen.text else []
+    )
+    return f"{name}@{'_'.join(of_it).replace(':', '_')}" if of_it else name
 
 
 def check_source(source: str | Path) -> None:
@@ -195,29 +199,37 @@ def open_with_points(source: str | Path, cache_dir: Path, progress: Progress | N
     Raises:
         EquiviewError: See `open_source`.
     """
-    path, chosen = split_selection(source)
-    report = _stages(progress)
+    chosen = split_source(source)
+    path, report = chosen.path, _stages(progress)
     if source_kind(source) is Kind.PICTURES:
-        whole = _made(path, cache_dir, lambda out, config: capture_from_pictures(path, out, config, report))
+        whole = _made(path, None, cache_dir, lambda out, config: capture_from_pictures(path, out, config, report))
     else:
-        whole = open_capture(path, long_side=LONG_SIDE)
+        whole = open_capture(path, long_side=LONG_SIDE, object_id=chosen.object_id)
         if _lacks_points(whole):
             given = whole
-            whole = _made(path, cache_dir, lambda out, config: capture_with_poses(given, path, out, config, report))
+            whole = _made(
+                path,
+                chosen.object_id,
+                cache_dir,
+                lambda out, config: capture_with_poses(given, path, out, config, report),
+            )
             whole = replace(whole, box=given.box, notes=given.notes)
     for note in whole.notes:
         log.info("%s: %s", path, note)
-    return whole if chosen == slice(None) else choose(whole, chosen, str(source).rpartition("@")[2])
+    return choose(whole, chosen.images, chosen.text) if chosen.text else whole
 
 
 def _lacks_points(capture: Capture) -> bool:
     return capture.tracks is None and any(image.depth is None for image in capture.images)
 
 
-def _made(path: Path, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]) -> Capture:
+def _made(
+    path: Path, object_id: int | None, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]
+) -> Capture:
     """Make a capture folder in the cache, or find it there, and open it under the source's name."""
     config = CaptureConfig(long_side=LONG_SIDE)
-    key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    of_it = "" if object_id is None else f"@object={object_id}"
+    key = hashlib.sha256(f"{path.resolve()}{of_it}".encode()).hexdigest()[:8]
     out = cache_dir / f"{source_name(path)}-{key}"
     about = make(out, config)
     grade, reasons = about["verdict"]["grade"], " ".join(about["verdict"]["reasons"] + about["verdict"]["advice"])

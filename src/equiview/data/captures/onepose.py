@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import read_json, require_file, stored_hw, visible
+from ...io import read_json, read_text, require_file, stored_hw, visible
 from ...types import Camera, PosedImage, PoseScene
 
 WORLD_UNIT_CM = 100.0  # metres
@@ -71,7 +71,7 @@ def _camera(folder: Path, stem: str, hw: tuple[int, int]) -> Camera:
 
 def _matrix(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "r c"]:
     try:
-        matrix = np.array([float(word) for word in require_file(path, "a matrix as text").read_text().split()])
+        matrix = np.array([float(word) for word in read_text(path, "a matrix as text").split()])
     except ValueError as error:
         raise bad_input(str(path), f"{shape[0]}x{shape[1]} numbers", str(error), "Fetch it again.") from error
     if matrix.size != shape[0] * shape[1]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import EquiviewError, bad_input
@@ -30,7 +30,7 @@ class Layout:
 # Tried in this order: a COLMAP model beside a transforms.json brings points, so it comes first.
 LAYOUTS: dict[str, Layout] = {
     "mvimgnet": Layout(mvimgnet.is_instance, mvimgnet.mvimgnet_capture, mvimgnet.LAYOUT),
-    "colmap": Layout(lambda f: colmap.find_model(f) is not None, colmap.colmap_capture, colmap.LAYOUT),
+    "colmap": Layout(lambda f: bool(colmap.find_models(f)), colmap.colmap_capture, colmap.LAYOUT),
     "nerfstudio": Layout(
         lambda f: nerfstudio.find_transforms(f) is not None, nerfstudio.nerfstudio_capture, nerfstudio.LAYOUT
     ),
@@ -39,7 +39,25 @@ LAYOUTS: dict[str, Layout] = {
     "rgbd": Layout(rgbd.is_rgbd, rgbd.rgbd_capture, rgbd.LAYOUT),
 }
 
-_SELECTION = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
+_SELECTION = re.compile(r"(-?[0-9]{0,9}):(-?[0-9]{0,9})(?::(-?[0-9]{0,9}))?")
+_OBJECT = re.compile(r"object=([0-9]{1,9})")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a source names, and what of it.
+
+    Attributes:
+        path: The file or folder.
+        images: Which images of a capture, in their order.
+        object_id: Which object of a BOP scene; None where none is named.
+        text: How the images were chosen, such as 0::2; empty without.
+    """
+
+    path: Path
+    images: slice = field(default_factory=lambda: slice(None))
+    object_id: int | None = None
+    text: str = ""
 
 
 def capture_kind(path: str | Path) -> str | None:
@@ -58,25 +76,59 @@ def split_selection(path: str | Path) -> tuple[Path, slice]:
     Raises:
         EquiviewError: What follows the @ is no slice, or its step is 0.
     """
-    text = str(path)
-    base, at, chosen = text.rpartition("@")
-    if not at or "/" in chosen or Path(path).exists():
-        return Path(path), slice(None)
-    found = _SELECTION.fullmatch(chosen)
+    chosen = split_source(path)
+    return chosen.path, chosen.images
+
+
+def split_source(source: str | Path) -> Chosen:
+    """Split `scene@object=2,0::2` into the path, the object of a BOP scene and the selection of images.
+
+    A path that exists as it is written has neither.
+
+    Raises:
+        EquiviewError: What follows the @ is none of these.
+    """
+    base, at, words = str(source).rpartition("@")
+    if not at or "/" in words or _exists(Path(source)):
+        return Chosen(Path(source))
+    object_id, images, text = None, slice(None), ""
+    for word in words.split(",", 1):
+        if (numbered := _OBJECT.fullmatch(word)) is not None and object_id is None and not text:
+            object_id = int(numbered[1])
+        else:
+            images, text = _images(str(source), words, word), word
+    if not base:
+        raise _no_selection(str(source), words)
+    return Chosen(Path(base), images, object_id, text)
+
+
+def _images(source: str, words: str, word: str) -> slice:
+    found = _SELECTION.fullmatch(word)
     numbers = [int(part) if part and part != "-" else None for part in found.groups()] if found else []
-    if not found or not base or "-" in found.groups() or numbers[2] == 0:
-        fix = "Write it as Python's slices, such as fox@0::2 for every second image."
-        raise bad_input(text, "a selection of images PATH@START:STOP:STEP", repr(chosen), fix)
-    return Path(base), slice(*numbers)
+    if not found or "-" in found.groups() or numbers[2] == 0:
+        raise _no_selection(source, words)
+    return slice(*numbers)
+
+
+def _no_selection(source: str, words: str) -> EquiviewError:
+    fix = "Write it as Python's slices, such as fox@0::2 for every second image; of a BOP scene scene@object=2,0::2."
+    return bad_input(source[:80], "a selection of images PATH@START:STOP:STEP", repr(words[:40]), fix)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # A name longer than any file system takes.
+        return False
 
 
 def open_capture(path: str | Path, *, long_side: int | None = 1024, object_id: int | None = None) -> Capture:
     """Open a capture of any layout, or some of its images.
 
     Args:
-        path: A folder of one of `LAYOUTS`, perhaps with a selection: `fox@0::2`.
+        path: A folder of one of `LAYOUTS`, perhaps with a selection: `fox@0::2`, `scene@object=2`.
         long_side: Larger pictures are reduced to this many pixels; None leaves them as they are.
-        object_id: Which object of a BOP scene with several.
+        object_id: Which object of a BOP scene with several, where the path does not say it.
 
     Raises:
         EquiviewError: No such folder, no layout of these, a selection that leaves fewer than two images, or what the
@@ -84,14 +136,18 @@ def open_capture(path: str | Path, *, long_side: int | None = 1024, object_id: i
     """
     if long_side is not None and long_side < 1:
         raise bad_input("long_side", "at least 1 pixel", f"{long_side}", "Give a number such as 1024.")
-    folder, chosen = split_selection(path)
-    require_folder(folder, "the folder of a capture")
+    chosen = split_source(path)
+    folder = require_folder(chosen.path, "the folder of a capture")
+    if object_id is None:
+        object_id = chosen.object_id
     kind = next((kind for kind, layout in LAYOUTS.items() if layout.recognise(folder)), None)
     if kind is None:
         raise _unrecognised(folder)
+    if chosen.object_id is not None and kind != "bop":
+        raise bad_input(str(path), "a BOP scene where an object is chosen", f"the layout {kind}", "Leave it out.")
     options = {} if object_id is None or kind != "bop" else {"object_id": object_id}
     whole = LAYOUTS[kind].open(folder, long_side=long_side, **options)
-    return whole if chosen == slice(None) else choose(whole, chosen, str(path).rpartition("@")[2])
+    return choose(whole, chosen.images, chosen.text) if chosen.text else whole
 
 
 def _unrecognised(folder: Path) -> EquiviewError:

@@ -30,9 +30,9 @@ from scipy.spatial.transform import Rotation
 
 from ...errors import bad_input
 from ...geometry import inverse
-from ...io import PICTURE_SUFFIXES, picture_files, read_json, require_file, stored_hw, visible
+from ...io import PICTURE_SUFFIXES, picture_files, read_json, read_text, stored_hw, visible
 from ...types import Capture
-from .checks import finish, missing_note, require_rigid
+from .checks import finish, missing_note, require_rigid, rounded_note
 from .files import mask_of, read_matrix
 from .lens import Lens
 from .photographs import Photograph
@@ -103,7 +103,7 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
         for frame, world_from_cam in kept
     ]
     missing = [frame.name for frame in frames if frame.world_from_cam is None]
-    notes = missing_note("poses", len(frames), missing)
+    notes = missing_note("poses", len(frames), missing) + rounded_note(pose for _, pose in kept)
     if len(blind) < len(frames) - len(missing):
         notes += missing_note("depth pictures", len(frames) - len(missing), blind)
     return finish(folder.resolve().name, photographs, notes=notes)
@@ -161,7 +161,7 @@ def _timed(folder: Path) -> Iterator[_Frame]:
 
 
 def _rows(path: Path, count: int) -> Float[np.ndarray, "n c"]:
-    lines = require_file(path, "a list of poses").read_text(errors="replace").splitlines()
+    lines = read_text(path, "a list of poses").splitlines()
     words = [line.split() for line in lines if line.strip() and not line.startswith("#")]
     wrong = next((row for row in words if len(row) != count or not all(map(_is_number, row))), None)
     if wrong is not None or not words:
