@@ -50,8 +50,7 @@ def opened(source: Path | bytes, name: str, fix: str = "Export it again as PNG o
     try:
         # Pillow warns of sizes below the limit here, and of oddities in metadata that is not used.
         with warnings.catch_warnings(action="ignore"), Image.open(_readable(source), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(name, f"{image.width}x{image.height}")
+            require_pixels(name, (image.height, image.width))
             yield image
     except EquiviewError:
         raise
@@ -61,6 +60,16 @@ def opened(source: Path | bytes, name: str, fix: str = "Export it again as PNG o
         raise bad_input(name, "an image that opens", f"none of {', '.join(FORMATS)}", fix) from error
     except PICTURE_ERRORS as error:
         raise bad_input(name, "an image that opens", f"a broken one ({_words(error)})", fix) from error
+
+
+def require_pixels(name: str, hw: tuple[int, int]) -> None:
+    """Check a size before anything of it is decoded.
+
+    Raises:
+        EquiviewError: It has more than `MAX_PIXELS` pixels.
+    """
+    if hw[0] * hw[1] > MAX_PIXELS:
+        raise _too_large(name, f"{hw[1]}x{hw[0]}")
 
 
 def _too_large(name: str, found: str) -> EquiviewError:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -110,9 +111,10 @@ class GltfFile:
     def _uri_bytes(self, uri: str) -> bytes:
         if uri.startswith("data:"):
             return base64.b64decode(uri.partition(",")[2])
-        folder = self.path.parent.resolve()
-        file = (folder / unquote(uri)).resolve()
-        # A model from the internet must not be able to read files elsewhere.
+        folder = Path(os.path.abspath(self.path.parent))
+        file = Path(os.path.normpath(folder / unquote(uri)))
+        # A model from the internet must not be able to name files elsewhere. Links in its folder are the user's own:
+        # Hugging Face's cache and DVC keep the content of every file elsewhere.
         if not file.is_relative_to(folder):
             raise bad_input(str(self.path), "files beside the model", f"{uri!r} outside its folder", "Move it inside.")
         if not file.is_file():

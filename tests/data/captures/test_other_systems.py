@@ -21,7 +21,7 @@ NAMES = {
     "doubled": "images\\\\a.png",
     "a Windows drive": "C:\\Users\\me\\fox\\images\\a.png",
     "a Windows share": "\\\\server\\fox\\images\\a.png",
-    "another machine": "/home/me/fox/images/a.png",
+    "another machine": "/Users/me/fox/images/a.png",
     "another working folder": "data/fox/images/a.png",
     "the name alone behind a drive": "D:/b.png",
     "quotes": '"images/a.png"',
