@@ -1,6 +1,7 @@
 """Files: nothing is half-written, and a broken one is named."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,8 @@ from .types import ImageSource, PosedImage
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Endings of files that a folder of pictures may hold."""
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
+"""Endings of files that are read as a mesh."""
 
 
 @contextmanager
@@ -234,6 +237,28 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort frame2 before frame10: every run of digits counts as one number."""
     words = re.split(r"([0-9]+)", name)
     return [(0, len(word.lstrip("0")), word.lstrip("0")) if i % 2 else (1, 0, word) for i, word in enumerate(words)]
+
+
+# Long enough to stay readable; room is left for endings and for the temporary names of `atomic_path`.
+_NAME_BYTES = 160
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029<>:\"/\\|?*]")
+_CHANGED = re.compile(r"~[0-9a-f]{16}$")
+
+
+def file_name(name: str) -> str:
+    """Turn any name from outside (a clip, an object, a picture) into the name of one file, without its ending.
+
+    A name that is fine on every system stays as it is. In any other one (separators, `..`, control characters, names
+    that Windows reserves, longer than 160 bytes) what does not fit becomes `_`, and a hash of the whole name is added:
+    two names never become one file.
+    """
+    raw = name.encode("utf-8", "surrogatepass")
+    own = _NO_NAME.sub("_", name).strip(" ").strip(".")
+    if own == name and name and len(raw) <= _NAME_BYTES and not _RESERVED.fullmatch(name) and not _CHANGED.search(name):
+        return name
+    short = own.encode()[: _NAME_BYTES // 2].decode(errors="ignore").strip(" .")
+    return f"{short}~{hashlib.sha256(raw).hexdigest()[:16]}"
 
 
 def pixels_of(image: ImageSource) -> UInt8[np.ndarray, "h w 3"]:

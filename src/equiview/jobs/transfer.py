@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data.keypoints.loaders import open_pairs
-from ..draw.pair import pair_picture
+from ..draw.matches import pair_picture
 from ..errors import bad_input
-from ..io import read_image, read_jsonl, write_image, write_json
-from ..matching.transfer import Localise
+from ..io import read_image, write_image, write_json
+from ..matching.localise import Localise
 from ..metrics.pck import SCORINGS, Scoring
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
@@ -23,11 +24,13 @@ from ..tasks.transfer import (
     paper_config,
     predict,
     protocol_of,
+    recorded,
     score_pair,
     summarize,
 )
 from ..types import KeypointPair
-from .run_folder import Progress, claim_folder, device_name, rows_path, write_rows
+from .run_folder import Progress, claim_folder, device_name, rows_path
+from .scoring import Rows, WorkItem, all_rows, finish_items, write_rows
 
 # An interrupted run goes on at a multiple of this many pairs.
 BLOCK_PAIRS = 300
@@ -67,7 +70,8 @@ def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Pro
     out = Path(out)
     name, pairs = open_pairs(run.pairs)
     scoring = run.scoring or SCORINGS[name]
-    claim_folder(out, asdict(run) | {"scoring": asdict(scoring), "features": source.describe()})
+    config = asdict(run.config) | {"localise": recorded(run.config.localise)}
+    claim_folder(out, asdict(run) | {"config": config, "scoring": asdict(scoring), "features": source.describe()})
     rows = _rows(source, pairs, run.config, out, progress)
     write_rows(out / "rows.jsonl", rows)
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
@@ -82,19 +86,21 @@ def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Pro
 
 def _rows(
     source: MapSource, pairs: Sequence[KeypointPair], config: TransferConfig, out: Path, progress: Progress | None
-) -> list[dict[str, Any]]:
-    features, rows = PictureFeatures(source, config), []
-    for start in range(0, len(pairs), BLOCK_PAIRS):
-        path = rows_path(out, f"{start:06d}")
-        if not path.exists():
-            block = []
-            for number in range(start, min(start + BLOCK_PAIRS, len(pairs))):
-                block.append(score_pair(pairs[number], features, config))
-                if progress is not None:
-                    progress("transfer", number + 1, len(pairs))
-            write_rows(path, block)
-        rows += read_jsonl(path)
-    return rows
+) -> Rows:
+    features = PictureFeatures(source, config)
+
+    def block(start: int) -> Rows:
+        rows = []
+        for number in range(start, min(start + BLOCK_PAIRS, len(pairs))):
+            rows.append(score_pair(pairs[number], features, config))
+            if progress is not None:
+                progress("transfer", number + 1, len(pairs))
+        return rows
+
+    starts = range(0, len(pairs), BLOCK_PAIRS)
+    items = [WorkItem(rows_path(out, f"{start:06d}"), partial(block, start)) for start in starts]
+    finish_items(items)
+    return all_rows(items)
 
 
 def published(source: Extractor) -> tuple[Extractor, TransferConfig]:

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from capture_worlds import BENT, World, read_json, write_colmap, write_json, write_transforms
-from equiview.data.captures.files import listed_file
 from equiview.data.captures.opening import open_capture
 from equiview.errors import EquiviewError
+from equiview.render.references import find_file
 
 NAMES = {
     "plain": "images/a.png",
@@ -38,7 +38,7 @@ def test_a_file_is_found_by_the_name_another_system_gave_it(tmp_path, listed):
     (tmp_path / "images").mkdir()
     for name in ("images/a.png", "b.png", "images/\u00fc.png"):
         (tmp_path / name).touch()
-    found = listed_file(tmp_path, listed)
+    found = find_file(listed, tmp_path, strict=True)
     wanted = "b.png" if "b.png" in listed else "images/\u00fc.png" if "u" in Path(listed).stem else None
     wanted = "images/\u00fc.png" if "\u00fc" in listed or "\u0308" in listed else wanted or "images/a.png"
     assert found is not None and found.samefile(tmp_path / wanted)
@@ -50,14 +50,7 @@ def test_a_file_is_found_by_the_name_another_system_gave_it(tmp_path, listed):
 def test_a_file_that_is_not_there_is_not_found(tmp_path, listed):
     (tmp_path / "images").mkdir()
     (tmp_path / "b.png").touch()
-    assert listed_file(tmp_path, listed) is None
-
-
-def test_of_two_names_in_another_case_neither_is_taken(tmp_path):
-    for name in ("a.png", "A.png"):
-        (tmp_path / name).touch()
-    if len(list(tmp_path.iterdir())) == 2:
-        assert listed_file(tmp_path, "a.PNG") is None and listed_file(tmp_path, "A.png") == tmp_path / "A.png"
+    assert find_file(listed, tmp_path, strict=True) is None
 
 
 def rewrite_names(folder, change):

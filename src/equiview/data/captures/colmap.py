@@ -12,10 +12,11 @@ import numpy as np
 
 from ...errors import bad_input
 from ...io import natural_key, picture_files, require_folder, visible
-from ...types import Capture, Tracks
+from ...render.references import find_file
+from ...types import Capture, SparseTracks
 from .checks import finish, missing_note, require_rigid
 from .colmap_files import ColmapImage, ColmapModel, count_images, is_model, read_model
-from .files import listed_file, mask_of
+from .files import mask_of
 from .photographs import Photograph
 from .tracks import restrict_tracks
 from .undistortion import Undistortion, pinhole_for, target_xy
@@ -80,7 +81,7 @@ def colmap_capture(
     model = read_model(place)
     images = sorted(model.images, key=lambda image: natural_key(image.name))
     pictures = _pictures(folder, images)
-    paths = {image.name: listed_file(pictures, image.name) for image in images}
+    paths = {image.name: find_file(image.name, pictures, strict=True) for image in images}
     present = [(image, path) for image in images if (path := paths[image.name]) is not None]
     if not present:
         found = f"none of {len(images)}"
@@ -117,10 +118,12 @@ def _pictures(folder: Path, images: Sequence[ColmapImage]) -> Path:
     """Return the first folder that has one of the pictures; images/ when none has."""
     whole = folder.resolve()
     tries = [folder / "images", folder, whole.parent / "images", whole.parent.parent / "images"]
-    return next((one for one in tries if any(listed_file(one, image.name) is not None for image in images)), tries[0])
+    return next(
+        (one for one in tries if any(find_file(image.name, one, strict=True) is not None for image in images)), tries[0]
+    )
 
 
-def _tracks(model: ColmapModel, images: Sequence[ColmapImage], undo: Sequence[Undistortion]) -> Tracks:
+def _tracks(model: ColmapModel, images: Sequence[ColmapImage], undo: Sequence[Undistortion]) -> SparseTracks:
     """Return the model's tracks in pixels of the undistorted pictures; what falls outside them is left out."""
     index = {number: i for i, number in enumerate(model.point.tolist())}
     parts = []
@@ -130,4 +133,4 @@ def _tracks(model: ColmapModel, images: Sequence[ColmapImage], undo: Sequence[Un
         kept = (point >= 0) & np.isfinite(xy).all(1) & (xy >= 0).all(1) & (xy < one.hw[::-1]).all(1)
         parts.append((np.full(kept.sum(), i), point[kept], xy[kept]))
     image_of, point_of, xy_of = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return restrict_tracks(Tracks(model.points_in_world, image_of, point_of, xy_of), range(len(images)))
+    return restrict_tracks(SparseTracks(model.points_in_world, image_of, point_of, xy_of), range(len(images)))

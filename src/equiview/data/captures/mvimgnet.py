@@ -7,8 +7,6 @@ found beside the classes or in the instance. Conventions are COLMAP's, see colma
 import re
 from pathlib import Path
 
-from ...errors import bad_input
-from ...io import is_hidden, natural_key, require_folder
 from ...types import Capture
 from .colmap import colmap_capture
 from .colmap_files import is_model
@@ -22,21 +20,6 @@ def is_instance(folder: Path) -> bool:
     whole = folder.resolve()
     named = whole.parent.name.isdigit() and _INSTANCE.fullmatch(whole.name) is not None
     return named and (folder / "images").is_dir() and is_model(folder / "sparse" / "0")
-
-
-def mvimgnet_instances(root: str | Path) -> list[Path]:
-    """Return the instances of a data set, by class and name.
-
-    Raises:
-        EquiviewError: There are none.
-    """
-    root = require_folder(Path(root), "the folder of MVImgNet's classes")
-    found = [
-        path for path in root.glob("*/*") if path.is_dir() and not is_hidden(path.parent.name) and is_instance(path)
-    ]
-    if not found:
-        raise bad_input(str(root), LAYOUT, "none", "Give the folder that holds the classes (mvi_00 and the like).")
-    return sorted(found, key=lambda path: (natural_key(path.parent.name), path.name))
 
 
 def mvimgnet_capture(folder: str | Path, *, long_side: int | None = None) -> Capture:

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from ...errors import bad_input
 from ...geometry import inverse
 from ...io import PICTURE_SUFFIXES, natural_key, read_json, stored_hw
+from ...render.references import find_file
 from ...schema import as_number, as_text, as_whole
 from ...types import Capture
 from .checks import finish, missing_note, require_rigid, rounded_note
-from .files import has_alpha, listed_file, mask_of
+from .files import has_alpha, mask_of
 from .lens import Lens
 from .photographs import Photograph
 from .undistortion import Undistortion, pinhole_for
@@ -118,7 +119,7 @@ def _named_apart(photographs: list[Photograph], folder: Path) -> list[Photograph
 
 def _picture(folder: Path, listed: str) -> Path | None:
     """Return a frame's picture; its path may lack the suffix."""
-    tries = (listed_file(folder, listed + suffix) for suffix in ("", *PICTURE_SUFFIXES))
+    tries = (find_file(listed + suffix, folder, strict=True) for suffix in ("", *PICTURE_SUFFIXES))
     return next((path for path in tries if path is not None), None)
 
 
@@ -128,7 +129,7 @@ def _beside(folder: Path, frame: dict[str, Any], keys: tuple[str, ...], where: s
     if key is None:
         return None
     listed = as_text(frame[key], f"{where} `{key}`", "a path")
-    tries = (listed_file(folder, listed + suffix) for suffix in ("", ".png"))
+    tries = (find_file(listed + suffix, folder, strict=True) for suffix in ("", ".png"))
     return next((path for path in tries if path is not None), folder / listed)
 
 

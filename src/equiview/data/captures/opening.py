@@ -1,13 +1,13 @@
 """Any capture by its path: what a folder is, is told by its files."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import EquiviewError, bad_input
 from ...io import require_folder, visible
 from ...types import Capture
+from ..names import split_selection, split_source
 from . import bop, colmap, middlebury, mvimgnet, nerfstudio, rgbd
 from .checks import choose
 
@@ -39,26 +39,6 @@ LAYOUTS: dict[str, Layout] = {
     "rgbd": Layout(rgbd.is_rgbd, rgbd.rgbd_capture, rgbd.LAYOUT),
 }
 
-_SELECTION = re.compile(r"(-?[0-9]{0,9}):(-?[0-9]{0,9})(?::(-?[0-9]{0,9}))?")
-_OBJECT = re.compile(r"object=([0-9]{1,9})")
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What a source names, and what of it.
-
-    Attributes:
-        path: The file or folder.
-        images: Which images of a capture, in their order.
-        object_id: Which object of a BOP scene; None where none is named.
-        text: How the images were chosen, such as 0::2; empty without.
-    """
-
-    path: Path
-    images: slice = field(default_factory=lambda: slice(None))
-    object_id: int | None = None
-    text: str = ""
-
 
 def capture_kind(path: str | Path) -> str | None:
     """Return which layout a folder (with or without a selection) has: a key of `LAYOUTS`, or None."""
@@ -66,60 +46,6 @@ def capture_kind(path: str | Path) -> str | None:
     if not folder.is_dir():
         return None
     return next((kind for kind, layout in LAYOUTS.items() if layout.recognise(folder)), None)
-
-
-def split_selection(path: str | Path) -> tuple[Path, slice]:
-    """Split `fox@0::2` into the path and a slice over its images; without a selection the slice takes all.
-
-    A path that exists as it is written has no selection.
-
-    Raises:
-        EquiviewError: What follows the @ is no slice, or its step is 0.
-    """
-    chosen = split_source(path)
-    return chosen.path, chosen.images
-
-
-def split_source(source: str | Path) -> Chosen:
-    """Split `scene@object=2,0::2` into the path, the object of a BOP scene and the selection of images.
-
-    A path that exists as it is written has neither.
-
-    Raises:
-        EquiviewError: What follows the @ is none of these.
-    """
-    base, at, words = str(source).rpartition("@")
-    if not at or "/" in words or _exists(Path(source)):
-        return Chosen(Path(source))
-    object_id, images, text = None, slice(None), ""
-    for word in words.split(",", 1):
-        if (numbered := _OBJECT.fullmatch(word)) is not None and object_id is None and not text:
-            object_id = int(numbered[1])
-        else:
-            images, text = _images(str(source), words, word), word
-    if not base:
-        raise _no_selection(str(source), words)
-    return Chosen(Path(base), images, object_id, text)
-
-
-def _images(source: str, words: str, word: str) -> slice:
-    found = _SELECTION.fullmatch(word)
-    numbers = [int(part) if part and part != "-" else None for part in found.groups()] if found else []
-    if not found or "-" in found.groups() or numbers[2] == 0:
-        raise _no_selection(source, words)
-    return slice(*numbers)
-
-
-def _no_selection(source: str, words: str) -> EquiviewError:
-    fix = "Write it as Python's slices, such as fox@0::2 for every second image; of a BOP scene scene@object=2,0::2."
-    return bad_input(source[:80], "a selection of images PATH@START:STOP:STEP", repr(words[:40]), fix)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # A name longer than any file system takes.
-        return False
 
 
 def open_capture(path: str | Path, *, long_side: int | None = 1024, object_id: int | None = None) -> Capture:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ... import pictures
 from ...errors import bad_input
 from ...io import read_json, visible
 from ...types import Clip
@@ -109,17 +108,3 @@ def _arrays(
         found = f"shapes {joints.shape} and {seen.shape}"
         raise bad_input(str(path), "joints [frame, joint, 2] and visibility [frame, joint]", found, "Get it again.")
     return joints, seen
-
-
-def mask_areas_px(folder: Path) -> Float[np.ndarray, "t"]:
-    """Return how many pixels of each mask picture are not black.
-
-    Raises:
-        EquiviewError: No pictures.
-    """
-    areas = []
-    for path in frame_paths(folder):
-        with pictures.opened(path, str(path)) as mask:
-            drawn = pictures.values(mask) > 0
-        areas.append(int((drawn if drawn.ndim == 2 else drawn[..., :3].any(-1)).sum()))
-    return np.array(areas, np.float64)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ... import pictures
 from ...errors import bad_input
-from ...io import atomic_path, picture_files, require_file, stored_hw
+from ...io import atomic_path, file_name, picture_files, require_file, stored_hw
 from ..captures.files import mask_of
 from ..captures.photographs import read_mask
 from ..clips.frames import frame_paths
@@ -107,7 +107,7 @@ def unique_name(stem: str, taken: set[str]) -> str:
         stem: What the picture is called.
         taken: Names that are used, in lower case; the new one is added.
     """
-    clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "image"
+    clean = file_name("".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "image")
     name, number = clean, 1
     while name.lower() in taken:
         number += 1
