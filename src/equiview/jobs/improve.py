@@ -20,8 +20,9 @@ from ..finetune.ordinary import PICTURES, photo_files
 from ..finetune.recipes import FIXED_HEADS, OWN_OBJECT, TRAIN_HEAD, TRAIN_NETWORK, Recipe
 from ..io import read_json, write_json
 from ..models.adapters import has_lora, load_adapter, save_adapter
-from ..models.adapters.folder import RECORD_FILE, versions
+from ..models.adapters.folder import versions
 from ..models.adapters.lora import check_rank, find_targets
+from ..models.adapters.record import RECORD_FILE
 from ..models.backbones import Backbone, load_backbone
 from ..models.extractor import Extractor
 from ..models.heads import AverageHead, HeadChain, RandomConvHead, head_parts

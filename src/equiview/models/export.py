@@ -19,7 +19,7 @@ from ..errors import EquiviewError, bad_input
 from ..io import atomic_folder, read_json, require_file
 from . import exported_model
 from .adapters import has_lora, merge_lora
-from .adapters.folder import file_sha256
+from .adapters.record import file_sha256
 from .backbones.base import Backbone, BackboneInfo
 from .backbones.huggingface import FAMILIES
 from .extractor import Extractor, FeatureConfig
