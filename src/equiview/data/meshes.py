@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import bad_input
-from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, paper42, render_views
+from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, render_views
 from ..render.rigs import paper_subset
 from ..types import Camera
 from .synthetic.builtin import BUILTINS, builtin_mesh
