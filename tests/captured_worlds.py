@@ -5,7 +5,7 @@ import numpy as np
 import worlds
 from equiview.data.correspond import sample_surface, visible_in
 from equiview.geometry import transform
-from equiview.types import Camera, Capture, PosedImage, Tracks
+from equiview.types import Camera, Capture, PosedImage, SparseTracks
 
 # Another unit and another frame: real captures are neither centred nor of size 1.
 SCALE, SHIFT = 37.0, np.array([5.0, -80.0, 12.0])
@@ -38,7 +38,7 @@ def posed_images(views, *, depth: bool, masks: bool = True):
     return images
 
 
-def tracks_of_views(views, per_view=40, seed=0) -> Tracks:
+def tracks_of_views(views, per_view=40, seed=0) -> SparseTracks:
     """Sample points in every view and note every view that sees them."""
     points, image, point, xy = [], [], [], []
     for number, view in enumerate(views):
@@ -52,7 +52,7 @@ def tracks_of_views(views, per_view=40, seed=0) -> Tracks:
             point += list(which + sum(map(len, points)))
             xy += list(places[which])
         points.append(own)
-    return Tracks(np.concatenate(points) * SCALE + SHIFT, np.array(image), np.array(point), np.array(xy))
+    return SparseTracks(np.concatenate(points) * SCALE + SHIFT, np.array(image), np.array(point), np.array(xy))
 
 
 def depth_capture(n=6, hw=(64, 64), **kwargs) -> Capture:

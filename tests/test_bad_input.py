@@ -584,7 +584,7 @@ def improved(root: Path, vit: Path, balls: list[Path]) -> Path:
     [
         ("equiview.finetune.train.prepare_pairs", 3),
         ("equiview.finetune.train.save_checkpoint", 1),
-        ("equiview.jobs.improve.save_adapter", 1),
+        ("equiview.jobs.finetune.save_adapter", 1),
         ("equiview.jobs.improve.score_object", 6),
     ],
 )

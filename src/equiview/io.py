@@ -1,6 +1,7 @@
 """Files: nothing is half-written, and a broken one is named."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -189,6 +190,28 @@ def require_folder(folder: Path, kind: str, fix: str = "Check the path.") -> Pat
     if not folder.is_dir():
         raise bad_input(str(folder), kind, "a file" if folder.exists() else "nothing there", fix)
     return folder
+
+
+# Long enough to stay readable; room is left for endings and for the temporary names of `atomic_path`.
+_NAME_BYTES = 160
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029<>:\"/\\|?*]")
+_CHANGED = re.compile(r"~[0-9a-f]{16}$")
+
+
+def file_name(name: str) -> str:
+    """Turn any name from outside (a clip, an object, a picture) into the name of one file, without its ending.
+
+    A name that is fine on every system stays as it is. In any other one (separators, `..`, control characters, names
+    that Windows reserves, longer than 160 bytes) what does not fit becomes `_`, and a hash of the whole name is added:
+    two names never become one file.
+    """
+    raw = name.encode("utf-8", "surrogatepass")
+    own = _NO_NAME.sub("_", name).strip(" ").strip(".")
+    if own == name and name and len(raw) <= _NAME_BYTES and not _RESERVED.fullmatch(name) and not _CHANGED.search(name):
+        return name
+    short = own.encode()[: _NAME_BYTES // 2].decode(errors="ignore").strip(" .")
+    return f"{short}~{hashlib.sha256(raw).hexdigest()[:16]}"
 
 
 def pixels_of(image: ImageSource) -> UInt8[np.ndarray, "h w 3"]:

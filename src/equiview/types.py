@@ -252,7 +252,7 @@ class PoseScene:
 
 
 @dataclass(frozen=True)
-class Tracks:
+class SparseTracks:
     """Sparse truth of a capture: 3D points, and the pixels at which they were seen.
 
     Attributes:
@@ -283,6 +283,6 @@ class Capture:
 
     name: str
     images: Sequence[PosedImage]
-    tracks: Tracks | None = None
+    tracks: SparseTracks | None = None
     box: Float[np.ndarray, "2 3"] | None = None
     notes: tuple[str, ...] = ()

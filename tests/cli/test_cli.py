@@ -16,9 +16,11 @@ import torch
 from equiview import __version__
 from equiview.cli import main
 from equiview.cli.app import ORDER, spread_lists, to_front
-from equiview.cli.common import parse_blocks, parse_settings, resolve_device
+from equiview.cli.common import parse_settings
+from equiview.cli.feature_options import parse_blocks
 from equiview.cli.progress import StageProgress
 from equiview.errors import EquiviewError
+from equiview.jobs.feature_options import resolve_device
 from report.make_run import write_run
 
 Run = Callable[..., tuple[int, str, str]]

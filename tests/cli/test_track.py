@@ -14,7 +14,7 @@ from equiview.models.oracle import NoiseExtractor
 @pytest.fixture
 def track(run, monkeypatch):
     """Run `equiview track` with noise in place of a backbone: exit code, stdout, stderr."""
-    monkeypatch.setattr("equiview.cli.track.open_features", lambda *_, **__: NoiseExtractor())
+    monkeypatch.setattr("equiview.jobs.feature_options.open_features", lambda *_, **__: NoiseExtractor())
     return lambda *arguments: run("track", "--backbone", "none", *arguments)
 
 

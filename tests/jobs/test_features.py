@@ -239,7 +239,7 @@ def test_the_command(run, photos, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(run, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("equiview.cli.features.open_features", lambda *args, **kwargs: Stops(2))
+    monkeypatch.setattr("equiview.jobs.feature_options.open_features", lambda *args, **kwargs: Stops(2))
     result = run("features", photos, "-b", "equiview/tiny", "--out", tmp_path / "out", "--quiet")
     check_message(result, "the same command resumes it", code=130)
     assert len(list((tmp_path / "out" / "tokens").iterdir())) == 2 and leftovers(tmp_path / "out") == []

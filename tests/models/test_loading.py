@@ -1,14 +1,15 @@
 """`load`: dense maps, features at points, batches."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from equiview.cli.feature_options import open_features
 from equiview.errors import EquiviewError
 from equiview.finetune.recipes import THOROUGH
+from equiview.jobs.feature_options import FeatureOptions, open_features
 from equiview.models.adapters import LoraSpec, add_lora, has_lora, save_adapter
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig
@@ -120,9 +121,9 @@ def test_cuda_equals_cpu(vit: Path, run: Path) -> None:
 @pytest.mark.parametrize("adapted", [False, True])
 def test_thorough_on_the_command_line_sees_as_the_recipe_does(vit: Path, run: Path, adapted: bool) -> None:
     """Of a backbone alone and of any adapter, whatever pictures its head learned on."""
-    folder, given = run if adapted else None, {"long_side": 64, "blocks": None, "thorough": True}
-    config = open_features(str(vit), folder, None, given, device="cpu").config
+    given = FeatureOptions(str(vit), run if adapted else None, long_side=64, thorough=True)
+    config = open_features(given).config
     assert (config.sizes, config.mirrored) == (THOROUGH.features.sizes, THOROUGH.features.mirrored)
-    assert open_features(str(vit), folder, None, given | {"thorough": False}, device="cpu").config == config.seen_once
+    assert open_features(replace(given, thorough=False)).config == config.seen_once
     with pytest.raises(EquiviewError, match="stride with sizes or mirrored"):
-        open_features(str(vit), folder, None, given | {"stride": 4}, device="cpu")
+        open_features(replace(given, stride=4))

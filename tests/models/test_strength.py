@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from equiview.cli.feature_options import open_features
 from equiview.errors import EquiviewError
+from equiview.jobs.feature_options import FeatureOptions, open_features
 from equiview.models.adapters import (
     LoraSpec,
     add_lora,
@@ -218,7 +218,7 @@ def test_a_strength_of_nothing(vit: Path, tmp_path: Path) -> None:
     with pytest.raises(EquiviewError, match="strength: expected an adapter"):
         load(vit, strength=0.5)
     with pytest.raises(EquiviewError, match="--strength: expected an --adapter"):
-        open_features(str(vit), None, 0.5, {}, device="cpu")
+        open_features(FeatureOptions(str(vit), strength=0.5))
     with pytest.raises(EquiviewError, match="backbone with an adapter"):
         set_lora_strength(load_backbone(vit), 1)
     with pytest.raises(EquiviewError, match="Use set_strength"):

@@ -4,9 +4,14 @@ import errno
 import functools
 import json
 import logging
+import math
+import re
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -17,9 +22,10 @@ from rich.markup import escape
 from rich.text import Text
 
 from ..errors import EquiviewError, bad_input
+from .options import MAX_SETTING
 
 P = ParamSpec("P")
-EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
 logger = logging.getLogger("equiview")
 
 
@@ -33,6 +39,7 @@ class Settings:
 
 
 SETTINGS = Settings()
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 
 
 def examples(*lines: str) -> str:
@@ -63,17 +70,40 @@ def setup_logging() -> None:
     logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: everything that gives way to Ctrl-C gives way to it too."""
+
+
+@contextmanager
+def terminated() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM, as Python does with Ctrl-C; signals can be caught in the main thread only."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn what a command raises into one message and an exit code: 2 for bad input, 130 for Ctrl-C."""
+    """Turn what a command raises into one message and an exit code: 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            function(*args, **kwargs)
-        except KeyboardInterrupt:
+            check_given(kwargs)
+            with terminated():
+                function(*args, **kwargs)
+        except KeyboardInterrupt as stopped:
             again = shlex.join(["equiview", *sys.argv[1:]])
             stderr().print(escape(f"\nStopped. What was finished is kept; the same command resumes it:\n  {again}"))
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise typer.Exit(EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED) from None
         except (EquiviewError, OSError, MemoryError, RuntimeError) as error:
             message = str(error) if isinstance(error, EquiviewError) else environment_message(error)
             if SETTINGS.debug or message is None:
@@ -82,6 +112,22 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(EXIT_ERROR) from None
 
     return run
+
+
+def check_given(options: Mapping[str, object]) -> None:
+    """Check what holds for every option: numbers are finite, names can be written down in one line.
+
+    Raises:
+        EquiviewError: One is not.
+    """
+    for name, value in options.items():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            shown = f"--{name.replace('_', '-')}"
+            if isinstance(one, float) and not math.isfinite(one):
+                raise bad_input(shown, "a finite number", str(one), "Give a number, or leave it out.")
+            if isinstance(one, str | Path) and _UNPRINTABLE.search(str(one)):
+                fix = "Rename it: no line breaks, NUL or other control characters, and UTF-8."
+                raise bad_input(shown, "a name in printable text", ascii(str(one))[:80], fix)
 
 
 def environment_message(error: OSError | MemoryError | RuntimeError) -> str | None:
@@ -121,59 +167,26 @@ def finish(result: dict[str, Any], wrote: Iterable[Path], as_json: bool, *shown:
         console.print(f"Wrote {escape(path)}", soft_wrap=True)
 
 
-def resolve_device(name: str) -> str:
-    """Return a usable torch device; `auto` is CUDA where there is a card.
-
-    Raises:
-        EquiviewError: The name means nothing, or the device is not there.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise bad_input("--device", "auto, cpu, cuda, cuda:1 or mps", repr(name), "Check the spelling.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise bad_input("--device", name, f"{torch.cuda.device_count()} CUDA devices here", "Use --device cpu or auto.")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise bad_input("--device", "mps", "a torch or a machine without it", "Use --device cpu.")
-    return name
-
-
-def parse_blocks(text: str | None) -> tuple[int, ...] | None:
-    """Read `4,6,8,10`; None stays None (the backbone's last block, or what the adapter was made for).
-
-    Raises:
-        EquiviewError: It is not a list of whole numbers from 1.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not parts or not all(part.isdecimal() and int(part) >= 1 for part in parts):
-        raise bad_input("--blocks", "numbers from 1 with commas, such as 4,6,8,10", repr(text), "Block 1 is the first.")
-    return tuple(map(int, parts))
-
-
 def parse_settings(items: Iterable[str]) -> dict[str, str]:
     """Read `key=value` overrides of a recipe.
 
     Raises:
-        EquiviewError: One has no "=".
+        EquiviewError: One has no "=", or a number that is absurd.
     """
     found = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
             raise bad_input("--set", "key=value, such as steps=50 or lora.rank=8", repr(item), "Write it so.")
+        if not _sane(value):
+            raise bad_input(f"--set {key}", f"numbers up to {MAX_SETTING:,}", value[:80], "Choose a smaller one.")
         found[key.strip()] = value
     return found
 
 
-def quiet_transformers() -> None:
-    """Keep the hub client's own bars and warnings off stderr while ours are shown."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+def _sane(value: str) -> bool:
+    """Say whether a setting is no number, or one that a machine can stand."""
+    try:
+        return abs(float(value)) <= MAX_SETTING
+    except ValueError:
+        return True

@@ -1,18 +1,15 @@
 """`equiview export`."""
 
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ..jobs.feature_options import FeatureOptions
 from . import options
 from .app import app
-from .common import command, examples, finish, quiet_transformers, resolve_device
+from .common import command, examples, finish
 from .progress import StageProgress
-
-if TYPE_CHECKING:
-    from ..models.extractor import Extractor
 
 
 @app.command(
@@ -44,58 +41,17 @@ def export(
     json: options.Json = False,
 ) -> None:
     """Write a transformers folder with the adapter merged, which loads without equiview."""
-    from ..models.export import export as write
-    from ..models.export import open_export
-    from ..models.loading import load
+    from ..jobs.export import Recheck, export_model
 
-    quiet_transformers()
-    place = resolve_device(device)
-    model = load(backbone, adapter=adapter, strength=strength, device=place)
-    write(model, out, plain=plain)
-    result: dict[str, Any] = {"command": "export", "plain": plain}
-    words = None
-    if remeasure:
-        features: dict[str, Any] = {
-            "blocks": model.config.blocks,
-            "norm": model.config.norm,
-            "long_side": model.config.long_side,
-        }
-        again = open_export(out, device=place, **(features if plain else {}))
-        result["remeasured"] = compare_scores(model, again, remeasure, views, seed)
-        words = "Measured again after reloading: " + ", ".join(
-            f"{name} {a:.2f} -> {b:.2f}" for name, (a, b) in result["remeasured"].items()
+    checked = Recheck(tuple(remeasure), views, seed) if remeasure else None
+    with StageProgress() as progress:
+        scores = export_model(
+            FeatureOptions(backbone, adapter, strength, device=device),
+            out,
+            plain=plain,
+            recheck=checked,
+            progress=progress,
         )
-    finish(result, [out], json, words)
-
-
-def compare_scores(
-    model: "Extractor", again: "Extractor", objects: list[str], views: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Measure both on the same views.
-
-    Returns:
-        Score of the model in memory and of the reloaded export, by metric.
-
-    Raises:
-        EquiviewError: They differ by more than a tenth of a point.
-    """
-    from ..errors import EquiviewError
-    from ..jobs.run_folder import check_names, open_objects
-    from ..metrics.equivariance import METRIC_NAMES
-    from ..tasks.equivariance import MeasureConfig, measure, summarize
-
-    check_names(objects, "--remeasure")
-    with tempfile.TemporaryDirectory(prefix="equiview-") as cache, StageProgress() as progress:
-        opened = open_objects(objects, views, seed, Path(cache), progress)
-        both = []
-        for number, source in enumerate((model, again)):
-            progress("measure", number, 2)
-            both.append(summarize(measure(source, opened, MeasureConfig(points=300, seed=seed)), {})["metrics"])
-        progress("measure", 2, 2)
-    scores = {name: (both[0][name]["value"], both[1][name]["value"]) for name in METRIC_NAMES}
-    apart = [f"{name} {a:.3f} and {b:.3f}" for name, (a, b) in scores.items() if abs(a - b) > 0.1]
-    if apart:
-        raise EquiviewError(
-            f"the reloaded export does not score what the model does: {', '.join(apart)}. Do not use it."
-        )
-    return scores
+    words = ", ".join(f"{name} {a:.2f} -> {b:.2f}" for name, (a, b) in scores.items())
+    result = {"command": "export", "plain": plain} | ({"remeasured": scores} if scores else {})
+    finish(result, [out], json, f"Measured again after reloading: {words}" if scores else None)

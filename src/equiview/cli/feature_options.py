@@ -1,57 +1,91 @@
-"""From the options that name features to the features."""
+"""The options that name features: defined once, for every command that works on features."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
 
 from ..errors import bad_input
-from .common import quiet_transformers, resolve_device
+from ..jobs.feature_options import FeatureOptions, Position
+from . import options
 
-if TYPE_CHECKING:
-    from ..models.extractor import Extractor
+_EMPTY = inspect.Parameter.empty
+# By field: the option as typer takes it, and its default.
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "backbone": (options.Backbone, _EMPTY),
+    "adapter": (options.Adapter, None),
+    "strength": (options.Strength, None),
+    "blocks": (options.Blocks, None),
+    "norm": (
+        Annotated[bool | None, typer.Option("--norm/--no-norm", help="The final LayerNorm on every block.")],
+        None,
+    ),
+    "long_side": (options.LongSide, None),
+    "thorough": (options.Thorough, False),
+    "stride": (
+        Annotated[int | None, typer.Option(min=1, max=1024, help="Patch stride; the patch size if left out.")],
+        None,
+    ),
+    "position": (Annotated[Position | None, typer.Option(help="How positions are resized.")], None),
+    "average": (
+        Annotated[bool, typer.Option("--average/--no-average", help="Mean of 3x3 tokens, where there is no adapter.")],
+        False,
+    ),
+    "random_weights": (options.RandomWeights, False),
+    "dtype": (options.WeightsDtype, "float32"),
+    "device": (options.Device, "auto"),
+}
+USUAL = ("backbone", "adapter", "strength", "blocks", "long_side", "thorough", "random_weights", "dtype", "device")
 
 
-def open_features(
-    backbone: str,
-    adapter: Path | None,
-    strength: float | None,
-    features: dict[str, Any],
-    random_seed: int | None = None,
-    *,
-    device: str,
-    dtype: str = "float32",
-) -> "Extractor":
-    """Load what is measured.
+def with_features(
+    *more: str, without: tuple[str, ...] = (), **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Put the options that name features in the place of a command's parameter `features`.
 
     Args:
-        backbone: Its name.
-        adapter: Its folder, if there is one.
-        strength: How much of the adapter is applied (0-1); None for as it was saved.
-        features: Settings of `FeatureConfig`; those that are None were not given. `thorough`: as that recipe sees.
-        random_seed: Of random weights; None for the backbone's own.
-        device: Where it runs, as `--device` has it.
-        dtype: Of the weights.
+        more: Fields of `FeatureOptions` that this command has beside the usual ones.
+        without: Usual ones that it does not have.
+        defaults: Other defaults than the usual ones.
+    """
+    names = [name for name in _OPTIONS if name in (*USUAL, *more) and name not in without]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        added = [_parameter(name, *_OPTIONS[name], defaults) for name in names]
+        own = [one.replace(kind=one.KEYWORD_ONLY) for one in inspect.signature(function).parameters.values()]
+        # Required ones first: the help lists options in this order.
+        every = added + [one for one in own if one.name != "features"]
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in names}
+            if chosen.pop("random_weights", False):
+                chosen["random_seed"] = given.get("seed", 0)
+            chosen["blocks"] = parse_blocks(chosen["blocks"])
+            function(features=FeatureOptions(**chosen), **given)
+
+        run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _parameter(name: str, option: Any, default: Any, defaults: dict[str, Any]) -> inspect.Parameter:
+    value = defaults.get(name, default)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=option)
+
+
+def parse_blocks(text: str | None) -> tuple[int, ...] | None:
+    """Read `4,6,8,10`; None stays None (the backbone's last block, or what the adapter was made for).
 
     Raises:
-        EquiviewError: It cannot be loaded, an adapter is asked for on random weights, or a strength of no adapter.
+        EquiviewError: It is not a list of whole numbers from 1.
     """
-    if strength is not None and adapter is None:
-        fix = "Give the adapter, or leave --strength out."
-        raise bad_input("--strength", "an --adapter beside it", f"{strength:g} alone", fix)
-    quiet_transformers()
-    import torch
-
-    from ..finetune.recipes import THOROUGH
-    from ..models.backbones import load_backbone
-    from ..models.extractor import Extractor, FeatureConfig
-    from ..models.loading import load
-
-    device, kind = resolve_device(device), getattr(torch, dtype)
-    features = {name: value for name, value in features.items() if value is not None}
-    if features.pop("thorough", False):
-        features |= {"sizes": THOROUGH.features.sizes, "mirrored": THOROUGH.features.mirrored}
-    if random_seed is None:
-        return load(backbone, adapter=adapter, strength=strength, device=device, dtype=kind, **features)
-    if adapter is not None:
-        raise bad_input("--random-weights", "no --adapter beside it", str(adapter), "Leave one of the two out.")
-    model = load_backbone(backbone, device=device, dtype=kind, random_weights_seed=random_seed)
-    return Extractor(model, FeatureConfig(**features)).eval()
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 6 and int(part) >= 1 for part in parts):
+        raise bad_input("--blocks", "numbers from 1 with commas, such as 4,6,8,10", repr(text), "Block 1 is the first.")
+    return tuple(map(int, parts))

@@ -1,10 +1,8 @@
 """`equiview finetune`."""
 
-from dataclasses import asdict
-
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
+from .common import command, examples, finish, parse_settings
 from .improve import TrainObjects, with_network
 from .progress import StageProgress
 
@@ -27,7 +25,7 @@ def finetune(
     views: options.Views = 12,
     budget: options.Budget = None,
     photos: options.Photos = None,
-    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = "float32",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -35,25 +33,22 @@ def finetune(
     """Make an adapter from one object or several, without measuring it."""
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
-    from ..jobs.improve import ImproveConfig, make_adapter
-    from ..jobs.run_folder import check_names, check_sources, claim_folder
+    from ..jobs.feature_options import quiet_transformers, resolve_device
+    from ..jobs.finetune import ImproveConfig
+    from ..jobs.finetune import finetune as run
 
     quiet_transformers()
-    check_names(train_objects, "train objects")
-    check_sources(train_objects)
     config = ImproveConfig(
         recipe=override(get_recipe(recipe), parse_settings(settings or [])),
         views=views,
         photos=None if photos is None else str(photos),
         budget_s=budget,
         device=resolve_device(device),
-        dtype=dtype.value,
+        dtype=dtype,
         seed=seed,
     )
-    what = {"backbone": backbone, "train_objects": train_objects}
-    claim_folder(out, what | {k: v for k, v in asdict(config).items() if k != "device"})
     weights = {"render": 0.2, "train": 0.4, "solve": 0.4}
     with StageProgress(with_network(weights, config.recipe.kind)) as progress:
-        make_adapter(backbone, train_objects, out, config, progress)
+        adapter = run(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
-    finish({"command": "finetune", "adapter": str(out / "adapter")}, [out / "adapter"], json, words)
+    finish({"command": "finetune", "adapter": str(adapter)}, [adapter], json, words)

@@ -1,4 +1,4 @@
-"""`equiview improve` and `equiview demo`."""
+"""`equiview improve`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ import typer
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_settings, quiet_transformers, resolve_device
+from .common import command, examples, finish, parse_settings
 from .progress import StageProgress
 
 # Expected shares of the time, for the overall bar.
@@ -50,10 +50,10 @@ def improve(
     recipe: options.Recipe = "default",
     settings: options.Set = None,
     views: options.Views = 12,
-    points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
+    points: options.Points = 300,
     budget: options.Budget = None,
     photos: options.Photos = None,
-    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = "float32",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -64,7 +64,8 @@ def improve(
     """
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
-    from ..jobs.improve import ImproveConfig
+    from ..jobs.feature_options import quiet_transformers, resolve_device
+    from ..jobs.finetune import ImproveConfig
     from ..jobs.improve import improve as run
 
     quiet_transformers()
@@ -75,40 +76,12 @@ def improve(
         photos=None if photos is None else str(photos),
         budget_s=budget,
         device=resolve_device(device),
-        dtype=dtype.value,
+        dtype=dtype,
         seed=seed,
     )
     with StageProgress(with_network(WEIGHTS, config.recipe.kind)) as progress:
         summary = run(backbone, train_objects, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
-
-
-@app.command(
-    short_help="Improve the bundled backbone on built-in objects; no files needed.",
-    epilog=examples(
-        "equiview demo",
-        "equiview demo --out demo --device cuda --json",
-    ),
-)
-@command
-def demo(
-    out: options.Out = Path("equiview-demo"),
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    json: options.Json = False,
-) -> None:
-    """Adapt equiview/tiny on one built-in object and prove it on seven others; needs no files and no network."""
-    from ..jobs.demo import run_demo
-
-    quiet_transformers()
-    with StageProgress(WEIGHTS) as progress:
-        summary = run_demo(out, device=resolve_device(device), seed=seed, progress=progress)
-    show_run("demo", summary, out, json, NEXT)
-
-
-NEXT = """Next, your own object with DINOv2 (--test-objects are others, to prove it on):
-  equiview improve --backbone facebook/dinov2-base --train-object MESH.glb --out runs/mine \\
-      --test-objects builtin:mug builtin:teapot builtin:hammer builtin:car builtin:duck"""
 
 
 def show_run(name: str, summary: dict[str, Any], out: Path, as_json: bool, after: str | None = None) -> None:

@@ -8,8 +8,8 @@ import typer
 from ..errors import bad_input
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks
-from .feature_options import open_features
+from .common import command, examples, finish
+from .feature_options import FeatureOptions, with_features
 from .transfer import parse_points
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     ),
 )
 @command
+@with_features(backbone="equiview/tiny")
 def match(
+    features: FeatureOptions,
     image0: Annotated[Path, typer.Argument(metavar="A", help="A picture.")],
     image1: Annotated[Path, typer.Argument(metavar="B", help="Another one, of any size.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for matches.png, matches.json and points.png.")],
-    backbone: options.Backbone = "equiview/tiny",
     points: Annotated[
         list[str] | None,
         typer.Option("--points", metavar="X,Y...|FILE", help="Pixels of A to find in B, or a JSON file of them."),
@@ -44,25 +45,15 @@ def match(
         ),
     ] = None,
     max_shown: Annotated[int, typer.Option(min=1, help="Matches drawn; the JSON holds all.")] = 200,
-    adapter: options.Adapter = None,
-    strength: options.Strength = None,
-    blocks: options.Blocks = None,
-    long_side: options.LongSide = None,
-    thorough: options.Thorough = False,
-    random_weights: options.RandomWeights = False,
-    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
-    device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Show which places of two pictures find each other, and where given points go."""
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
+    from ..jobs.feature_options import open_features
     from ..jobs.match import MatchConfig, match_files
 
     config, asked = MatchConfig(check_px, max_shown), _points(points)
-    random_seed = seed if random_weights else None
-    source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
-    result = match_files(source, (image0, image1), out, config, masks=(mask0, mask1), points=asked)
+    result = match_files(open_features(features), (image0, image1), out, config, masks=(mask0, mask1), points=asked)
     wrote = [out / "matches.png", out / "matches.json", *([out / "points.png"] if "points" in result else [])]
     finish({"command": "match"} | result, wrote, json, _words(result))
 

@@ -1,25 +1,13 @@
 """Options that several commands share, so that they read the same everywhere."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-
-class Position(StrEnum):
-    """How a position table is resized to another grid."""
-
-    HF = "hf"
-    DINOV2 = "dinov2"
-
-
-class Dtype(StrEnum):
-    """Type of the weights and maps."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
+# The most that a command takes, so that a slip of the finger is a message and not a machine without memory.
+MAX_VIEWS, MAX_POINTS, MAX_SIDE, MAX_FRAMES, MAX_PAIRS = 10_000, 1_000_000, 8192, 100_000, 10_000_000
+MAX_SETTING = 1_000_000
 
 BACKBONE_HELP = (
     "equiview/tiny (comes with equiview), hub id (facebook/dinov2-base), folder of a transformers model, timm:NAME "
@@ -37,7 +25,7 @@ Device = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
-Views = Annotated[int, typer.Option("--views", min=2, help="Views of each object.")]
+Views = Annotated[int, typer.Option("--views", min=2, max=MAX_VIEWS, help="Views of each object.")]
 Recipe = Annotated[
     str,
     typer.Option(
@@ -73,11 +61,12 @@ Strength = Annotated[
     ),
 ]
 LongSide = Annotated[
-    int | None, typer.Option("--long-side", min=16, help="Images are resized to this; 640 if left out.")
+    int | None, typer.Option("--long-side", min=16, max=MAX_SIDE, help="Images are resized to this; 640 if left out.")
 ]
 Thorough = Annotated[
     bool,
     typer.Option("--thorough", help="See pictures in three sizes and mirrored, as that recipe does: 7 times the work."),
 ]
 RandomWeights = Annotated[bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")]
-WeightsDtype = Annotated[Dtype, typer.Option("--dtype", help="Type of the weights.")]
+WeightsDtype = Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Type of the weights.")]
+Points = Annotated[int, typer.Option("--points", min=1, max=MAX_POINTS, help="Surface points sampled in each view.")]

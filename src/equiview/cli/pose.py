@@ -1,16 +1,15 @@
 """`equiview pose`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ..errors import bad_input
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks
-from .feature_options import open_features
+from .common import command, examples, finish
+from .feature_options import FeatureOptions, with_features
 from .progress import StageProgress
 
 if TYPE_CHECKING:
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
     from ..types import PoseScene
 
 
-class Layout(StrEnum):
-    """How a folder of references is laid out."""
-
-    MIDDLEBURY = "middlebury"
-    ONEPOSE = "onepose"
-    BOP = "bop"
-
-
 @app.command(
     short_help="Find an object's pose from a few posed references.",
     epilog=examples(
@@ -37,10 +28,13 @@ class Layout(StrEnum):
     ),
 )
 @command
+@with_features("average", without=("random_weights", "dtype"), average=True)
 def pose(
-    backbone: options.Backbone,
+    features: FeatureOptions,
     references: Annotated[Path, typer.Option("--references", help="Folder of posed pictures.")],
-    layout: Annotated[Layout, typer.Option("--layout", help="How it is laid out.")] = Layout.MIDDLEBURY,
+    layout: Annotated[
+        Literal["middlebury", "onepose", "bop"], typer.Option("--layout", help="How it is laid out.")
+    ] = "middlebury",
     query: Annotated[
         list[Path] | None, typer.Option("--query", help="Picture to locate; repeat it. Without one, --out is scored.")
     ] = None,
@@ -51,31 +45,19 @@ def pose(
         Path | None, typer.Option("--out", "-o", help="Folder for rows and summary of the folder's own queries.")
     ] = None,
     object_id: Annotated[int, typer.Option("--object", min=0, help="BOP's number of the object.")] = 1,
-    adapter: options.Adapter = None,
-    strength: options.Strength = None,
-    blocks: options.Blocks = None,
-    average: Annotated[bool, typer.Option(help="Without an adapter: mean of 3x3 tokens.")] = True,
-    long_side: options.LongSide = None,
-    thorough: options.Thorough = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
-    device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Find an object's pose from a few posed references, or score the queries of a data set."""
     if bool(query) == (out is not None):
         raise bad_input("pose", "either --query or --out", "both" if query else "neither", "Give one of the two.")
+    from ..jobs.feature_options import open_features
     from ..jobs.pose import all_references, open_scenes, pose_config
 
-    kind: Any = layout.value
-    where = (references, kind, object_id)
+    where = (references, layout, object_id)
     scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
-    source = open_features(backbone, adapter, strength, features, device=device)
-    if adapter is None and average:
-        from ..models.heads import AverageHead
-
-        source.head = AverageHead()
+    source = open_features(features)
     config = pose_config(box, any_roll=any_roll, seed=seed)
     if out is None:
         _locate(source, scenes[0], query or [], intrinsics, config, json)

@@ -1,7 +1,6 @@
 """`equiview render`."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,32 +8,6 @@ from . import options
 from .app import app
 from .common import command, examples, finish
 from .progress import StageProgress
-
-if TYPE_CHECKING:
-    from ..render.store import Draw
-    from ..types import Camera
-
-
-class Rig(StrEnum):
-    """Where the cameras stand."""
-
-    PAPER42 = "paper42"
-    RING = "ring"
-    RANDOM = "random"
-
-
-class Light(StrEnum):
-    """What the light is fixed to."""
-
-    CAMERA = "camera"
-    WORLD = "world"
-
-
-class Renderer(StrEnum):
-    """What draws."""
-
-    EMBREE = "embree"
-    GL = "gl"
 
 
 @app.command(
@@ -49,15 +22,21 @@ def render(
     source: Annotated[str, typer.Argument(help="Mesh file (glb, gltf, obj, ply), builtin:NAME or procedural:SEED.")],
     out: options.Out,
     rig: Annotated[
-        Rig, typer.Option(help="paper42: the paper's icosphere; ring: one circle, 20 degrees up.")
-    ] = Rig.PAPER42,
+        Literal["paper42", "ring", "random"],
+        typer.Option(help="paper42: the paper's icosphere; ring: one circle, 20 degrees up."),
+    ] = "paper42",
     views: Annotated[
-        int, typer.Option(min=1, help="How many; fewer than 42 of paper42 are drawn from it by --seed.")
+        int,
+        typer.Option(
+            min=1, max=options.MAX_VIEWS, help="How many; fewer than 42 of paper42 are drawn from it by --seed."
+        ),
     ] = 42,
-    size: Annotated[int, typer.Option(min=16, help="Edge of the square pictures, pixels.")] = 512,
+    size: Annotated[int, typer.Option(min=16, max=options.MAX_SIDE, help="Edge of the square pictures, pixels.")] = 512,
     background: Annotated[str, typer.Option(help="black, white, random, or a picture file.")] = "black",
-    light: Annotated[Light, typer.Option(help="What the light moves with.")] = Light.CAMERA,
-    renderer: Annotated[Renderer, typer.Option(help="embree: CPU ray caster; gl: fast, extra `gl`.")] = Renderer.EMBREE,
+    light: Annotated[Literal["camera", "world"], typer.Option(help="What the light moves with.")] = "camera",
+    renderer: Annotated[
+        Literal["embree", "gl"], typer.Option(help="embree: CPU ray caster; gl: fast, extra `gl`.")
+    ] = "embree",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -65,39 +44,11 @@ def render(
 
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
-    from ..data.meshes import open_mesh
-    from ..render import RenderConfig, render_views
+    from ..jobs.render import render_object
+    from ..render import RenderConfig
 
-    config = RenderConfig(hw=(size, size), light=light.value, background=background, seed=seed)
-    mesh = open_mesh(source)
-    cameras = cameras_of(rig, views, config.hw, seed)
-    with StageProgress() as bars:
-        store = render_views(mesh, cameras, config, out, lambda done, n: bars("render", done, n), draw_with(renderer))
-    result = {"command": "render", "object": store.name, "views": len(store), "notes": list(mesh.notes)}
-    notes = [f"Note: {note}" for note in mesh.notes]
-    finish(result, [out], json, *notes, f"{len(store)} views of {store.name}")
-
-
-def cameras_of(rig: Rig, n: int, hw: tuple[int, int], seed: int) -> "list[Camera]":
-    """Return the cameras of a rig."""
-    from ..render import random_rig, ring
-    from ..render.rigs import paper_subset
-
-    if rig is Rig.PAPER42:
-        return paper_subset(n, hw, seed)
-    return ring(n, hw=hw) if rig is Rig.RING else random_rig(n, seed, hw=hw)
-
-
-def draw_with(renderer: Renderer) -> "Draw":
-    """Return the function that draws one view.
-
-    Raises:
-        EquiviewError: The `gl` extra is not installed, or there is no context to draw in.
-    """
-    if renderer is Renderer.EMBREE:
-        from ..render import render_view
-
-        return render_view
-    from ..render.gl import render_view as render_view_gl
-
-    return render_view_gl
+    config = RenderConfig(hw=(size, size), light=light, background=background, seed=seed)
+    with StageProgress() as progress:
+        store, notes = render_object(source, out, config, rig=rig, views=views, renderer=renderer, progress=progress)
+    result = {"command": "render", "object": store.name, "views": len(store), "notes": notes}
+    finish(result, [out], json, *(f"Note: {note}" for note in notes), f"{len(store)} views of {store.name}")

@@ -26,16 +26,7 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Write the page of a finished run again, from its files alone."""
-    from ..report import read_run, run_tables, summarize_run, write_report
-    from ..report.bench import bench_table, is_bench, missing_words, read_bench, write_bench_report
+    from ..jobs.report import write_page
 
-    if is_bench(run):
-        measured = read_bench(run)
-        result = {"command": "report", "summary": measured}
-        shown = (bench_table(measured), missing_words(measured) or None)
-        finish(result, [write_bench_report(run, out)], json, *shown)
-        return
-    page = write_report(run, out)
-    summary = summarize_run(read_run(run))
-    result = {"command": "report", "verdict": summary.label, "sentences": summary.sentences}
-    finish(result, [page], json, " ".join(summary.sentences), *run_tables(run))
+    page, result, shown = write_page(run, out)
+    finish({"command": "report"} | result, [page], json, *shown)

@@ -1,38 +1,21 @@
 """`equiview transfer`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..errors import bad_input
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_blocks
-from .feature_options import open_features
+from .common import command, examples, finish
+from .feature_options import FeatureOptions, with_features
 from .progress import StageProgress
 
 PAIRS_HELP = (
     "Score a data set, NAME:PATH. NAME is pf-willow, pf-pascal, pf-pascal-same, spair, spair-val, ap10k, "
     "ap10k-cross-species, ap10k-cross-family, tss or json (your own pairs, PATH is the file)."
 )
-
-
-class Localisation(StrEnum):
-    """How a place is chosen."""
-
-    ARGMAX = "argmax"
-    WINDOW = "window"
-    PAPER = "paper"
-
-
-class Threshold(StrEnum):
-    """What PCK's alpha is a share of."""
-
-    IMAGE = "image"
-    BOX = "box"
-    EXTENT = "extent"
 
 
 @app.command(
@@ -47,8 +30,9 @@ class Threshold(StrEnum):
     ),
 )
 @command
+@with_features()
 def transfer(
-    backbone: options.Backbone,
+    features: FeatureOptions,
     out: options.Out,
     images: Annotated[list[Path] | None, typer.Argument(metavar="[A B]", help="Two pictures, with --points.")] = None,
     points: Annotated[
@@ -56,33 +40,25 @@ def transfer(
     ] = None,
     pairs: Annotated[str | None, typer.Option(metavar="NAME:PATH", help=PAIRS_HELP)] = None,
     localisation: Annotated[
-        Localisation, typer.Option(help="argmax with a sub-token fit, window soft-argmax, or the paper's protocol.")
-    ] = Localisation.ARGMAX,
+        Literal["argmax", "window", "paper"],
+        typer.Option(help="argmax with a sub-token fit, window soft-argmax, or the paper's protocol."),
+    ] = "argmax",
     flips: Annotated[bool, typer.Option("--flips", help="Try the mirrored source too, keep the better one.")] = False,
     threshold: Annotated[
-        Threshold | None, typer.Option(help="Length that PCK is a share of; the data set's own if left out.")
+        Literal["image", "box", "extent"] | None,
+        typer.Option(help="Length that PCK is a share of; the data set's own if left out."),
     ] = None,
-    adapter: options.Adapter = None,
-    strength: options.Strength = None,
-    blocks: options.Blocks = None,
-    long_side: options.LongSide = None,
-    thorough: options.Thorough = False,
-    random_weights: options.RandomWeights = False,
-    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
-    device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Find key points of one picture in another one, or score that on a data set."""
     given = parse_points(points)
     _check_mode(images or [], given, pairs)
-    features: dict[str, Any] = {"blocks": parse_blocks(blocks), "long_side": long_side, "thorough": thorough}
+    from ..jobs.feature_options import open_features
     from ..jobs.transfer import protocol_for
     from ..matching.transfer import Localise
 
-    random_seed = seed if random_weights else None
-    source = open_features(backbone, adapter, strength, features, random_seed, device=device, dtype=dtype.value)
-    prepared = protocol_for(source, Localise(localisation.value), flips)
+    prepared = protocol_for(open_features(features), Localise(localisation), flips)
     if pairs is None:
         assert images is not None
         _two_pictures(prepared, (images[0], images[1]), given, out, json)
@@ -131,7 +107,7 @@ def _two_pictures(
     finish({"command": "transfer"} | result, [out / "points.png", out / "points.json"], json, "\n".join(lines))
 
 
-def _data_set(prepared: Any, pairs: str, threshold: Threshold | None, out: Path, json: bool) -> None:
+def _data_set(prepared: Any, pairs: str, threshold: Any, out: Path, json: bool) -> None:
     from dataclasses import replace
 
     from ..jobs.transfer import TransferRun, score_transfer
@@ -139,7 +115,7 @@ def _data_set(prepared: Any, pairs: str, threshold: Threshold | None, out: Path,
 
     source, config = prepared
     usual = SCORINGS.get(pairs.partition(":")[0])
-    scoring = replace(usual, threshold=threshold.value) if usual and threshold else None
+    scoring = replace(usual, threshold=threshold) if usual and threshold else None
     with StageProgress({"transfer": 1.0}) as progress:
         summary = score_transfer(source, TransferRun(pairs, config, scoring), out, progress)
     files = [out / "summary.json", out / "rows.jsonl"]

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import bad_input
 from ..geometry import project, view_angle_deg
-from ..types import Camera, Correspondences, Tracks, View
+from ..types import Camera, Correspondences, SparseTracks, View
 from .captures.views import CaptureViews
 
 # A projected point is compared with the surface at the four pixel centres around it. In units of one pixel's
@@ -145,7 +145,7 @@ class PointSample:
     track: Int[np.ndarray, "n"] | None = None
 
 
-def tracks_of(views: Sequence[Any]) -> Tracks | None:
+def tracks_of(views: Sequence[Any]) -> SparseTracks | None:
     """Return the sparse truth of views that have no surface of their own, else None."""
     return views.tracks if isinstance(views, CaptureViews) else None
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import bad_input
+from ..io import file_name
 from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, render_views
 from ..render.rigs import paper_subset
 from ..types import Camera
@@ -48,7 +49,7 @@ def open_object(
     cameras = paper_subset(n_views, (config or RenderConfig()).hw, seed)
     mesh = open_mesh(source)
     config = config or RenderConfig()
-    folder = None if cache_dir is None else Path(cache_dir) / f"{mesh.name}-{_key(mesh, cameras, config)}"
+    folder = None if cache_dir is None else Path(cache_dir) / f"{file_name(mesh.name)}-{_key(mesh, cameras, config)}"
     return render_views(mesh, cameras, config, folder, progress)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EquiviewError, bad_input
-from ..io import PICTURE_SUFFIXES, read_json
+from ..io import PICTURE_SUFFIXES, file_name, read_json
 from ..render import open_views
 from ..render.mesh import MESH_SUFFIXES
 from ..types import Capture, View
@@ -218,7 +218,7 @@ def _made(path: Path, cache_dir: Path, make: Callable[[Path, CaptureConfig], dic
     """Make a capture folder in the cache, or find it there, and open it under the source's name."""
     config = CaptureConfig(long_side=LONG_SIDE)
     key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    out = cache_dir / f"{source_name(path)}-{key}"
+    out = cache_dir / f"{file_name(source_name(path))}-{key}"
     about = make(out, config)
     grade, reasons = about["verdict"]["grade"], " ".join(about["verdict"]["reasons"] + about["verdict"]["advice"])
     if grade == "failed":

@@ -12,6 +12,7 @@ from ..io import read_json, read_jsonl, require_file
 from ..metrics.rows import Row, identity, of_kind, scores, unit_key
 from ..stats import MIN_UNITS
 from ..tasks.comparison import difference
+from .run_folder import rows_path
 
 KINDS = ("measure", "transfer", "tracking", "track", "pose")
 # Parts of a protocol that say which features were used, or describe the machine and the result: free to differ.
@@ -276,7 +277,7 @@ def compare_benches(before: Path, after: Path, *, unit: str | None = None, anywa
 
 def _bench_run(folder: Path, summary: Mapping[str, Any], task: str, name: str) -> FinishedRun:
     """Read one data set of a bench as a run of its own; names of queries and points become unique in it."""
-    path = folder / "rows" / task / f"{name}.jsonl"
+    path = rows_path(folder, task, name)
     rows = read_jsonl(require_file(path, "the rows of a data set"))
     for row in rows:
         for inner, outer in (("query", "object"), ("point", "clip")):

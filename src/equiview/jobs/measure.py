@@ -1,13 +1,17 @@
 """Measure one backbone, with or without an adapter, on any objects, into a resumable run folder."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..draw.live import RUN_OBJECTS, save_object
+from ..io import file_name
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object, summarize
+from ..types import View
 from .run_folder import (
     Progress,
     ambiguous_shares,
@@ -19,8 +23,8 @@ from .run_folder import (
     open_objects,
     rows_path,
     summarize_run,
-    write_rows,
 )
+from .scoring import Rows, WorkItem, finish_items
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,25 @@ def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Pro
     check_sources(run.objects)
     claim_folder(out, asdict(run) | {"features": source.describe()})
     objects = open_objects(run.objects, run.views, run.measure.seed, out / "views", report)
-    for number, (name, views) in enumerate(objects.items()):
-        report("score", number, len(objects))
-        if not rows_path(out, name).exists():
-            plan = plan_object(name, views, run.measure)
-            maps = list(source.maps(plan.views))
-            rows = score_object(plan, maps, run.measure)
-            if number < RUN_OBJECTS:
-                save_object(out / "live" / f"{name}.npz", plan, {"measured": maps}, run.measure.seed)
-            write_rows(rows_path(out, name), [row | {"ambiguous_share": plan.ambiguous_share} for row in rows])
-    report("score", len(objects), len(objects))
+    items = [
+        WorkItem(rows_path(out, name), partial(_measure_object, source, run, out, name, objects[name], number))
+        for number, name in enumerate(objects)
+    ]
+    finish_items(items, partial(report, "score"))
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
     names = [object_name(source) for source in run.objects]
     shares = {"ambiguous_share": ambiguous_shares(out, names)}
     protocol = protocol_of(source, run.measure, run=asdict(run), versions=versions(), device=device) | shares
     return summarize_run(out, names, lambda rows, search: summarize(rows, protocol, search))
+
+
+def _measure_object(
+    source: MapSource, run: MeasureRun, out: Path, name: str, views: Sequence[View], number: int
+) -> Rows:
+    """Score one object, and keep what the page of the first few needs."""
+    plan = plan_object(name, views, run.measure)
+    maps = list(source.maps(plan.views))
+    rows = score_object(plan, maps, run.measure)
+    if number < RUN_OBJECTS:
+        save_object(out / "live" / f"{file_name(name)}.npz", plan, {"measured": maps}, run.measure.seed)
+    return [row | {"ambiguous_share": plan.ambiguous_share} for row in rows]

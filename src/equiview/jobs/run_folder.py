@@ -1,7 +1,7 @@
 """Run folders: claimed by one run, resumable, their rows gathered into summaries."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import torch
 from ..data.open import check_source, open_source
 from ..data.open import source_name as object_name
 from ..errors import bad_input
-from ..io import append_jsonl, atomic_path, read_json, read_jsonl, require_file, write_json
+from ..io import file_name, read_json, read_jsonl, require_file, write_json
 from ..metrics.equivariance import METRIC_NAMES
 from ..types import View
+from .scoring import write_rows
 
 Progress = Callable[[str, int, int], None]
 SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_unambiguous.json": "unambiguous"}
@@ -100,37 +101,10 @@ def open_objects(
     return objects
 
 
-def rows_path(out: Path, name: str) -> Path:
-    """Return where an object's rows are; when the file is there the object is finished."""
-    return out / "rows" / f"{name}.jsonl"
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows at once: all of them or none."""
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
-
-
-def resumed_rows(path: Path, samples: Callable[[int], Iterator[list[dict[str, Any]]]]) -> list[dict[str, Any]]:
-    """Collect rows a sample at a time, each on disk as soon as it is there: an interrupted run goes on behind the last.
-
-    Args:
-        path: A line a sample.
-        samples: Given how many samples are there already, yields the rows of each of the others.
-
-    Raises:
-        EquiviewError: As `samples` does, or the file holds something else.
-    """
-    path = Path(path)
-    there = read_jsonl(path)
-    if any(not isinstance(line, dict) or not isinstance(line.get("rows"), list) for line in there):
-        raise bad_input(str(path), "lines with the rows of a sample", "others", "Delete it and run again.")
-    if path.exists():
-        # Written anew, since a line that was cut off would swallow the next one.
-        write_rows(path, there)
-    for rows in samples(len(there)):
-        append_jsonl(path, {"rows": rows})
-    return [row for line in read_jsonl(path) for row in line["rows"]]
+def rows_path(out: Path, *name: str) -> Path:
+    """Return where the rows of an object, clip, block ... are; when the file is there it is finished."""
+    *folders, last = map(file_name, name)
+    return out.joinpath("rows", *folders, f"{last}.jsonl")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from ..data.keypoints.loaders import open_pairs
 from ..draw.pair import pair_picture
 from ..errors import bad_input
-from ..io import read_image, read_jsonl, write_image, write_json
+from ..io import read_image, write_image, write_json
 from ..matching.transfer import Localise
 from ..metrics.pck import SCORINGS, Scoring
 from ..models.adapters.folder import versions
@@ -27,7 +28,8 @@ from ..tasks.transfer import (
     summarize,
 )
 from ..types import KeypointPair
-from .run_folder import Progress, claim_folder, device_name, rows_path, write_rows
+from .run_folder import Progress, claim_folder, device_name, rows_path
+from .scoring import Rows, WorkItem, all_rows, finish_items, write_rows
 
 # An interrupted run goes on at a multiple of this many pairs.
 BLOCK_PAIRS = 300
@@ -82,19 +84,21 @@ def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Pro
 
 def _rows(
     source: MapSource, pairs: Sequence[KeypointPair], config: TransferConfig, out: Path, progress: Progress | None
-) -> list[dict[str, Any]]:
-    features, rows = PictureFeatures(source, config), []
-    for start in range(0, len(pairs), BLOCK_PAIRS):
-        path = rows_path(out, f"{start:06d}")
-        if not path.exists():
-            block = []
-            for number in range(start, min(start + BLOCK_PAIRS, len(pairs))):
-                block.append(score_pair(pairs[number], features, config))
-                if progress is not None:
-                    progress("transfer", number + 1, len(pairs))
-            write_rows(path, block)
-        rows += read_jsonl(path)
-    return rows
+) -> Rows:
+    features = PictureFeatures(source, config)
+
+    def block(start: int) -> Rows:
+        rows = []
+        for number in range(start, min(start + BLOCK_PAIRS, len(pairs))):
+            rows.append(score_pair(pairs[number], features, config))
+            if progress is not None:
+                progress("transfer", number + 1, len(pairs))
+        return rows
+
+    starts = range(0, len(pairs), BLOCK_PAIRS)
+    items = [WorkItem(rows_path(out, f"{start:06d}"), partial(block, start)) for start in starts]
+    finish_items(items)
+    return all_rows(items)
 
 
 def published(source: Extractor) -> tuple[Extractor, TransferConfig]:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from .. import __version__
 from ..errors import bad_input
-from ..io import atomic_path, read_json
+from ..io import atomic_path, file_name, read_json
 from ..jobs.compare import is_bench
 from . import numbers
 from .boxes import fold, pretty, result_box, scroll_table
@@ -176,7 +176,7 @@ def _task(summary: Mapping[str, Any], task: str, folder: Path) -> Html:
         for name, found in datasets.items()
     ]
     words = h("p", TASK_WORDS[task][1], " ", UNITS[task], class_="hint")
-    pictures = [_examples(folder / "pictures" / task / name, name) for name in datasets]
+    pictures = [_examples(folder / "pictures" / task / file_name(name), name) for name in datasets]
     return join(words, scroll_table(TASK_WORDS[task][0], [header], body), h("p", MARKS, class_="hint"), *pictures)
 
 

@@ -5,16 +5,12 @@ from typing import Any
 
 from ..metrics.equivariance import METRIC_NAMES
 from ..stats import mean_with_ci
+from ..tasks.comparison import lower_is_better
 from ..tasks.equivariance import object_values
 
 DASH = "\u2013"
 FINE_BINS_DEG = tuple((low, low + 30) for low in range(0, 180, 30))
 TITLES = {"ape": "APE", "pcdp@0.05": "PCDP@0.05", "pcdp@0.1": "PCDP@0.1", "pcdp@0.2": "PCDP@0.2"}
-
-
-def lower_is_better(metric: str) -> bool:
-    """Say which way is good: errors go down, shares of points go up."""
-    return metric == "ape"
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -25,7 +25,7 @@ from equiview.data.captures.photographs import Photographs
 from equiview.data.captures.tracks import restrict_tracks
 from equiview.errors import EquiviewError
 from equiview.geometry import project
-from equiview.types import Tracks
+from equiview.types import SparseTracks
 
 WRITERS = {
     "colmap": (write_colmap, "shoe"),
@@ -123,7 +123,7 @@ def test_restricting_tracks(data):
     rows = data.draw(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), unique=True))
     images = data.draw(st.permutations(range(6)).map(lambda order: order[:3]))
     image, point = np.array(rows, int).reshape(-1, 2).T
-    tracks = Tracks(np.arange(24.0).reshape(8, 3), image, point, np.stack([image, point], 1) + 0.5)
+    tracks = SparseTracks(np.arange(24.0).reshape(8, 3), image, point, np.stack([image, point], 1) + 0.5)
     found = restrict_tracks(tracks, images)
     kept = [p for p in range(8) if len({i for i, q in rows if q == p and i in images}) >= 2]
     np.testing.assert_array_equal(found.points_in_world, tracks.points_in_world[kept])

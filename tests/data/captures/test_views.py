@@ -9,7 +9,7 @@ import captured_worlds
 from equiview.data.captures.checks import select
 from equiview.data.captures.views import CaptureViews, consistent, object_frame, spread
 from equiview.errors import EquiviewError
-from equiview.types import Capture, Tracks
+from equiview.types import Capture, SparseTracks
 
 
 def kept_of(tracks, images):
@@ -103,7 +103,7 @@ def test_spread_takes_both_ends_and_no_more_than_there_are():
         (lambda c: replace(c, images=c.images[:1]), "two pictures or more"),
         (lambda c: replace(c, tracks=None), "poses only"),
         (
-            lambda c: replace(c, tracks=Tracks(np.zeros((0, 3)), *(np.zeros(0, int),) * 2, np.zeros((0, 2)))),
+            lambda c: replace(c, tracks=SparseTracks(np.zeros((0, 3)), *(np.zeros(0, int),) * 2, np.zeros((0, 2)))),
             "3D points",
         ),
         (lambda c: select(c, [0, 7]), "images 0 to 5"),

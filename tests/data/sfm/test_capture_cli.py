@@ -139,6 +139,5 @@ def test_too_few_points_to_compare_cameras_end_with_the_verdict(run, tmp_path, m
     statistics = {"images_registered": 3}
     about = {"statistics": statistics, "verdict": {"grade": "failed"}}
     monkeypatch.setattr("equiview.data.sfm.capture_from_pictures", lambda *_: about)
-    from equiview.cli.capture import _recover
 
-    assert _recover(folder, tmp_path / "out", None, None, "nerfstudio") == about
+    assert make_capture(folder, tmp_path / "out", None, layout="nerfstudio", keep=False, progress=None) == about

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...types import Capture, Tracks
+from ...types import Capture, SparseTracks
 from .photographs import Photograph, Photographs, read_raster
 from .tracks import restrict_tracks
 from .undistortion import require_size
@@ -50,7 +50,7 @@ def finish(
     name: str,
     photographs: Sequence[Photograph],
     *,
-    tracks: Tracks | None = None,
+    tracks: SparseTracks | None = None,
     box: Float[np.ndarray, "2 3"] | None = None,
     notes: Iterable[str] = (),
 ) -> Capture:

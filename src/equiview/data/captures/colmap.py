@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import bad_input
 from ...io import require_folder
-from ...types import Capture, Tracks
+from ...types import Capture, SparseTracks
 from .checks import finish, missing_note, require_rigid
 from .colmap_files import ColmapImage, ColmapModel, is_model, read_model
 from .files import mask_of, natural_key
@@ -86,7 +86,7 @@ def _pictures(folder: Path, images: Sequence[ColmapImage]) -> Path:
     return next((one for one in tries if any((one / image.name).is_file() for image in images)), tries[0])
 
 
-def _tracks(model: ColmapModel, images: Sequence[ColmapImage], undo: Sequence[Undistortion]) -> Tracks:
+def _tracks(model: ColmapModel, images: Sequence[ColmapImage], undo: Sequence[Undistortion]) -> SparseTracks:
     """Return the model's tracks in pixels of the undistorted pictures; what falls outside them is left out."""
     index = {number: i for i, number in enumerate(model.point.tolist())}
     parts = []
@@ -96,4 +96,4 @@ def _tracks(model: ColmapModel, images: Sequence[ColmapImage], undo: Sequence[Un
         kept = (point >= 0) & np.isfinite(xy).all(1) & (xy >= 0).all(1) & (xy < one.hw[::-1]).all(1)
         parts.append((np.full(kept.sum(), i), point[kept], xy[kept]))
     image_of, point_of, xy_of = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return restrict_tracks(Tracks(model.points_in_world, image_of, point_of, xy_of), range(len(images)))
+    return restrict_tracks(SparseTracks(model.points_in_world, image_of, point_of, xy_of), range(len(images)))

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...types import Tracks
+from ...types import SparseTracks
 
 
-def restrict_tracks(tracks: Tracks, images: Sequence[int]) -> Tracks:
+def restrict_tracks(tracks: SparseTracks, images: Sequence[int]) -> SparseTracks:
     """Keep some images, renumbered in the order given, and the points that at least two of them see."""
     if not len(tracks.image):
-        return Tracks(tracks.points_in_world[:0], tracks.image, tracks.point, tracks.xy)
+        return SparseTracks(tracks.points_in_world[:0], tracks.image, tracks.point, tracks.xy)
     number = np.full(max(int(tracks.image.max()), *images) + 1, -1)
     number[list(images)] = np.arange(len(images))
     kept = number[tracks.image] >= 0
@@ -19,4 +19,4 @@ def restrict_tracks(tracks: Tracks, images: Sequence[int]) -> Tracks:
     seen = np.bincount(pairs[:, 0], minlength=len(tracks.points_in_world)) >= 2
     renumbered = np.cumsum(seen) - 1
     kept = seen[point]
-    return Tracks(tracks.points_in_world[seen], image[kept], renumbered[point[kept]], xy[kept])
+    return SparseTracks(tracks.points_in_world[seen], image[kept], renumbered[point[kept]], xy[kept])

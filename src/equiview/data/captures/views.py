@@ -15,7 +15,7 @@ from ...errors import bad_input
 from ...geometry import angle_between_deg, pixel_centers, project, transform, unproject
 from ...io import posed_pixels
 from ...render.view_cache import SHARED_CACHE, ViewCache
-from ...types import Camera, Capture, PosedImage, Tracks, View
+from ...types import Camera, Capture, PosedImage, SparseTracks, View
 from .checks import select
 
 # An observation farther from its point's projection than this share of the picture's longer side is no truth: 3 px of
@@ -58,7 +58,7 @@ class CaptureViews(Sequence[View]):
         # Pictures are normalised when they are asked for: their depth and masks are not all held at once.
         self._images, self._center = capture.images, center
         self.cameras = tuple(_normalised_camera(image.camera, center, self.size) for image in capture.images)
-        self.tracks: Tracks | None = None
+        self.tracks: SparseTracks | None = None
         if not dense and capture.tracks is not None:
             tracks = replace(capture.tracks, points_in_world=(capture.tracks.points_in_world - center) / self.size)
             self.tracks = consistent(tracks, self.cameras, (image.mask for image in capture.images))
@@ -129,7 +129,9 @@ def _normalised_camera(camera: Camera, center: Float[np.ndarray, "3"], size: flo
     return Camera(camera.intrinsics, cam_from_world, camera.hw)
 
 
-def consistent(tracks: Tracks, cameras: Sequence[Camera], masks: Iterable[Bool[np.ndarray, "h w"] | None]) -> Tracks:
+def consistent(
+    tracks: SparseTracks, cameras: Sequence[Camera], masks: Iterable[Bool[np.ndarray, "h w"] | None]
+) -> SparseTracks:
     """Drop observations that contradict their point, and points that fewer than two pictures are left to see.
 
     The checks of a correspondence from sparse points: the point lies in front of the camera and inside the picture,
@@ -150,7 +152,7 @@ def consistent(tracks: Tracks, cameras: Sequence[Camera], masks: Iterable[Bool[n
             fine &= mask[rows, cols]
         keep[own] = fine
     keep &= np.bincount(tracks.point[keep], minlength=len(tracks.points_in_world))[tracks.point] >= 2
-    return Tracks(tracks.points_in_world, tracks.image[keep], tracks.point[keep], tracks.xy[keep])
+    return SparseTracks(tracks.points_in_world, tracks.image[keep], tracks.point[keep], tracks.xy[keep])
 
 
 def bare_view(image: PosedImage) -> View:

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from ...errors import bad_input
-from ...io import PICTURE_SUFFIXES, atomic_path, require_file
+from ...io import PICTURE_SUFFIXES, atomic_path, file_name, require_file
 from ..captures.files import mask_of
 from ..captures.photographs import read_mask
 from ..clips.frames import frame_paths
@@ -114,7 +114,7 @@ def unique_name(stem: str, taken: set[str]) -> str:
         stem: What the picture is called.
         taken: Names that are used, in lower case; the new one is added.
     """
-    clean = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "image"
+    clean = file_name("".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "image")
     name, number = clean, 1
     while name.lower() in taken:
         number += 1

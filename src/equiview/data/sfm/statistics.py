@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...geometry import angle_between_deg
-from ...types import Tracks
+from ...types import SparseTracks
 from .colmap import our_pose
 
 # A direction around the object counts as seen when a camera stands within this angle of it.
@@ -72,7 +72,7 @@ class ModelArrays:
     names: tuple[str, ...]
     centers_in_world: Float[np.ndarray, "n 3"]
     cam_from_world: Float[np.ndarray, "n 4 4"]
-    tracks: Tracks
+    tracks: SparseTracks
     error_px: Float[np.ndarray, "k"]
 
 
@@ -102,7 +102,7 @@ def model_arrays(model: Any, order: Sequence[str]) -> ModelArrays:
         error.append(np.linalg.norm(projected - at, axis=1))
     poses = np.array([our_pose(model.images[ids[name]]) for name in names]).reshape(-1, 4, 4)
     centers = -np.einsum("nji,nj->ni", poses[:, :3, :3], poses[:, :3, 3])
-    tracks = Tracks(points, _joined(image, int), _joined(point, int), _joined(xy, float).reshape(-1, 2))
+    tracks = SparseTracks(points, _joined(image, int), _joined(point, int), _joined(xy, float).reshape(-1, 2))
     return ModelArrays(names, centers, poses, tracks, _joined(error, float))
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...io import read_json, write_json
+from ...io import file_name, read_json, write_json
 from ...models.adapters.folder import versions
 from ...models.extractor import Extractor
-from ..run_folder import Progress, as_json, claim_folder, device_name, write_rows
+from ..run_folder import Progress, as_json, claim_folder, device_name, rows_path
+from ..scoring import WorkItem, finish_items, write_rows
 from .examples import save_examples
 from .real import missing_set, real_sets, try_open
 from .scoring import score, source_for
@@ -43,50 +45,45 @@ def bench(
     report = progress or (lambda stage, done, total: None)
     found, missing = (synthetic_sets(config), []) if config.suite == "synthetic" else real_sets(config)
     claim_folder(out, {"bench": asdict(config), "features": source.describe()})
-    measured: list[Found] = []
-    for number, one in enumerate(found):
-        report("bench", number, len(found))
-        problem = "" if result_path(out, one).is_file() else _measure(source, one, out, config, progress)
-        if problem:
-            missing.append(missing_set(one.name, problem))
-        else:
-            measured.append(one)
-    report("bench", len(found), len(found))
+    problems: dict[str, str] = {}
+    items = [
+        WorkItem(result_path(out, one), partial(_measure, source, one, out, config, problems, progress))
+        for one in found
+    ]
+    finish_items(items, partial(report, "bench"))
+    missing += [missing_set(name, problem) for name, problem in problems.items()]
+    measured = [one for one in found if one.name not in problems]
+    for one in measured:
+        partial_path(out, one).unlink(missing_ok=True)
     return _summarize(source, out, config, measured, missing)
-
-
-def rows_file(out: Path, one: Found) -> Path:
-    """Return where a data set's rows are."""
-    return out / "rows" / one.task / f"{one.name}.jsonl"
 
 
 def result_path(out: Path, one: Found) -> Path:
     """Return where a data set's scores are; it is written last: when it is there, the data set is finished."""
-    return out / "results" / one.task / f"{one.name}.json"
+    return out / "results" / one.task / f"{file_name(one.name)}.json"
 
 
 def partial_path(out: Path, one: Found) -> Path:
     """Return where the rows of a data set are while it is measured."""
-    return out / "rows" / one.task / f"{one.name}.partial.jsonl"
+    return rows_path(out, one.task, f"{one.name}.partial")
 
 
-def _measure(source: Any, one: Found, out: Path, config: BenchConfig, progress: Progress | None) -> str:
-    """Measure one data set and write what came of it; return what is wrong with a real one that cannot be read."""
+def _measure(
+    source: Any, one: Found, out: Path, config: BenchConfig, problems: dict[str, str], progress: Progress | None
+) -> dict[str, Any] | None:
+    """Measure one data set; note what is wrong with a real one that cannot be read."""
     # Only what comes from outside may be broken; a failure of the rendered sets is a failure of the run.
     opened, problem = try_open(one) if config.suite == "real" else (one.open(), "")
     if opened is None:
-        return problem
+        problems[one.name] = problem
+        return None
     features = source_for(source, opened, config.long_side)
     stage = f"{one.task} {one.name}"
     show = None if progress is None else (lambda _, done, total: progress(stage, done, total))
-    partial = partial_path(out, one)
-    scored = score(features, opened, partial, show)
-    save_examples(out / "pictures" / one.task / one.name, features, opened, scored.rows)
-    write_rows(rows_file(out, one), scored.rows)
-    record = {"metrics": scored.metrics, "failed": scored.failed, "protocol": scored.protocol}
-    write_json(result_path(out, one), record)
-    partial.unlink()
-    return ""
+    scored = score(features, opened, partial_path(out, one), show)
+    save_examples(out / "pictures" / one.task / file_name(one.name), features, opened, scored.rows)
+    write_rows(rows_path(out, one.task, one.name), scored.rows)
+    return {"metrics": scored.metrics, "failed": scored.failed, "protocol": scored.protocol}
 
 
 def _summarize(

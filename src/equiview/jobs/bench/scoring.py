@@ -1,7 +1,7 @@
 """One data set by one task: rows, and the summary of its rows."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from ...models.extractor import Extractor
 from ...tasks import pose, tracking, transfer
 from ...tasks.pose import PoseConfig
 from ...tasks.tracking import TrackingConfig
-from ..run_folder import resumed_rows
+from ...tasks.transfer import TransferConfig
+from ..scoring import Rows, resumed_rows
 from .settings import Opened
 
-Rows = list[dict[str, Any]]
 Progress = Callable[[str, int, int], None]
 
 
@@ -47,34 +47,44 @@ def source_for(source: Any, opened: Opened, long_side: int | None) -> Any:
     return changed
 
 
+TASK_OF: dict[type, Any] = {PoseConfig: pose, TrackingConfig: tracking, TransferConfig: transfer}
+
+
+def samples(source: Any, opened: Opened, progress: Progress | None = None, start: int = 0) -> Iterator[Rows]:
+    """Yield the rows of each sample of a data set from number `start` on; `progress` is called as the task does."""
+    found: Iterator[Rows] = TASK_OF[type(opened.config)].samples(source, opened.items, opened.config, progress, start)
+    return found
+
+
+def protocol_of(source: Any, opened: Opened) -> dict[str, Any]:
+    """Return everything needed to repeat a measurement of a data set."""
+    more = () if opened.scoring is None else (opened.scoring,)
+    return dict(TASK_OF[type(opened.config)].protocol_of(source, opened.config, *more))
+
+
+def summarize(opened: Opened, rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of a data set's rows: metrics and protocol."""
+    more = () if opened.scoring is None else (opened.scoring,)
+    return dict(TASK_OF[type(opened.config)].summarize(rows, protocol, *more))
+
+
 def score(source: Any, opened: Opened, partial: Path, progress: Progress | None = None) -> Scored:
     """Run a data set through its task.
 
     Args:
         source: The features, see `source_for`.
         opened: The data set.
-        partial: Rows are kept here sample by sample, see `runs.resumed_rows`.
+        partial: Rows are kept here sample by sample, see `jobs.scoring.resumed_rows`.
         progress: As the task calls it.
 
     Raises:
         EquiviewError: As the task does.
     """
-    config, items = opened.config, opened.items
-    if isinstance(config, PoseConfig):
-        rows = resumed_rows(partial, lambda start: pose.samples(source, items, config, progress, start))
-        summary = pose.summarize(rows, pose.protocol_of(source, config))
-    elif isinstance(config, TrackingConfig):
-        rows = resumed_rows(partial, lambda start: tracking.samples(source, items, config, progress, start))
-        summary = tracking.summarize(rows, tracking.protocol_of(source, config))
-    else:
-        assert opened.scoring is not None
-        pairs: Any = items  # A sequence, whatever it is read from.
-        rows = resumed_rows(partial, lambda start: transfer.samples(source, pairs, config, progress, start))
-        summary = transfer.summarize(rows, transfer.protocol_of(source, config, opened.scoring), opened.scoring)
-    kept = {name: _short(metric) for name, metric in summary["metrics"].items()}
-    return Scored(rows, kept, summary["protocol"])
+    rows = resumed_rows(partial, lambda start: samples(source, opened, progress, start))
+    summary = summarize(opened, rows, protocol_of(source, opened))
+    return Scored(rows, {name: short(metric) for name, metric in summary["metrics"].items()}, summary["protocol"])
 
 
-def _short(metric: dict[str, Any]) -> dict[str, Any]:
+def short(metric: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what a table shows; what else there is can be made from the rows."""
-    return {key: metric[key] for key in ("value", "ci95", "n", "unit") if key in metric}
+    return {key: metric[key] for key in ("value", "ci95", "ci95_views", "n", "unit") if key in metric}

@@ -1,20 +1,21 @@
 """The retention report's job: one adapter at several strengths, on what it was not made for, in a resumable folder."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...finetune.recipes import TRAIN_HEAD
-from ...io import read_jsonl, write_json
+from ...io import write_json
 from ...metrics.rows import failure_counts
 from ...models.adapters import adapter_folder, read_record
 from ...models.adapters.folder import versions
 from ...models.loading import load
-from ...tasks import equivariance, tracking, transfer
-from ..bench.settings import Opened
+from ...tasks import equivariance
+from ..bench import scoring
 from ..run_folder import (
     Progress,
     as_json,
@@ -23,22 +24,25 @@ from ..run_folder import (
     claim_folder,
     device_name,
     object_name,
-    write_rows,
+    rows_path,
 )
+from ..scoring import WorkItem, all_rows, finish_items
 from .reading import read_retention
 from .scoring import task_difference, task_metrics
 from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
 from .strengths import Knob
 from .units import (
+    Data,
+    Score,
     Unit,
     builtin_objects,
-    check_sets,
     clip_units,
     drift_unit,
+    given_clips,
+    given_pairs,
     measure_config,
     object_units,
-    open_tracking,
-    open_transfer,
+    open_data,
     photo_set,
     trained_objects,
     transfer_units,
@@ -91,12 +95,14 @@ def measure_retention(
     if config.strengths == STRENGTHS and saved is not None:
         config = replace(config, strengths=tuple(sorted({*STRENGTHS, saved})))
     claim(out, config, knob)
-    data = Data(*open_transfer(config), *open_tracking(config))
-    units = units_of(config, data, out)
+    data = open_data(config)
+    items = {task: work_items(units, knob, config.measured, out) for task, units in units_of(config, data, out).items()}
     for task in TASKS:
-        measure_task(task, units[task], knob, config.measured, out, report)
+        finish_items(
+            [one for several in zip(*items[task].values(), strict=True) for one in several], partial(report, task)
+        )
     protocols = protocols_of(knob, config, data)
-    found = summarize(out, units, config, protocols, data.pairs.scoring)
+    found = [*strength_entries(items, protocols, data)]
     seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
     more = {"trained_on": seen, "tasks": protocols, "device": device_name(device), "saved_strength": saved}
     protocol = protocol_of(knob, config, data) | more
@@ -130,23 +136,16 @@ def check_inputs(config: RetentionConfig) -> None:
     check_names(config.objects, "objects")
     check_sources(config.objects)
     photo_set(config)
-    check_sets(config)
+    if config.pairs is not None:
+        given_pairs(config.pairs)
+    if config.clips is not None:
+        given_clips(config.clips)
 
 
 def claim(out: Path, config: RetentionConfig, knob: Knob) -> None:
     """Claim the folder for this adapter and these data; strengths and tolerance may change when it is continued."""
     held = {key: value for key, value in asdict(config).items() if key not in ("strengths", "tolerance")}
     claim_folder(out, held | {"photo_names": photo_set(config)[0], "features": knob.at(1.0).describe()})
-
-
-@dataclass(frozen=True)
-class Data:
-    """The opened sets of transfer and tracking, with their names."""
-
-    pairs_name: str
-    pairs: Opened
-    clips_name: str
-    clips: Opened
 
 
 def units_of(config: RetentionConfig, data: Data, out: Path) -> dict[str, list[Unit]]:
@@ -159,24 +158,18 @@ def units_of(config: RetentionConfig, data: Data, out: Path) -> dict[str, list[U
     }
 
 
-def rows_file(out: Path, unit: Unit, strength: float) -> Path:
-    """Return where the rows of a piece at one strength are; when the file is there, they are finished."""
-    return out / "rows" / unit.task / f"strength-{strength!r}" / f"{unit.name}.jsonl"
+def work_items(units: Sequence[Unit], knob: Knob, strengths: Sequence[float], out: Path) -> dict[float, list[WorkItem]]:
+    """Return the work at each strength; what the strengths of a unit share is made once, if any of them is missing."""
 
+    @lru_cache(maxsize=1)
+    def prepared(number: int) -> Score:
+        return units[number].prepare()
 
-def measure_task(
-    task: str, units: Sequence[Unit], knob: Knob, strengths: Sequence[float], out: Path, progress: Progress
-) -> None:
-    """Measure every piece at the strengths that are not there yet; what they share is made once."""
-    total = len(units) * len(strengths)
-    for number, unit in enumerate(units):
-        missing = [one for one in strengths if not rows_file(out, unit, one).exists()]
-        score = unit.prepare() if missing else None
-        for count, strength in enumerate(missing):
-            progress(task, (number + 1) * len(strengths) - len(missing) + count, total)
-            assert score is not None
-            write_rows(rows_file(out, unit, strength), score(knob.at(strength)))
-    progress(task, total, total)
+    def item(number: int, unit: Unit, strength: float) -> WorkItem:
+        path = rows_path(out, unit.task, f"strength-{strength!r}", unit.name)
+        return WorkItem(path, lambda: prepared(number)(knob.at(strength)))
+
+    return {strength: [item(*one, strength) for one in enumerate(units)] for strength in strengths}
 
 
 def protocols_of(knob: Knob, config: RetentionConfig, data: Data) -> Protocols:
@@ -185,8 +178,8 @@ def protocols_of(knob: Knob, config: RetentionConfig, data: Data) -> Protocols:
     found: dict[str, dict[str, Any]] = {
         "drift": {"queries": config.queries, "units": NEAR_WORDS},
         "equivariance": equivariance.protocol_of(source, measure_config(config)),
-        "transfer": transfer.protocol_of(source, data.pairs.config, data.pairs.scoring),  # type: ignore[arg-type]
-        "tracking": tracking.protocol_of(source, data.clips.config),  # type: ignore[arg-type]
+        "transfer": scoring.protocol_of(source, data.pairs),
+        "tracking": scoring.protocol_of(source, data.clips),
     }
     return {task: {key: value for key, value in own.items() if key != "features"} for task, own in found.items()}
 
@@ -204,21 +197,19 @@ def protocol_of(knob: Knob, config: RetentionConfig, data: Data) -> dict[str, An
     }
 
 
-def summarize(
-    out: Path, units: Mapping[str, Sequence[Unit]], config: RetentionConfig, protocols: Protocols, scoring: Any
-) -> list[dict[str, Any]]:
-    """Return an entry for each strength, from the rows on disk."""
+def strength_entries(
+    items: Mapping[str, Mapping[float, Sequence[WorkItem]]], protocols: Protocols, data: Data
+) -> Iterator[dict[str, Any]]:
+    """Yield an entry for each strength, from the rows on disk; the first is what the others are compared with."""
     first: dict[str, list[dict[str, Any]]] = {}
-    entries = []
-    for strength in config.measured:
-        rows = {t: [row for one in units[t] for row in read_jsonl(rows_file(out, one, strength))] for t in TASKS}
+    for strength in items["drift"]:
+        rows = {task: all_rows(items[task][strength]) for task in TASKS}
         first = first or rows
-        metrics = {task: task_metrics(task, rows[task], protocols[task], scoring) for task in TASKS}
+        metrics = {task: task_metrics(task, rows[task], protocols[task], data) for task in TASKS}
         differences = {
             task: task_difference(task, first[task], rows[task], protocols[task], metrics[task])
             for task in TASKS
             if task != "drift"
         }
         failed = {task: failure_counts(rows[task]) for task in TASKS}
-        entries.append({"strength": strength, **metrics, "difference": differences, "failed": failed})
-    return entries
+        yield {"strength": strength, **metrics, "difference": differences, "failed": failed}

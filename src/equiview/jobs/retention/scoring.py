@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ...stats import mean_with_ci
-from ...tasks import equivariance, tracking, transfer
+from ...tasks import equivariance
 from ...tasks.comparison import paired_difference
+from ..bench.scoring import short, summarize
 from ..compare import FinishedRun, compare_finished
+from .units import Data
 
 Rows = Sequence[Mapping[str, Any]]
 Metrics = dict[str, dict[str, Any]]
-KEPT = ("value", "ci95", "ci95_views", "n", "unit")
 MEASURED = ("pcdp@0.05", "ape")
 
 
@@ -26,18 +27,16 @@ def drift_metrics(rows: Rows) -> Metrics:
     return means | {"cka": {"value": whole["cka"], "ci95": None, "n": whole["n"]}}
 
 
-def task_metrics(task: str, rows: Rows, protocol: Mapping[str, Any], scoring: Any) -> Metrics:
+def task_metrics(task: str, rows: Rows, protocol: Mapping[str, Any], data: Data) -> Metrics:
     """Return a task's scores: {name: {"value", "ci95", "n"}}."""
     if task == "drift":
         return drift_metrics(rows)
     if task == "equivariance":
         found = equivariance.summarize(rows, protocol)["metrics"]
         found = {name: found[name] for name in MEASURED}
-    elif task == "transfer":
-        found = transfer.summarize(rows, protocol, scoring)["metrics"]
     else:
-        found = tracking.summarize(rows, protocol)["metrics"]
-    return {name: {key: entry[key] for key in KEPT if key in entry} for name, entry in found.items()}
+        found = summarize(data.pairs if task == "transfer" else data.clips, rows, protocol)["metrics"]
+    return {name: short(entry) for name, entry in found.items()}
 
 
 def task_difference(task: str, before: Rows, after: Rows, protocol: Mapping[str, Any], metrics: Metrics) -> Metrics:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.clips.badja import open_badja
-from ...data.clips.tapvid import open_tapvid
+from ...data.clips.loaders import OWN_QUERIES, open_clip_set
 from ...data.keypoints.loaders import open_pairs
 from ...data.synthetic.builtin import BUILTINS
 from ...data.synthetic.dead_leaves import dead_leaves
@@ -18,20 +17,19 @@ from ...finetune.ordinary import photo_files
 from ...io import read_image
 from ...metrics.pck import SCORINGS
 from ...models.extractor import Picture
-from ...tasks import tracking, transfer
 from ...tasks.equivariance import MeasureConfig, plan_object, score_object
 from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
-from ...types import Clip
+from ..bench.scoring import samples
 from ..bench.settings import BenchConfig, Opened
 from ..bench.settings import Sizes as BenchSizes
 from ..bench.synthetic import open_clips, open_families
 from ..run_folder import object_name, open_objects
+from ..scoring import Rows
 from .drift import drift_rows
 from .settings import RetentionConfig
 from .strengths import AtStrength
 
-Rows = list[dict[str, Any]]
 Score = Callable[[AtStrength], Rows]
 # Seeds of drawn pictures begin here: adapters are solved on pictures with small seeds.
 FIRST_DRAWN = 1_000_000
@@ -122,71 +120,61 @@ def measure_config(config: RetentionConfig) -> MeasureConfig:
     return MeasureConfig(points=config.points, seed=config.seed)
 
 
-def open_transfer(config: RetentionConfig) -> tuple[str, Opened]:
-    """Read the pairs of a data set, or render families of objects; with the set's name.
+@dataclass(frozen=True)
+class Data:
+    """The opened sets of transfer and tracking, with their names."""
 
-    Raises:
-        EquiviewError: The data set cannot be read.
-    """
-    if config.pairs is None:
-        return "synthetic-families", open_families(_bench(config))
-    name, pairs = open_pairs(config.pairs)
-    return name, Opened(pairs, TransferConfig(), SCORINGS[name])
+    pairs_name: str
+    pairs: Opened
+    clips_name: str
+    clips: Opened
 
 
-def open_tracking(config: RetentionConfig) -> tuple[str, Opened]:
-    """Read the clips of a data set, or render some; with the set's name.
-
-    Raises:
-        EquiviewError: An unknown data set, or one that cannot be read.
-    """
-    if config.clips is None:
-        return "synthetic-clips", open_clips(_bench(config))
-    name, _, where = config.clips.partition(":")
-    if name == "badja" and where:
-        return name, Opened(open_badja(Path(where)), TrackingConfig("first_annotated"))
-    if name == "tapvid" and where:
-        return name, Opened(list(open_tapvid(Path(where))), TrackingConfig())
-    raise bad_input("clips", "badja:FOLDER or tapvid:FILE", repr(config.clips), "Check the spelling.")
-
-
-def check_sets(config: RetentionConfig) -> None:
-    """Open the data sets that are given, so that a bad one is found before anything is rendered.
+def open_data(config: RetentionConfig) -> Data:
+    """Read the data sets that are given, and render the others.
 
     Raises:
         EquiviewError: One is unknown, missing or broken.
     """
-    if config.pairs is not None:
-        open_transfer(config)
-    if config.clips is not None:
-        open_tracking(config)
-
-
-def _bench(config: RetentionConfig) -> BenchConfig:
     own = config.sizes
     sizes = BenchSizes(clips=own.clips, clip=own.clip, members=own.members, family=own.family)
-    return BenchConfig(sizes=sizes, seed=config.seed)
+    rendered = BenchConfig(sizes=sizes, seed=config.seed)
+    pairs = ("synthetic-families", open_families(rendered)) if config.pairs is None else given_pairs(config.pairs)
+    clips = ("synthetic-clips", open_clips(rendered)) if config.clips is None else given_clips(config.clips)
+    return Data(*pairs, *clips)
+
+
+def given_pairs(spec: str) -> tuple[str, Opened]:
+    """Read the pairs of a data set, NAME:PATH."""
+    name, pairs = open_pairs(spec)
+    return name, Opened(pairs, TransferConfig(), SCORINGS[name])
+
+
+def given_clips(spec: str) -> tuple[str, Opened]:
+    """Read the clips of a data set, NAME:PATH."""
+    name, clips = open_clip_set(spec, "clips")
+    queries: Any = OWN_QUERIES.get(name, TrackingConfig().queries)
+    return name, Opened(clips, TrackingConfig(queries))
 
 
 def transfer_units(opened: Opened) -> list[Unit]:
     """Return a unit for each block of pairs."""
     pairs: Any = opened.items
     assert isinstance(opened.config, TransferConfig)
-    protocol = replace(opened.config, cache_mb=BLOCK_CACHE_MB)
-
-    def prepare(start: int) -> Score:
-        block = pairs[start : start + BLOCK_PAIRS]
-        return lambda source: transfer.run(source, block, protocol)
-
-    return [Unit("transfer", f"{start:06d}", partial(prepare, start)) for start in range(0, len(pairs), BLOCK_PAIRS)]
+    opened = replace(opened, config=replace(opened.config, cache_mb=BLOCK_CACHE_MB))
+    starts = range(0, len(pairs), BLOCK_PAIRS)
+    return [_part("transfer", f"{start:06d}", opened, pairs[start : start + BLOCK_PAIRS]) for start in starts]
 
 
 def clip_units(opened: Opened) -> list[Unit]:
     """Return a unit for each clip."""
-    protocol = opened.config
-    assert isinstance(protocol, TrackingConfig)
+    return [_part("tracking", clip.name, opened, [clip]) for clip in opened.items]
 
-    def prepare(clip: Clip) -> Score:
-        return lambda source: tracking.run(source, [clip], protocol)
 
-    return [Unit("tracking", clip.name, partial(prepare, clip)) for clip in opened.items]
+def _part(task: str, name: str, opened: Opened, items: Sequence[Any]) -> Unit:
+    """Return some of a data set as a unit."""
+
+    def score(source: AtStrength) -> Rows:
+        return [row for rows in samples(source, replace(opened, items=items)) for row in rows]
+
+    return Unit(task, name, lambda: score)

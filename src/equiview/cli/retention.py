@@ -7,7 +7,7 @@ import typer
 
 from . import options
 from .app import app
-from .common import command, examples, finish, quiet_transformers, resolve_device
+from .common import command, examples, finish
 from .progress import StageProgress
 
 WEIGHTS = {"drift": 0.15, "equivariance": 0.35, "transfer": 0.2, "tracking": 0.3}
@@ -55,9 +55,9 @@ def retain(
     pairs: Pairs = None,
     clips: Clips = None,
     views: options.Views = 6,
-    points: Annotated[int, typer.Option(min=1, help="Surface points sampled in each view.")] = 300,
+    points: options.Points = 300,
     long_side: options.LongSide = None,
-    dtype: options.WeightsDtype = options.Dtype.FLOAT32,
+    dtype: options.WeightsDtype = "float32",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -67,6 +67,7 @@ def retain(
     Drift on ordinary pictures, equivariance on objects it was not trained on, semantic transfer and tracking, each with
     the change from strength 0; a page with the trade-off, and the strength that keeps what was asked to be kept.
     """
+    from ..jobs.feature_options import quiet_transformers, resolve_device
     from ..jobs.retention import STRENGTHS, RetentionConfig, measure_retention
     from ..report.retention import retention_table, write_retention_page
 
@@ -82,7 +83,7 @@ def retain(
         points=points,
         seed=seed,
     )
-    where = {"device": resolve_device(device), "dtype": dtype.value}
+    where = {"device": resolve_device(device), "dtype": dtype}
     with StageProgress(WEIGHTS) as progress:
         found = measure_retention(backbone, adapter, out, config, **where, long_side=long_side, progress=progress)
     page = write_retention_page(found, out / "retention.html")

@@ -1,0 +1,87 @@
+"""The job behind `equiview export`: write a transformers folder, and measure it again after loading it."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import EquiviewError
+from ..metrics.equivariance import METRIC_NAMES
+from ..models.export import export, open_export
+from ..models.extractor import Extractor
+from ..tasks.equivariance import MeasureConfig, measure, summarize
+from .feature_options import FeatureOptions, open_features
+from .run_folder import Progress, check_names, open_objects
+
+# Scores of the reloaded export may differ by this much.
+TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """What an export is measured on before and after.
+
+    Attributes:
+        objects: As `measure` takes them.
+        views: Of each.
+        seed: Of views and points.
+    """
+
+    objects: Sequence[str]
+    views: int = 6
+    seed: int = 0
+
+
+def export_model(
+    options: FeatureOptions,
+    out: Path,
+    *,
+    plain: bool = False,
+    recheck: Recheck | None = None,
+    progress: Progress | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Write a transformers folder with the adapter merged.
+
+    Returns:
+        Where it is measured again, the scores of the model in memory and of the reloaded export, by metric.
+
+    Raises:
+        EquiviewError: It cannot be written, or the scores differ by more than a tenth of a point.
+    """
+    model = open_features(options)
+    export(model, out, plain=plain)
+    if recheck is None:
+        return {}
+    config = model.config
+    features: dict[str, Any] = {"blocks": config.blocks, "norm": config.norm, "long_side": config.long_side}
+    again = open_export(out, device=str(model.device), **(features if plain else {}))
+    return compare_scores(model, again, recheck, progress or (lambda stage, done, total: None))
+
+
+def compare_scores(
+    model: Extractor, again: Extractor, recheck: Recheck, progress: Progress
+) -> dict[str, tuple[float, float]]:
+    """Measure both on the same views.
+
+    Returns:
+        Score of the model in memory and of the reloaded export, by metric.
+
+    Raises:
+        EquiviewError: They differ by more than a tenth of a point.
+    """
+    check_names(recheck.objects, "--remeasure")
+    with tempfile.TemporaryDirectory(prefix="equiview-") as cache:
+        opened = open_objects(recheck.objects, recheck.views, recheck.seed, Path(cache), progress)
+        both = []
+        for number, source in enumerate((model, again)):
+            progress("measure", number, 2)
+            rows = measure(source, opened, MeasureConfig(points=300, seed=recheck.seed))
+            both.append(summarize(rows, {})["metrics"])
+        progress("measure", 2, 2)
+    scores = {name: (both[0][name]["value"], both[1][name]["value"]) for name in METRIC_NAMES}
+    apart = [f"{name} {a:.3f} and {b:.3f}" for name, (a, b) in scores.items() if abs(a - b) > TOLERANCE]
+    if apart:
+        message = "the reloaded export does not score what the model does"
+        raise EquiviewError(f"{message}: {', '.join(apart)}. Do not use it.")
+    return scores

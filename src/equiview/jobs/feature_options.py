@@ -1,0 +1,118 @@
+"""Which features a command works on, and loading them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import bad_input
+
+if TYPE_CHECKING:
+    from ..models.extractor import Extractor
+
+Position = Literal["hf", "dinov2"]
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Everything that names features; None is what the adapter was made for, or the backbone's usual value.
+
+    Attributes:
+        backbone: Its name.
+        adapter: Its folder, or the run folder that holds it.
+        strength: How much of the adapter is applied, 0 to 1.
+        blocks: Blocks that are concatenated, from 1.
+        norm: The final LayerNorm on every block.
+        long_side: Pictures are resized to this, pixels.
+        thorough: Pictures are seen in several sizes and mirrored, as that recipe does.
+        stride: Of the patches, pixels.
+        position: How positions are resized.
+        random_seed: Of random weights.
+        average: The mean of 3x3 tokens, where there is no adapter.
+        dtype: Of the weights.
+        device: A torch device, or `auto`.
+    """
+
+    backbone: str
+    adapter: Path | None = None
+    strength: float | None = None
+    blocks: tuple[int, ...] | None = None
+    norm: bool | None = None
+    long_side: int | None = None
+    thorough: bool = False
+    stride: int | None = None
+    position: Position | None = None
+    random_seed: int | None = None
+    average: bool = False
+    dtype: Dtype = "float32"
+    device: str = "cpu"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of `FeatureConfig` that were given."""
+        names = ("blocks", "norm", "long_side", "stride", "position")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def open_features(options: FeatureOptions) -> "Extractor":
+    """Load what is measured.
+
+    Raises:
+        EquiviewError: It cannot be loaded, an adapter is asked for on random weights, or a strength of no adapter.
+    """
+    adapter, strength = options.adapter, options.strength
+    if strength is not None and adapter is None:
+        fix = "Give the adapter, or leave --strength out."
+        raise bad_input("--strength", "an --adapter beside it", f"{strength:g} alone", fix)
+    if options.random_seed is not None and adapter is not None:
+        raise bad_input("--random-weights", "no --adapter beside it", str(adapter), "Leave one of the two out.")
+    quiet_transformers()
+    import torch
+
+    from ..finetune.recipes import THOROUGH
+    from ..models.backbones import load_backbone
+    from ..models.extractor import Extractor, FeatureConfig
+    from ..models.heads import AverageHead
+    from ..models.loading import load
+
+    device, kind, settings = resolve_device(options.device), getattr(torch, options.dtype), options.settings
+    if options.thorough:
+        settings |= {"sizes": THOROUGH.features.sizes, "mirrored": THOROUGH.features.mirrored}
+    found: Extractor
+    if options.random_seed is None:
+        found = load(options.backbone, adapter=adapter, strength=strength, device=device, dtype=kind, **settings)
+    else:
+        model = load_backbone(options.backbone, device=device, dtype=kind, random_weights_seed=options.random_seed)
+        found = Extractor(model, FeatureConfig(**settings)).eval()
+    if options.average and adapter is None:
+        found.head = AverageHead()
+    return found
+
+
+def resolve_device(name: str) -> str:
+    """Return a usable torch device; `auto` is CUDA where there is a card.
+
+    Raises:
+        EquiviewError: The name means nothing, or the device is not there.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise bad_input("--device", "auto, cpu, cuda, cuda:1 or mps", repr(name), "Check the spelling.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise bad_input("--device", name, f"{torch.cuda.device_count()} CUDA devices here", "Use --device cpu or auto.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise bad_input("--device", "mps", "a torch or a machine without it", "Use --device cpu.")
+    return name
+
+
+def quiet_transformers() -> None:
+    """Keep the hub client's own bars and warnings off stderr while ours are shown."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,111 @@
+"""The jobs behind `equiview track`: follow given points through a video, or score a set of clips, resumable."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.clips.frames import open_frames
+from ..data.clips.video import open_video
+from ..draw.tracks import write_overlay
+from ..errors import bad_input
+from ..io import write_json
+from ..matching.tracking import Queries, Tracks
+from ..models.adapters.folder import versions
+from ..models.extractor import Extractor
+from ..tasks.tracking import TrackingConfig, follow, protocol_of, run, summarize
+from ..types import Clip
+from .run_folder import Progress, claim_folder, rows_path
+from .scoring import WorkItem, all_rows, finish_items, write_rows
+
+
+def open_clip(source: Path) -> Clip:
+    """Open a video file or a folder of frames.
+
+    Raises:
+        EquiviewError: It is missing or broken.
+    """
+    return open_frames(source) if source.is_dir() else open_video(source)
+
+
+def parse_points(texts: Sequence[str], clip: Clip) -> Queries:
+    """Read `x,y` and `x,y,frame`.
+
+    Raises:
+        EquiviewError: No points, text that is none, or one outside the clip.
+    """
+    xy, frames = [], []
+    for text in texts:
+        try:
+            x, y, *rest = (float(part) for part in text.split(","))
+            frame = int(rest[0]) if rest else 0
+        except (ValueError, OverflowError):
+            x, y, rest, frame = float("nan"), float("nan"), [], 0
+        if len(rest) > 1 or not np.isfinite([x, y]).all() or (rest and rest[0] != frame):
+            raise bad_input("--points", "x,y or x,y,frame", repr(text), "For instance --points 320,240 100.5,80,12.")
+        xy.append((x, y))
+        frames.append(frame)
+    queries = Queries(np.array(xy, float).reshape(-1, 2), np.array(frames, int))
+    queries.check(clip.hw, len(clip.frames))
+    return queries
+
+
+def track_points(
+    model: Extractor,
+    clip: Clip,
+    queries: Queries,
+    config: TrackingConfig,
+    out: Path,
+    progress: Progress | None = None,
+) -> tuple[Tracks, Path]:
+    """Track given points and write tracks.json and the video with the tracks over it.
+
+    Returns:
+        The tracks, and the video (or the folder of frames where no video can be written).
+    """
+    tracks = follow(model, clip, queries, config, None if progress is None else partial(progress, "track"))
+    write_json(out / "tracks.json", tracks_as_json(clip, queries, tracks) | {"protocol": protocol_of(model, config)})
+    return tracks, write_overlay(out, clip.frames, tracks)
+
+
+def tracks_as_json(clip: Clip, queries: Queries, tracks: Tracks) -> dict[str, Any]:
+    """Return tracks as JSON: a list of points, each with its positions, visibility and scores by frame."""
+    points = []
+    for number in range(len(queries)):
+        x, y = queries.xy[number].tolist()
+        point: dict[str, Any] = {"query": {"x": x, "y": y, "frame": int(queries.frame[number])}}
+        point |= {"xy": tracks.xy[number].round(3).tolist(), "visible": tracks.visible[number].tolist()}
+        point |= {
+            "score": tracks.score[number].round(4).tolist(),
+            "cycle_px": tracks.cycle_px[number].round(3).tolist(),
+        }
+        points.append(point)
+    return {"clip": clip.name, "hw": list(clip.hw), "frames": len(clip.frames), "points": points}
+
+
+def score_tracking(
+    model: Extractor, clips: Sequence[Clip], config: TrackingConfig, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Track every clip whose rows are not there yet, and write rows.jsonl and summary.json.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        EquiviewError: Two clips of one name, or a folder that holds another run.
+    """
+    names = [clip.name for clip in clips]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise bad_input("clips", "every clip under a name of its own", f"{', '.join(twice)} twice", "Rename one.")
+    claim_folder(out, {"tracking": asdict(config), "clips": names, "features": model.describe()})
+    items = [WorkItem(rows_path(out, one.name), partial(run, model, [one], config, progress)) for one in clips]
+    finish_items(items)
+    rows = all_rows(items)
+    write_rows(out / "rows.jsonl", rows)
+    summary = summarize(rows, protocol_of(model, config, versions=versions(), clips=names))
+    write_json(out / "summary.json", summary)
+    return summary

@@ -1,0 +1,89 @@
+"""What commands print of their results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from rich.table import Table
+from rich.text import Text
+
+from ..jobs.doctor import Finding
+from .numbers import interval, number
+
+COLORS = {"ok": "green", "missing": "yellow", "broken": "bold red"}
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """Return the findings as a table: what is there, and below it what it would take."""
+    rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for one in findings:
+        words = Text(one.found)
+        if one.advice:
+            words.append(f"\n{one.advice}", style="dim")
+        rows.add_row(Text(one.status, style=COLORS[one.status]), one.part, words)
+    return rows
+
+
+def capture_table(about: dict[str, Any]) -> Table:
+    """Return what is known of a capture, the verdict last."""
+    found = about["statistics"]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    registered = f"{found['images_registered']} of {found['images_given']}"
+    rows = [("images with a camera" if about["poses"] == "recovered" else "images (poses given)", registered)]
+    rows += [("points", str(found["points"])), ("observations", str(found["observations"]))]
+    if found["points"]:
+        rows.append(("images that see a point", f"{found['mean_track_length']:.2f} on average"))
+        rows.append(("median reprojection error", f"{found['median_error_px']:.3f} px"))
+        rows.append(("median ray angle of a point", f"{found['median_angle_deg']:.1f} degrees"))
+        rows.append(("circle around it seen", f"{100 * found['circle_seen']:.0f} %"))
+    if found["matches_fitting"] is not None:
+        rows.append(("matches that fit the poses", f"{100 * found['matches_fitting']:.0f} %"))
+    compared = about.get("compared_with_given")
+    if compared:
+        rotation = (compared["rotation_error_deg_median"], compared["rotation_error_deg_max"])
+        position = (compared["position_error_percent_median"], compared["position_error_percent_max"])
+        rows.append(("rotation against given poses", "median {:.3f}, largest {:.3f} degrees".format(*rotation)))
+        rows.append(("position against given poses", "median {:.3f}, largest {:.3f} % of the scene".format(*position)))
+    rows.append(("verdict", about["verdict"]["grade"]))
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def capture_words(about: dict[str, Any]) -> str | None:
+    """Return why a capture got its verdict, and what to do better."""
+    verdict = about["verdict"]
+    lines = [*verdict["reasons"], *(f"Next time: {advice}" for advice in verdict["advice"])]
+    return "\n".join([*about.get("notes", []), *lines]) or None
+
+
+def epipolar_table(summary: dict[str, Any]) -> Table:
+    """Return the shares within each distance, with chance beside them."""
+    table = Table(title="Mutual matches near their epipolar line, percent", title_justify="left")
+    for title in ("within", "share", "chance", "above chance", "95 % over pairs", "pairs"):
+        table.add_column(title, justify="right")
+    for key, entry in summary["metrics"].items():
+        name, _, within = key.partition("@")
+        if name == "epipolar_inliers":
+            chance, above = (summary["metrics"][f"epipolar_{kind}@{within}"] for kind in ("chance", "above_chance"))
+            values = (number(one["value"], 1) for one in (entry, chance, above))
+            table.add_row(within, *values, interval(above["ci95"], 1), str(entry["n"]))
+    return table
+
+
+def scores_words(summary: dict[str, Any]) -> str:
+    """Return the scores as lines of text."""
+    lines = []
+    for name, metric in summary["metrics"].items():
+        if metric["value"] is not None:
+            low_high = "" if metric["ci95"] is None else " (95 %: {:.3f} to {:.3f})".format(*metric["ci95"])
+            lines.append(f"{name:20s} {metric['value']:8.3f}{low_high}  n = {metric['n']}")
+    return "\n".join(lines)
+
+
+def tracks_words(visible: Bool[np.ndarray, "n t"], hw: tuple[int, int]) -> str:
+    """Return what was tracked, and how much of it is seen."""
+    points, frames = visible.shape
+    seen = f"{100 * float(visible.mean()):.0f} % of {visible.size} positions are believed visible."
+    return f"{points} points through {frames} frames of {hw[1]}x{hw[0]} pixels. {seen}"
