@@ -315,12 +315,17 @@ def check_head(spec: Any, where: str = "head", fix: str = "Write the adapter aga
                 raise bad_input(f"{here}: {side}", expected, shown(part[side]), fix)
 
 
-def build_head(spec: list[dict[str, Any]] | None, state_dict: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+def build_head(
+    spec: list[dict[str, Any]] | None,
+    state_dict: Mapping[str, torch.Tensor] | None = None,
+    what: str = "head weights",
+) -> nn.Module:
     """Make the head that `head_spec` described.
 
     Args:
         spec: Its output. `None` or `[]` gives `nn.Identity()`.
         state_dict: The weights; `None` leaves the initial ones.
+        what: The weights' file, for messages.
 
     Raises:
         EquiviewError: An unknown kind, a key that is missing or of another type, or weights that are of another shape
@@ -332,13 +337,13 @@ def build_head(spec: list[dict[str, Any]] | None, state_dict: Mapping[str, torch
         parts = [_BUILDERS[part["kind"]](part) for part in spec or []]
     head: nn.Module = nn.Identity() if not parts else parts[0] if len(parts) == 1 else HeadChain(parts)
     if state_dict is not None:
-        check_weights(state_dict, "head weights", _FIX_HEAD)
+        check_weights(state_dict, what, _FIX_HEAD)
         try:
             head.load_state_dict(
                 {key: value.detach().float().clone() for key, value in state_dict.items()}, assign=True
             )
         except RuntimeError as error:
-            raise bad_input("head weights", f"those of {spec}", str(error), _FIX_HEAD) from error
+            raise bad_input(what, f"those of {shown(spec)}", str(error), _FIX_HEAD) from error
     return head
 
 

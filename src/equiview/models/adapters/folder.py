@@ -236,7 +236,7 @@ def load_adapter(
     dtype = next(backbone.model.parameters()).dtype
     head = None
     if record["head"]:
-        head = build_head(record["head"], read_tensors(folder / HEAD_FILE))
+        head = build_head(record["head"], read_tensors(folder / HEAD_FILE), str(folder / HEAD_FILE))
         head = head.to(next(backbone.model.parameters()).device, dtype).requires_grad_(trainable)
     if record["lora"] is not None:
         _load_lora(folder, backbone)
