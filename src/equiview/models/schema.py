@@ -36,11 +36,11 @@ def check(value: Any, hint: Any, where: str, fix: str) -> None:
     origin = dict if is_typeddict(hint) else get_origin(hint)
     if origin in (Union, types.UnionType):
         # The alternatives of our files differ in kind, so that the first of a fitting kind is the one meant.
-        fitting = [one for one in get_args(hint) if _is_kind(value, one)]
+        fitting = [one for one in get_args(hint) if is_kind(value, one)]
         if not fitting:
             raise bad_input(where, words(hint), shown(value), fix)
         check(value, fitting[0], where, fix)
-    elif not _is_kind(value, hint):
+    elif not is_kind(value, hint):
         raise bad_input(where, words(hint), shown(value), fix)
     elif is_typeddict(hint):
         missing = sorted(hint.__required_keys__ - set(value))
@@ -66,7 +66,7 @@ def _check_inside(value: Any, origin: Any, inner: tuple[Any, ...], where: str, f
         check(one, hint, f"{where}[{number}]", fix)
 
 
-def _is_kind(value: Any, hint: Any) -> bool:
+def is_kind(value: Any, hint: Any) -> bool:
     """Say whether a value is of the kind a hint means, whatever is inside it."""
     origin = dict if is_typeddict(hint) else get_origin(hint) or hint
     if origin is Literal:

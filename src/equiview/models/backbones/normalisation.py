@@ -3,11 +3,11 @@
 import logging
 from functools import cache
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ...errors import bad_input
 from ...io import read_json
-from ..schema import check
+from ..schema import check, is_kind
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +18,8 @@ class Processor(TypedDict):
     """What is used of the settings of an image processor."""
 
     do_normalize: NotRequired[bool | None]
-    image_mean: NotRequired[list[float] | None]
-    image_std: NotRequired[list[float] | None]
+    image_mean: NotRequired[Any]
+    image_std: NotRequired[Any]
 
 
 def mean_std(name: str, folder: Path, family: str, usual: tuple[tuple, tuple]) -> tuple[tuple, tuple]:
@@ -47,12 +47,16 @@ def mean_std(name: str, folder: Path, family: str, usual: tuple[tuple, tuple]) -
             return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         mean, std = values.get("image_mean"), values.get("image_std")
         if mean is not None and std is not None:
-            if not (len(mean) == len(std) == 3 and min(std) > 0):
+            if not (_three_numbers(mean) and _three_numbers(std) and min(std) > 0):
                 expected = "image_mean and image_std of three numbers each, std above 0"
                 raise bad_input(where, expected, f"{mean} and {std}", "Fix the file.")
             return tuple(map(float, mean)), tuple(map(float, std))
     _tell_usual(name, family, folder)
     return usual
+
+
+def _three_numbers(values: Any) -> bool:
+    return isinstance(values, list) and len(values) == 3 and all(is_kind(value, float) for value in values)
 
 
 @cache
