@@ -14,7 +14,7 @@ from _willow import WILLOW_SIDE, Willow
 from torch import nn
 
 from equiview.data.meshes import open_object
-from equiview.data.open import source_name
+from equiview.data.names import source_name
 from equiview.data.synthetic.categories import FamilyView
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs

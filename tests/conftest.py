@@ -13,9 +13,9 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)
 
 # Shapes and types in the signatures of these modules are checked at every call of every test. Not `geometry`: numpy
-# turns an array without dimensions into a number, which has no shape to check. Not `types`: it checks itself, and its
-# own messages are tested.
-CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.localise", "metrics")
+# turns an array without dimensions into a number, which has no shape to check. Not `types` and
+# `matching.localise`: they check themselves, and their own messages are tested.
+CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.match", "metrics.equivariance")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from equiview import io
 from equiview.errors import EquiviewError
+from equiview.io import file_name, write_json
 
 
 def files(folder):
@@ -124,3 +125,42 @@ def test_sixteen_bit_grey_is_not_white(tmp_path):
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
     assert np.array_equal(io.read_image(tmp_path / "grey.png"), np.stack([grey] * 3, -1))
+
+
+HOSTILE = (
+    *("../../x", "/abs/x", "..", ".", "", "a/b", "a\\b", "a\nb", "a\0b", "a\x1b[31mb", "con", "NUL.txt", "x" * 500),
+    *(
+        "\u00e9" * 300,
+        "a.",
+        " a",
+        "a ",
+        "C:x",
+        "\udcff",
+        "a*b?",
+        "..\\x",
+        "~0123456789abcdef",
+        "a~0123456789abcdef",
+        ".a",
+    ),
+)
+
+
+def test_any_name_from_outside_is_one_file_in_its_folder(tmp_path):
+    for name in HOSTILE:
+        path = tmp_path / "in" / f"{file_name(name)}.jsonl"
+        write_json(path, name)
+        assert path.parent.resolve() == path.resolve().parent == tmp_path / "in", name
+        assert file_name(name).isprintable() and file_name(file_name(name)) != name
+    assert [one.name for one in tmp_path.iterdir()] == ["in"]
+
+
+def test_two_names_never_become_one_file():
+    names = {*HOSTILE, "x", "a", "b", "a_b", *(file_name(name) for name in HOSTILE)}
+    assert len({file_name(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    "name", ["mug", "fox@0__2", "builtin-mug", "cam (1)", "tasse \u00e0 caf\u00e9", "a.b", "x" * 160, "console"]
+)
+def test_names_that_were_fine_keep_their_file_names(name):
+    assert file_name(name) == name

@@ -3,6 +3,8 @@
 import errno
 import importlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,7 +70,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "from equiview.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy', 'trimesh', 'numpy', 'PIL'}\n"
+        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy', 'numpy', 'PIL'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
@@ -253,3 +255,50 @@ def test_a_full_card_is_a_message_and_other_runtime_errors_are_not_hidden() -> N
 
     assert "not enough memory" in str(environment_message(torch.OutOfMemoryError("CUDA out of memory")))
     assert environment_message(RuntimeError("a bug of ours")) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("match", "a.png", "b.png", "--check-px", "inf", "--out", "o"), "--check-px: expected a finite number"),
+        (("match", "a.png", "b.png", "--check-px", "nan", "--out", "o"), "--check-px: expected a finite number"),
+        (("match", "a\nb.png", "b.png", "--out", "o"), "printable text"),
+        (("measure", "-b", "x", "--objects", "a\0b", "--out", "o"), "printable text"),
+        (("measure", "-b", "x\udcff", "--objects", "a", "--out", "o"), "printable text"),
+        (("measure", "-b", "x", "--objects", "a", "--out", "o", "--views", "1000000000"), "--views"),
+        (("measure", "-b", "x", "--objects", "a", "--out", "o", "--points", "1000000000"), "--points"),
+        (("measure", "-b", "x", "--objects", "a", "--out", "o", "--dtype", "float64"), "--dtype"),
+        (("render", "builtin:mug", "--out", "o", "--size", "12000"), "--size"),
+        (("render", "builtin:mug", "--out", "o", "--rig", "cube"), "--rig"),
+        (("track", "c.mp4", "-b", "x", "--out", "o", "--smoothing", "1000000001"), "--smoothing"),
+        (("track", "c.mp4", "-b", "x", "--out", "o", "--queries", "none"), "--queries"),
+        (("finetune", "-b", "x", "--train-object", "a", "--out", "o", "--set", "batch=1e9"), "--set batch"),
+        (("finetune", "-b", "x", "--train-object", "a", "--out", "o", "--budget", "inf"), "--budget"),
+        (
+            ("improve", "-b", "x", "--train-object", "a", "--test-objects", "b", "--out", "o", "--set", "lr=nan"),
+            "--set lr",
+        ),
+    ],
+)
+def test_absurd_options_are_one_message(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = run(*arguments)
+    assert code == 2 and words in " ".join(stderr.split()) and stdout == "" and not (tmp_path / "o").exists()
+    assert "Traceback" not in stderr
+
+
+def test_sigterm_is_143_and_says_how_to_go_on(
+    run: Run, fake_demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(out: Path, **_: Any) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        raise AssertionError("SIGTERM was not heeded")
+
+    before = signal.getsignal(signal.SIGTERM)
+    fake_demo.run_demo = stopped
+    code, stdout, stderr = run("demo", "--out", tmp_path)
+    assert code == 143 and stdout == "" and "the same command resumes it" in stderr
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -87,3 +87,31 @@ def test_what_cannot_be_meant(track, frames, tmp_path):
     ):
         code, _, stderr = track(*arguments, "--out", tmp_path / "out")
         assert code == 2 and message in " ".join(stderr.split()), stderr
+
+
+def test_a_clip_named_as_a_path_writes_inside_out_only(track, tmp_path):
+    rng = np.random.default_rng(0)
+    example = {"video": rng.integers(0, 256, (5, 48, 64, 3), dtype=np.uint8), "points": rng.random((3, 5, 2))}
+    example |= {"occluded": np.zeros((3, 5), bool)}
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(pickle.dumps({"../../x": example, str(tmp_path / "abs"): example}))
+    out = tmp_path / "a" / "run"
+    code, _, stderr = track("--benchmark", f"tapvid:{path}", "--out", out)
+    assert code == 0, stderr
+    assert {one.name for one in tmp_path.iterdir()} == {"hostile.pkl", "a"}
+    assert [one.name for one in (tmp_path / "a").iterdir()] == ["run"] and len([*(out / "rows").iterdir()]) == 2
+    assert read_json(out / "summary.json")["metrics"]["average_jaccard"]["n"] == 2
+
+
+def test_dino_tracker_is_a_benchmark(track, tmp_path):
+    video = {"video_idx": 3, "h": 48, "w": 64, "occluded": {0: np.zeros((2, 4), bool)}}
+    video |= {"target_points": {0: np.full((2, 4, 2), 20.0) + np.arange(2)[:, None, None]}}
+    for number in range(4):
+        write_image(tmp_path / "d" / "3" / "video" / f"{number:05d}.png", np.full((48, 64, 3), 40 * number, np.uint8))
+    arguments = ("--benchmark", f"dinotracker:{tmp_path / 'd'}", "--out", tmp_path / "out")
+    code, _, stderr = track(*arguments)
+    assert code == 2 and "one benchmark pickle" in stderr
+    (tmp_path / "d" / "benchmark.pkl").write_bytes(pickle.dumps({"videos": [video]}))
+    code, _, stderr = track(*arguments)
+    assert code == 0, stderr
+    assert read_json(tmp_path / "out" / "summary.json")["protocol"]["tracking"]["queries"] == "strided"

@@ -50,6 +50,21 @@ def test_differences_are_paired_and_means_are_over_units(tmp_path: Path) -> None
     assert -1.7 < entry["ci95"][0] <= entry["value"] <= entry["ci95"][1] <= -1.0
 
 
+def test_what_is_no_number_is_null_with_a_reason(tmp_path: Path) -> None:
+    rows = [
+        {"object": name, "pair": [0, k], "ape": 10.0 + k, "pcdp@0.05": float("nan")} for name in "ab" for k in range(4)
+    ]
+    broken = [row | {"ape": float("inf") if row["pair"][1] == 0 else row["ape"]} for row in rows]
+    names = ("ape", "pcdp@0.05")
+    a = write(tmp_path / "a", rows, names, measure={"points": 10})
+    b = write(tmp_path / "b", broken, names, measure={"points": 10})
+    found = compare_runs(a, b)
+    ape, pcdp = (found["metrics"][name] for name in names)
+    assert (pcdp["before"], pcdp["value"], pcdp["reason"]) == (None, None, "8 of 8 rows are no finite number")
+    assert (ape["before"], ape["value"], ape["reason"]) == (12.0, 0.0, "2 of 8 rows are no finite number")
+    json.dumps(found, allow_nan=False)
+
+
 def test_swapping_the_runs_changes_the_sign(tmp_path: Path) -> None:
     a = write(tmp_path / "a", clip_rows(0), ("average_jaccard",), tracking={"queries": "first"})
     b = write(tmp_path / "b", clip_rows(2.5), ("average_jaccard",), tracking={"queries": "first"})

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from equiview.cache import Cache
 from equiview.errors import EquiviewError
 from equiview.geometry import pixel_centers, project
 from equiview.render import RenderConfig, ViewStore, open_views, paper42, render_view, render_views
-from equiview.render.view_cache import ViewCache
 from render.makers import box, mesh_of, quad, sphere
 
 CAMERAS = paper42((48, 64))[:4]
@@ -62,7 +62,7 @@ def test_store_is_a_sequence(mesh):
 def test_decoded_views_stay_within_the_memory_limit(mesh):
     store = render_views(mesh, CAMERAS, CONFIG)
     one_view = 48 * 64 * (3 + 1 + 24 + 12 + 4)
-    cache = ViewCache(2 * one_view)
+    cache = Cache(2 * one_view)
     small, other = (ViewStore(n, store.cameras, store._encoded, store.meta, cache) for n in ("small", "other"))
     first = small[0]
     _ = other[0]

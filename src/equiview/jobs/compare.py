@@ -1,5 +1,6 @@
 """Two finished runs side by side: what changed, paired by what each row is about, with intervals."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ import numpy as np
 
 from ..errors import bad_input
 from ..io import read_json, read_jsonl, require_file
-from ..metrics.rows import Row, identity, of_kind, scores, unit_key
+from ..metrics.paired import difference
+from ..metrics.rows import Row, identity, is_bench, of_kind, scores, unit_key
 from ..stats import MIN_UNITS
-from ..tasks.comparison import difference
 from .run_folder import rows_path
 
 KINDS = ("measure", "transfer", "tracking", "track", "pose")
@@ -218,11 +219,16 @@ def _differences(
     scorings: Sequence[Mapping[str, Any] | None],
     named: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    """Return before, after and their difference for each score, from rows where both runs have it."""
+    """Return before, after and their difference for each score, from rows where both runs have it as a number."""
     collected: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    dropped: dict[str, int] = {}
     for pair in paired:
         a, b = (_mean_scores(rows, scoring) for rows, scoring in zip(pair, scorings, strict=True))
         for metric in a.keys() & b.keys():
+            if not (math.isfinite(a[metric]) and math.isfinite(b[metric])):
+                collected.setdefault(metric, {})
+                dropped[metric] = dropped.get(metric, 0) + 1
+                continue
             unit = collected.setdefault(metric, {}).setdefault(str(pair[0][0][key]), ([], []))
             unit[0].append(a[metric])
             unit[1].append(b[metric])
@@ -230,7 +236,9 @@ def _differences(
         collected.pop("failed", None)
     order = [name for name in named if name in collected] or sorted(set(collected) - {"failed"})
     order += sorted(name for name in collected if "/" in name or name == "failed")
-    return {name: _difference(collected[name], name) for name in dict.fromkeys(order)}
+    reasons = {name: f"{count} of {len(paired)} rows are no finite number" for name, count in dropped.items()}
+    found = {name: _difference(collected[name], name) for name in dict.fromkeys(order)}
+    return {name: entry | ({"reason": reasons[name]} if name in reasons else {}) for name, entry in found.items()}
 
 
 def _mean_scores(rows: Sequence[Row], scoring: Mapping[str, Any] | None) -> dict[str, float]:
@@ -241,15 +249,9 @@ def _mean_scores(rows: Sequence[Row], scoring: Mapping[str, Any] | None) -> dict
 
 def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: str) -> dict[str, Any]:
     before, after = ({name: float(np.mean(one[side])) for name, one in units.items()} for side in (0, 1))
-    means = {"before": float(np.mean(list(before.values()))), "after": float(np.mean(list(after.values())))}
+    sides = {"before": before, "after": after}
+    means = {name: float(np.mean(list(side.values()))) if side else None for name, side in sides.items()}
     return means | difference(before, after, metric)
-
-
-def is_bench(folder: str | Path) -> bool:
-    """Say whether a folder holds a finished bench."""
-    path = Path(folder) / "summary.json"
-    summary = read_json(path) if path.is_file() else None
-    return isinstance(summary, dict) and isinstance(summary.get("tasks"), dict)
 
 
 def compare_benches(before: Path, after: Path, *, unit: str | None = None, anyway: bool = False) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from ..data.names import source_name as object_name
 from ..data.open import check_source, open_source
-from ..data.open import source_name as object_name
 from ..errors import bad_input
 from ..io import file_name, read_json, read_jsonl, require_file, write_json
 from ..metrics.equivariance import METRIC_NAMES

@@ -62,7 +62,7 @@ def tapvid_metrics(
     return scores
 
 
-def _percent(part: int, whole: int) -> float:
+def _percent(part: int | np.integer, whole: int | np.integer) -> float:
     return float(100 * part / whole) if whole else float("nan")
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from ..errors import bad_input
-from ..sampling import sample_grid
+from ..sampling import sample_grid, token_from_pixel
 from ..types import FeatureMap, View
 from .adapters.lora import has_lora, lora_strength, merge_lora
 from .adapters.record import Adapter
@@ -194,10 +194,12 @@ class Extractor(nn.Module):
     def _batch_maps(self, batch: list[np.ndarray], device: str | torch.device | None) -> list[FeatureMap]:
         images = torch.from_numpy(np.stack(batch)).to(self.device).permute(0, 3, 1, 2).float() / 255
         tokens = self(images).float()
-        image_hw = batch[0].shape[:2]
-        stride_xy, offset_xy = self.geometry(image_hw)
         tokens = tokens if device is None else tokens.to(device)
-        return [FeatureMap(one, stride_xy, offset_xy, image_hw) for one in tokens]
+        return [self.feature_map(one, batch[0].shape[:2]) for one in tokens]
+
+    def feature_map(self, tokens: Float[torch.Tensor, "c h w"], image_hw: tuple[int, int]) -> FeatureMap:
+        """Return tokens of an image of this size as a map that knows its pixels."""
+        return FeatureMap(tokens, *self.geometry(image_hw), image_hw)
 
     def at(
         self, images: Float[torch.Tensor, "b 3 h w"], xy: Float[torch.Tensor, "b n 2"]
@@ -217,11 +219,10 @@ class Extractor(nn.Module):
             raise bad_input("xy", f"[{images.shape[0]}, n, 2] for {images.shape[0]} images", found, fix)
         if not torch.isfinite(xy).all():
             raise bad_input("xy", "finite pixels", "NaN or infinity", "Drop these points first.")
-        stride_xy, offset_xy = self.geometry((int(images.shape[2]), int(images.shape[3])))
         maps = self(images).float()
-        xy = xy.to(maps)
-        token_xy = (xy - xy.new_tensor(offset_xy)) / xy.new_tensor(stride_xy)
-        return F.normalize(sample_grid(maps, token_xy), dim=-1, eps=1e-12)
+        # All images share one grid; which of them the map holds does not matter, and there may be none.
+        grid = self.feature_map(maps.flatten(0, 1), (int(images.shape[2]), int(images.shape[3])))
+        return F.normalize(sample_grid(maps, token_from_pixel(grid, xy.to(maps))), dim=-1, eps=1e-12)
 
     def geometry(self, image_hw: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return stride_xy and offset_xy of the tokens in the pixels of an image of this size.

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from ..cache import Cache
 from ..errors import EquiviewError, bad_input
 from ..geometry import pixel_centers, unproject
 from ..io import atomic_path, read_json, write_json
@@ -20,10 +21,11 @@ from ..types import Camera, View
 from .embree import render_view
 from .mesh import Mesh
 from .shading import RenderConfig
-from .view_cache import SHARED_CACHE, ViewCache
 
 log = logging.getLogger(__name__)
 
+# Decoded views are kept within one limit for all objects together.
+SHARED_CACHE: Cache[View] = Cache(512 * 2**20)
 Draw = Callable[..., View]
 _FORMAT = 1
 _META = "meta.json"
@@ -50,7 +52,7 @@ class ViewStore(Sequence[View]):
         cameras: Sequence[Camera],
         encoded: Callable[[int], tuple[bytes, str]],
         meta: dict[str, Any],
-        cache: ViewCache = SHARED_CACHE,
+        cache: Cache[View] = SHARED_CACHE,
     ) -> None:
         self.name = name
         self.cameras = tuple(cameras)
@@ -82,7 +84,7 @@ class ViewStore(Sequence[View]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"view {index} of {len(self)}")
         index %= len(self)
-        return self._cache.get(self._cache_key, index, lambda: self._decoded(index))
+        return self._cache.get((self._cache_key, index), lambda: self._decoded(index))
 
     def _decoded(self, index: int) -> View:
         data, where = self._encoded(index)

@@ -11,8 +11,9 @@ from jaxtyping import Bool
 from ..data.captures.views import object_frame
 from ..errors import EquiviewError, bad_input
 from ..geometry import angle_between_deg, fundamental_matrix, view_angle_deg
-from ..matching.nearest import mutual_matches, token_mask
-from ..matching.pose.references import MapCache
+from ..matching.match import mutual_matches
+from ..matching.nearest import token_mask
+from ..matching.pose.references import ReferenceMaps
 from ..matching.pose.triangulated import object_centre
 from ..metrics.epipolar import epipolar_shares
 from ..metrics.rows import failure_counts
@@ -95,7 +96,7 @@ def run(
     """
     config = config or EpipolarConfig()
     pairs = _pairs(capture, config)
-    maps = MapCache(source, capture.images, config.cache_mb * 2**20)
+    maps = ReferenceMaps(source, capture.images, config.cache_mb * 2**20)
     rows = []
     for number, (i, j, angle_deg) in enumerate(pairs):
         images = capture.images[i], capture.images[j]

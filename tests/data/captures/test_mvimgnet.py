@@ -3,8 +3,7 @@
 import pytest
 
 from capture_worlds import BENT, HW, World, write_colmap, write_mask
-from equiview.data.captures.mvimgnet import is_instance, mvimgnet_capture, mvimgnet_instances
-from equiview.errors import EquiviewError
+from equiview.data.captures.mvimgnet import is_instance, mvimgnet_capture
 
 
 def write(root, classes=("7", "23", "113")):
@@ -15,12 +14,10 @@ def write(root, classes=("7", "23", "113")):
 
 def test_instances(tmp_path):
     root = write(tmp_path / "mvi_00")
-    (root / "7" / "readme").mkdir()
-    found = mvimgnet_instances(root)
-    assert [path.parent.name for path in found] == ["7", "23", "113"]
-    assert is_instance(found[0]) and not is_instance(found[0].parent)
-    write_colmap(found[0], World(BENT, 2), form="bin", place="sparse/1")
-    capture = mvimgnet_capture(found[0])
+    first = root / "7" / "4a0112e0"
+    assert is_instance(first) and not is_instance(first.parent)
+    write_colmap(first, World(BENT, 2), form="bin", place="sparse/1")
+    capture = mvimgnet_capture(first)
     assert capture.name == "7_4a0112e0" and len(capture.images) == 3 and len(capture.tracks.points_in_world) == 40
 
 
@@ -30,8 +27,3 @@ def test_masks(tmp_path, place):
     write_mask(tmp_path / place / "000.png.png")
     images = mvimgnet_capture(root / "7" / "4a0112e0").images
     assert images[0].mask.shape == HW and images[1].mask is None
-
-
-def test_nothing_there(tmp_path):
-    with pytest.raises(EquiviewError, match="MVImgNet: CLASS/INSTANCE"):
-        mvimgnet_instances(tmp_path)

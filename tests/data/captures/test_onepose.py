@@ -1,12 +1,10 @@
 """OnePose's layout, from a tiny one the test writes."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from equiview.data.captures.onepose import onepose_observations, onepose_scenes
+from equiview.data.captures.onepose import onepose_scenes
 from equiview.errors import EquiviewError
 
 NAME = "0700-toy-others"
@@ -33,23 +31,6 @@ def test_sequences(tmp_path):
     assert [q.name for q in scene.queries] == ["toy-2/0.png", "toy-2/10.png", "toy-2/20.png"]
     np.testing.assert_array_equal(scene.queries[0].camera.intrinsics, [[20, 0, 8.5], [0, 20, 6.5], [0, 0, 1]])
     assert scene.queries[0].camera.hw == (12, 16)
-
-
-def test_observations(tmp_path):
-    (scene,) = onepose_scenes(write(tmp_path / "data"))
-    sfm = tmp_path / "sfm" / NAME / "anno"
-    sfm.mkdir(parents=True)
-    np.savez(sfm / "anno_3d_average.npz", keypoints3d=np.arange(15.0).reshape(5, 3))
-    record = {"keypoints2d": [[1, 2], [3, 4], [5, 6]], "assign_matrix": [[0, 2], [4, 1]]}
-    file = tmp_path / "data" / NAME / "toy-1" / "anno_loftr" / "3.json"
-    file.write_text(json.dumps(record))
-    found = onepose_observations(scene, tmp_path / "data", tmp_path / "sfm")
-    assert len(found) == 12 and len(found[0][0]) == 0
-    np.testing.assert_array_equal(found[3][0], [[1.5, 2.5], [5.5, 6.5]])
-    np.testing.assert_array_equal(found[3][1], [[12, 13, 14], [3, 4, 5]])
-    file.write_text(json.dumps(record | {"assign_matrix": [[0, 2], [4, 9]]}))
-    with pytest.raises(EquiviewError, match="3.json: expected keypoints2d and assign_matrix"):
-        onepose_observations(scene, tmp_path / "data", tmp_path / "sfm")
 
 
 def test_bad_input(tmp_path):

@@ -131,8 +131,9 @@ def test_depth_in_colours_is_refused(tmp_path):
 
 
 def test_a_long_capture_is_not_kept_in_memory(tmp_path, monkeypatch):
-    """With room for one depth map (4 bytes a pixel), the second is read again when it is asked for again."""
+    """With room for one depth map (4 bytes a pixel), the first is read again after the second was asked for."""
     monkeypatch.setattr(photographs, "_KEPT_BYTES", 5 * HW[0] * HW[1])
     images = rgbd_capture(write_rgbd(tmp_path / "desk", World())).images
-    assert images[0] is images[0] and images[1] is not images[1]
+    first, second = images[0], images[1]
+    assert images[1] is second and images[0] is not first
     np.testing.assert_array_equal(images[1].depth, images[1].depth)

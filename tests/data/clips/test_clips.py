@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from equiview.data.clips.badja import mask_areas_px, open_badja
+from equiview.data.clips.badja import open_badja
 from equiview.data.clips.frames import open_frames
 from equiview.data.clips.video import open_video
 from equiview.errors import EquiviewError
@@ -66,13 +66,6 @@ def test_bad_badja(tmp_path):
         write_json(path, broken)
         with pytest.raises(EquiviewError):
             open_badja(tmp_path / "d")
-
-
-def test_mask_areas(tmp_path):
-    mask = np.zeros((5, 6, 3), np.uint8)
-    mask[1:3, 2:5] = 200
-    write_image(tmp_path / "0.png", mask)
-    assert mask_areas_px(tmp_path).tolist() == [6]
 
 
 def test_a_folder_of_frames_is_in_the_order_of_its_numbers(tmp_path):

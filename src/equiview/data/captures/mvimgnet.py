@@ -7,11 +7,8 @@ found beside the classes or in the instance. Conventions are COLMAP's, see colma
 import re
 from pathlib import Path
 
-from ...errors import bad_input
-from ...io import require_folder
 from ...types import Capture
 from .colmap import colmap_capture, find_model
-from .files import natural_key
 
 LAYOUT = "MVImgNet: CLASS/INSTANCE with images/ and sparse/0/ (a number, and 6 to 10 hexadecimal digits)"
 _INSTANCE = re.compile(r"[0-9a-f]{6,10}")
@@ -22,19 +19,6 @@ def is_instance(folder: Path) -> bool:
     whole = folder.resolve()
     named = whole.parent.name.isdigit() and _INSTANCE.fullmatch(whole.name) is not None
     return named and (folder / "images").is_dir() and find_model(folder) is not None
-
-
-def mvimgnet_instances(root: str | Path) -> list[Path]:
-    """Return the instances of a data set, by class and name.
-
-    Raises:
-        EquiviewError: There are none.
-    """
-    root = require_folder(Path(root), "the folder of MVImgNet's classes")
-    found = [path for path in root.glob("*/*") if path.is_dir() and is_instance(path)]
-    if not found:
-        raise bad_input(str(root), LAYOUT, "none", "Give the folder that holds the classes (mvi_00 and the like).")
-    return sorted(found, key=lambda path: (natural_key(path.parent.name), path.name))
 
 
 def mvimgnet_capture(folder: str | Path, *, long_side: int | None = None) -> Capture:

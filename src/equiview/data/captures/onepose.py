@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import image_hw, read_json, require_file
+from ...io import image_hw, require_file
 from ...types import Camera, PosedImage, PoseScene
 
 WORLD_UNIT_CM = 100.0  # metres
@@ -77,36 +77,3 @@ def _matrix(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "r c"]:
     if matrix.size != shape[0] * shape[1]:
         raise bad_input(str(path), f"{shape[0]}x{shape[1]} numbers", f"{matrix.size} numbers", "Fetch it again.")
     return matrix.reshape(shape)
-
-
-def onepose_observations(
-    scene: PoseScene, root: str | Path, sfm_root: str | Path
-) -> list[tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 3"]]]:
-    """Return, for each reference, the pixels of OnePose++'s structure from motion and their points.
-
-    ROOT/NAME/SHORT-1/anno_loftr/*.json holds `keypoints2d` and `assign_matrix` (rows: key point, 3D point);
-    SFM_ROOT/NAME/anno/anno_3d_average.npz holds `keypoints3d`. Note that these points come from LoFTR matches, so the
-    template is not one of features only.
-
-    Raises:
-        EquiviewError: A file is missing, or an index points nowhere.
-    """
-    path = require_file(Path(sfm_root) / scene.name / "anno" / "anno_3d_average.npz", "the points of the object")
-    points = np.load(path, allow_pickle=False)["keypoints3d"].astype(np.float64)
-    folder = _folder(Path(root), scene.name, 1) / "anno_loftr"
-    empty = (np.zeros((0, 2)), np.zeros((0, 3)))
-    found = []
-    for reference in scene.references:
-        file = folder / f"{Path(str(reference.image)).stem}.json"
-        found.append(_observed(file, points) if file.is_file() else empty)
-    return found
-
-
-def _observed(path: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    record = read_json(path)
-    try:
-        pixels, (here, there) = np.asarray(record["keypoints2d"], float), np.asarray(record["assign_matrix"], int)
-        return pixels[here] + 0.5, points[there]
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        fix = "Fetch the annotations again."
-        raise bad_input(str(path), "keypoints2d and assign_matrix", repr(error), fix) from error

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, UnidentifiedImageError
 
+from ...cache import Cache
 from ...errors import bad_input
 from ...io import require_file
 from ...types import Camera, PosedImage
@@ -61,8 +62,7 @@ class Photographs(Sequence[PosedImage]):
 
     def __init__(self, photographs: Iterable[Photograph]) -> None:
         self.photographs = tuple(photographs)
-        self._kept: dict[int, PosedImage] = {}
-        self._bytes = 0
+        self._kept: Cache[PosedImage] = Cache(_KEPT_BYTES)
 
     def __len__(self) -> int:
         return len(self.photographs)
@@ -79,13 +79,7 @@ class Photographs(Sequence[PosedImage]):
         if isinstance(index, slice):
             return Photographs(self.photographs[index])
         index = range(len(self))[index]
-        if index in self._kept:
-            return self._kept[index]
-        posed = self.photographs[index].posed()
-        size = sum(0 if part is None else part.nbytes for part in (posed.mask, posed.depth))
-        if self._bytes + size <= _KEPT_BYTES:
-            self._kept[index], self._bytes = posed, self._bytes + size
-        return posed
+        return self._kept.get(index, self.photographs[index].posed)
 
 
 def read_raster(path: Path) -> np.ndarray:

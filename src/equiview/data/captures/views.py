@@ -11,10 +11,11 @@ from typing import overload
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ...cache import Cache
 from ...errors import bad_input
 from ...geometry import angle_between_deg, pixel_centers, project, transform, unproject
 from ...io import posed_pixels
-from ...render.view_cache import SHARED_CACHE, ViewCache
+from ...render.store import SHARED_CACHE
 from ...types import Camera, Capture, PosedImage, SparseTracks, View
 from .checks import select
 
@@ -45,7 +46,7 @@ class CaptureViews(Sequence[View]):
         EquiviewError: Fewer than two pictures, or neither depth nor tracks.
     """
 
-    def __init__(self, capture: Capture, cache: ViewCache = SHARED_CACHE) -> None:
+    def __init__(self, capture: Capture, cache: Cache[View] = SHARED_CACHE) -> None:
         dense = all(image.depth is not None for image in capture.images)
         if len(capture.images) < 2:
             fix = "Take more pictures, from around the object."
@@ -78,7 +79,7 @@ class CaptureViews(Sequence[View]):
             raise IndexError(f"view {index} of {len(self)}")
         index %= len(self)
         make = depth_view if self._dense else bare_view
-        return self._cache.get(self._cache_key, index, lambda: make(self._normalised(index)))
+        return self._cache.get((self._cache_key, index), lambda: make(self._normalised(index)))
 
     def _normalised(self, index: int) -> PosedImage:
         image = self._images[index]

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image
 
 from ...errors import bad_input
-from ...io import read_json, require_file
+from ...io import read_json
 from ...types import Clip
 from .frames import FrameFiles, frame_paths
 
@@ -95,17 +94,3 @@ def _arrays(
         found = f"shapes {joints.shape} and {seen.shape}"
         raise bad_input(str(path), "joints [frame, joint, 2] and visibility [frame, joint]", found, "Get it again.")
     return joints, seen
-
-
-def mask_areas_px(folder: Path) -> Float[np.ndarray, "t"]:
-    """Return how many pixels of each mask picture are not black.
-
-    Raises:
-        EquiviewError: No pictures.
-    """
-    areas = []
-    for path in frame_paths(folder):
-        with Image.open(require_file(path, "a mask")) as mask:
-            drawn = np.asarray(mask) > 0
-            areas.append(int((drawn if drawn.ndim == 2 else drawn[..., :3].any(-1)).sum()))
-    return np.array(areas, np.float64)

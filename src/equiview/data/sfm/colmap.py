@@ -8,6 +8,8 @@ Nothing may look into that database with Python's own sqlite3 meanwhile: two SQL
 other's locks. Progress therefore comes from handing COLMAP its work in portions.
 """
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -36,6 +38,9 @@ def import_pycolmap() -> ModuleType:
             "Poses and points from pictures need pycolmap: pip install 'equiview[colmap]'. "
             "A capture that has been made is read without it."
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Its logging library prints a C++ stack on SIGTERM; what was there before is put back.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
     return pycolmap
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...cache import Cache
 from ...models.adapters import has_lora, set_strength
-from ...models.cache import MapCache
 from ...models.extractor import Extractor, Picture, picture_rgb
 from ...types import FeatureMap
 
@@ -27,7 +27,7 @@ class Knob:
     def __init__(self, adapted: Extractor, cache_mb: int = 1024) -> None:
         self.adapted = adapted
         self.shared = None if has_lora(adapted.backbone) else Extractor(adapted.backbone, adapted.config)
-        self._maps = MapCache(cache_mb)
+        self._maps: Cache[FeatureMap] = Cache(cache_mb * 2**20)
 
     def at(self, strength: float) -> "AtStrength":
         """Return the features at one strength; several may be used in turn."""

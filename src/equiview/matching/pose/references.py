@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from ...cache import Cache
 from ...errors import bad_input
 from ...geometry import unproject
 from ...io import pixels_of, posed_pixels
@@ -115,32 +116,30 @@ def observed_points(observations: Observations, fmap: FeatureMap) -> ViewPoints:
     return ViewPoints(descriptors(fmap, torch.from_numpy(xy[keep]).float()), points[keep])
 
 
-class MapCache:
+class ReferenceMaps:
     """Feature maps of references, turned copies too, made when asked for and kept within a bound of memory.
 
     Args:
         source: Where maps come from.
         references: The pictures.
-        max_bytes: What the kept maps may take; the one that was made first goes first.
+        limit_bytes: What the kept maps may take.
     """
 
-    def __init__(self, source: MapSource, references: Sequence[Reference], max_bytes: int) -> None:
-        self._source, self._references, self._max_bytes = source, references, max_bytes
-        self._kept: dict[tuple[int, int], FeatureMap] = {}
+    def __init__(self, source: MapSource, references: Sequence[Reference], limit_bytes: int) -> None:
+        self._source, self._references = source, references
+        self._maps: Cache[FeatureMap] = Cache(limit_bytes)
 
     def camera(self, index: int, roll: int = 0) -> Camera:
         return rolled_camera(self._references[index].camera, roll)
 
     def __call__(self, index: int, roll: int = 0) -> FeatureMap:
         """Return the unit-length tokens of a reference turned by `roll` quarters."""
-        key = (index, roll % 4)
-        if key not in self._kept:
-            new = unit_map(self._source, picture_of(self._references[index], roll), self._references[index].name)
-            size = new.tokens.numel() * new.tokens.element_size()
-            while self._kept and (len(self._kept) + 1) * size > self._max_bytes:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = new
-        return self._kept[key]
+
+        def make() -> FeatureMap:
+            reference = self._references[index]
+            return unit_map(self._source, picture_of(reference, roll), reference.name)
+
+        return self._maps.get((index, roll % 4), make)
 
 
 def unit_map(source: MapSource, picture: Any, name: str) -> FeatureMap:

@@ -12,9 +12,9 @@ from ...models.extractor import MapSource
 from ...types import FeatureMap, ImageSource
 from .locating import Attempt, LocateConfig, attempt_pose
 from .references import (
-    MapCache,
     Observations,
     Reference,
+    ReferenceMaps,
     ViewPoints,
     has_points,
     inside_box,
@@ -94,7 +94,7 @@ class Template:
         check_references(references, observations)
         box = None if box is None else _checked_box(box)
         if observations is None and not has_points(references[0]):
-            maps = MapCache(source, references, config.cache_bytes)
+            maps = ReferenceMaps(source, references, config.cache_bytes)
             margin = config.box_margin
             settings = config.triangulation
             parts = [triangulated_points(i, references, maps, settings, box, margin) for i in range(len(references))]

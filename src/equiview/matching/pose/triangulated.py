@@ -10,8 +10,9 @@ from ...errors import bad_input
 from ...geometry import epipolar_lines, project, triangulate, view_angle_deg
 from ...sampling import token_centers
 from ...types import Camera, FeatureMap
-from ..nearest import mutual_nearest, subtoken_xy
-from .references import MapCache, Reference, ViewPoints, inside_box, mask_at
+from ..match import subtoken_xy
+from ..nearest import mutual_nearest
+from .references import Reference, ReferenceMaps, ViewPoints, inside_box, mask_at
 from .rolls import upright_roll
 
 
@@ -39,7 +40,7 @@ class TriangulationConfig:
 def triangulated_points(
     index: int,
     references: list[Reference],
-    maps: MapCache,
+    maps: ReferenceMaps,
     config: TriangulationConfig,
     box: Float[np.ndarray, "2 3"] | None,
     margin: float,

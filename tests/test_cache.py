@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equiview.models.cache import MapCache
+from equiview.cache import Cache
 from equiview.types import FeatureMap
 
 
@@ -13,7 +13,7 @@ def a_map(value: float) -> FeatureMap:
 
 @pytest.mark.parametrize(("room_kib", "made"), [(2, "abcab"), (3, "abc"), (0, "abcabc")])
 def test_the_last_used_are_kept_while_there_is_room(room_kib: float, made: str) -> None:
-    cache, calls = MapCache(room_kib / 1024), []
+    cache, calls = Cache(room_kib * 1024), []
 
     def make(key: str) -> FeatureMap:
         calls.append(key)
@@ -29,7 +29,7 @@ def test_the_last_used_are_kept_while_there_is_room(room_kib: float, made: str) 
 
 
 def test_a_failure_leaves_nothing_behind() -> None:
-    cache = MapCache(1)
+    cache = Cache(2**20)
     with pytest.raises(ZeroDivisionError):
         cache.get("a", lambda: a_map(1 / 0))
     assert float(cache.get("a", lambda: a_map(2)).tokens[0, 0, 0]) == 2
