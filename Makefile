@@ -1,6 +1,7 @@
 # Two commands a newcomer needs: `make demo` and `make test`. Both create .venv when it is missing.
 PYTHON ?= python3
 VENV   ?= .venv
+CODE    = src tests benchmarks examples scripts
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test install lint clean
@@ -13,8 +14,9 @@ test: $(VENV)/.installed-test
 
 lint: $(VENV)/.installed-test
 	$(PIP) -e '.[dev]'
-	$(VENV)/bin/ruff format --check src tests benchmarks examples
-	$(VENV)/bin/ruff check src tests benchmarks examples
+	$(VENV)/bin/ruff format --check $(CODE)
+	$(VENV)/bin/ruff check $(CODE)
+	$(VENV)/bin/python -m mypy
 
 install: $(VENV)/.installed
 
@@ -29,6 +31,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) -e '.[test]'
+	$(PIP) --no-deps --upgrade --target $(VENV)/timm timm torchvision  # apart: see the fixture `timm` in tests/conftest.py
 	touch $@
 
 clean:

@@ -15,9 +15,10 @@ from torch import nn
 
 from equiview.finetune.head_pairs import TrainingPair
 from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
+from equiview.metrics.paired import difference
 from equiview.models.extractor import Extractor
 from equiview.models.heads import AverageHead, CenterHead, HeadChain, LinearHead, WhitenHead
-from equiview.tasks.comparison import difference, paired_difference
+from equiview.tasks.comparison import paired_difference
 from equiview.tasks.equivariance import summarize
 from equiview.types import FeatureMap
 

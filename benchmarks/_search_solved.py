@@ -12,7 +12,7 @@ from torch import nn
 
 from equiview.finetune.closed_form import picture_statistics, whitening_matrix, wiener_matrix
 from equiview.finetune.head_pairs import TrainingPair
-from equiview.matching.nearest import match
+from equiview.matching.match import match
 from equiview.models.heads import LinearHead
 from equiview.sampling import descriptors, sample
 

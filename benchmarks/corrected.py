@@ -15,7 +15,7 @@ from _protocol import rounded
 from equiview.data.synthetic.clips import ClipWorld, rendered_clip
 from equiview.data.synthetic.rendered import set_seeds, synthetic_families
 from equiview.io import write_json
-from equiview.matching.transfer import Localise
+from equiview.matching.localise import Localise
 from equiview.metrics.pck import SCORINGS
 from equiview.models.adapters.folder import versions
 from equiview.models.backbones import load_backbone

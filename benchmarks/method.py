@@ -50,13 +50,13 @@ from equiview.finetune.overrides import override
 from equiview.finetune.recipes import RECIPES, THOROUGH, Recipe, prepare
 from equiview.finetune.train import train
 from equiview.io import atomic_path, write_json
+from equiview.metrics.equivariance import object_values
+from equiview.metrics.paired import difference
 from equiview.models.adapters import load_adapter, save_adapter
 from equiview.models.adapters.folder import RECORD_FILE
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor
 from equiview.models.heads import AverageHead, LinearHead, RandomConvHead
-from equiview.tasks.comparison import difference
-from equiview.tasks.equivariance import object_values
 
 WITHOUT = "blocks 4,6,8,10 + averages + whitening"
 CENTRED = "blocks 4,6,8,10 + average + centre"

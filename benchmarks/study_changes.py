@@ -18,7 +18,7 @@ from _protocol import rounded
 from study_points import STATES
 
 from equiview.io import read_json, write_json
-from equiview.tasks.comparison import difference
+from equiview.metrics.paired import difference
 
 SHOWN = {
     "pcdp@0.05": "PCDP@0.05",

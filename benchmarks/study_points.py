@@ -34,6 +34,7 @@ from equiview.finetune.head_step import step_head
 from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
 from equiview.io import read_json, write_json
 from equiview.jobs.study import PointSet, StudyPoint, write_points
+from equiview.metrics.equivariance import object_values
 from equiview.metrics.pck import SCORINGS
 from equiview.metrics.rows import scores
 from equiview.models.adapters.folder import versions
@@ -41,7 +42,7 @@ from equiview.models.backbones import Backbone, load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb, split_blocks
 from equiview.models.heads import AverageHead, HeadChain
 from equiview.tasks import pose, tracking, transfer
-from equiview.tasks.equivariance import MeasureConfig, object_values, plan_object, score_object, summarize
+from equiview.tasks.equivariance import MeasureConfig, plan_object, score_object, summarize
 from equiview.tasks.pose import PoseConfig
 from equiview.tasks.tracking import TrackingConfig, part_of
 from equiview.tasks.transfer import TransferConfig

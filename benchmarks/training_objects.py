@@ -26,7 +26,7 @@ from equiview.finetune.recipes import ONE_STEP
 from equiview.finetune.teaching import change_of
 from equiview.io import write_json
 from equiview.jobs.improve import apply_head
-from equiview.tasks.comparison import difference
+from equiview.metrics.paired import difference
 from equiview.tasks.equivariance import plan_object, score_object, summarize
 
 SOLIDS = {

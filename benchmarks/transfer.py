@@ -18,7 +18,7 @@ from _protocol import rounded
 
 from equiview.data.keypoints.pfwillow import load_pf_willow
 from equiview.io import read_image, write_json
-from equiview.matching.transfer import Localise
+from equiview.matching.localise import Localise
 from equiview.metrics.pck import SCORINGS
 from equiview.models.adapters.folder import versions
 from equiview.models.backbones import Backbone, load_backbone

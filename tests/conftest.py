@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,27 +12,10 @@ from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
 
-
-def let_torchvision_import() -> None:
-    """Declare the two operators that torchvision's compiled part would, where it was built for another torch.
-
-    timm needs torchvision's Python code only; PyPI's wheel beside a CPU build of torch lacks these two names.
-    """
-    if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
-        return
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    KEPT.append(library)
-
-
-KEPT: list[torch.library.Library] = []  # A library's operators go when it is collected.
-let_torchvision_import()
-
 # Shapes and types in the signatures of these modules are checked at every call of every test. Not `geometry`: numpy
-# turns an array without dimensions into a number, which has no shape to check. Not `types`: it checks itself, and its
-# own messages are tested.
-CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.localise", "metrics")
+# turns an array without dimensions into a number, which has no shape to check. Not `types` and
+# `matching.localise`: they check themselves, and their own messages are tested.
+CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.match", "metrics.equivariance")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
 
@@ -54,6 +38,29 @@ def golden(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def deit_tiny(shared: Path) -> Path:
     return shared / "data" / "weights" / "deit-tiny-patch16-224"
+
+
+@pytest.fixture(scope="session")
+def timm():
+    """timm, from where it is installed or from the folder `timm` beside the environment's packages.
+
+    timm needs torchvision's Python code only. PyPI's torchvision beside a CPU build of torch lacks two compiled
+    operators, which breaks `transformers` too; so it is kept off the path of everything but the tests that ask for it,
+    and the two operators are declared.
+    """
+    apart = Path(sys.prefix) / "timm"
+    if importlib.util.find_spec("timm") is None and apart.is_dir():
+        sys.path.append(str(apart))
+        if not hasattr(torch.ops.torchvision, "nms"):
+            library = torch.library.Library("torchvision", "DEF")
+            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            KEPT.append(library)
+    return pytest.importorskip("timm", reason="the timm extra is not installed", exc_type=(ImportError, RuntimeError))
+
+
+KEPT: list[torch.library.Library] = []
+"""The operators of a library go when it is collected."""
 
 
 @pytest.fixture

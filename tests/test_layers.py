@@ -20,7 +20,7 @@ LAYERS = (
     ("io", "stats", "cache"),
     ("geometry", "sampling"),
     ("render",),
-    ("data.safe_pickle", "data.letterbox"),
+    ("data.safe_pickle", "data.letterbox", "data.names"),
     ("data.synthetic", "data.captures", "data.keypoints", "data.clips"),
     ("data.correspond", "data.ambiguity", "data.meshes"),
     ("data.sfm",),
@@ -33,7 +33,8 @@ LAYERS = (
     ("models.export",),
     ("models",),
     ("metrics",),
-    ("matching.nearest",),
+    ("matching.nearest", "matching.localise"),
+    ("matching.match",),
     ("matching.transfer", "matching.tracking", "matching.pose"),
     ("matching",),
     ("tasks", "finetune"),
@@ -126,9 +127,10 @@ def test_every_command_has_its_job():
         assert any(module[:2] == ("jobs", name) for module in rooms), f"cli/{name}.py does not call jobs/{name}.py"
 
 
-def test_the_report_loads_no_model_library():
+@pytest.mark.parametrize("page", ["", ".bench", ".live", ".retention", ".study", ".table"])
+def test_the_report_loads_no_model_library(page):
     """A page can be made from a run's files where no model can run."""
-    code = f"import sys, equiview.report; print([m for m in {sorted(NO_MODELS)!r} if m in sys.modules])"
+    code = f"import sys, equiview.report{page}; print([m for m in {sorted(NO_MODELS)!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -7,8 +7,8 @@ import lazy_loader
 
 __version__ = "0.3.0.dev0"
 
-__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ = sorted([*__all__, "__version__"])
+__getattr__, _, _names = lazy_loader.attach_stub(__name__, __file__)
+__all__ = sorted([*_names, "__version__"])  # noqa: PLE0605
 
 
 def __dir__() -> list[str]:

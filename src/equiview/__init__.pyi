@@ -7,7 +7,7 @@ from .finetune import get_recipe
 from .jobs.improve import ImproveConfig, improve
 from .jobs.measure import MeasureRun, measure_objects
 from .jobs.retention import RetentionConfig, measure_retention
-from .matching.nearest import match
+from .matching.match import match
 from .matching.pose import Template
 from .matching.tracking import LazyMaps, Queries, track
 from .matching.transfer import transfer

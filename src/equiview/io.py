@@ -22,6 +22,8 @@ from .types import ImageSource, PosedImage
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Endings of files that a folder of pictures may hold."""
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
+"""Endings of files that are read as a mesh."""
 
 
 @contextmanager

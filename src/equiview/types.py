@@ -4,16 +4,20 @@ Pixels are `xy`, origin at the image corner, first pixel centre at (0.5, 0.5). C
 (x right, y down, z forward). Transforms are `b_from_a`, points are `x_in_a`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from .errors import bad_input
+
+if TYPE_CHECKING:  # Only named here, so that what handles files and numbers alone loads without it.
+    import torch
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ class FeatureMap:
         """Number of token rows and columns."""
         return int(self.tokens.shape[1]), int(self.tokens.shape[2])
 
-    def replace_tokens(self, tokens: Float[torch.Tensor, "c2 h w"]) -> "FeatureMap":
+    def replace_tokens(self, tokens: Float[torch.Tensor, "c2 h w"]) -> FeatureMap:
         """Return the same geometry with other tokens (of the same grid)."""
         if tokens.shape[1:] != self.tokens.shape[1:]:
             raise ValueError(f"grid changed from {tuple(self.tokens.shape[1:])} to {tuple(tokens.shape[1:])}")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -71,14 +70,12 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "from equiview.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy', 'trimesh'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy', 'trimesh', 'numpy', 'PIL'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    # Well under a second alone; the bound is wide because tests run side by side.
-    assert time.perf_counter() - started < 5
 
 
 def test_version(run: Run) -> None:

@@ -12,8 +12,11 @@ from PIL import Image
 import captured_worlds
 from bad_inputs import write_adapter
 from equiview.data.captures.views import CaptureViews
-from equiview.draw.live import known_points, make_pack, packed_maps, read_pack, save_pack
+from equiview.draw.live.make import make_pack
+from equiview.draw.live.maps import packed_maps
+from equiview.draw.live.pack import read_pack, save_pack
 from equiview.draw.live.reduce import STEPS, fit_basis, quantise
+from equiview.draw.live.truth import known_points
 from equiview.errors import EquiviewError
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.report import loss_words, write_live_page, write_report

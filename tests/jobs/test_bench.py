@@ -15,8 +15,7 @@ from equiview.data.synthetic.pose import PoseWorld, posed_view
 from equiview.data.synthetic.rendered import set_seeds
 from equiview.errors import EquiviewError
 from equiview.jobs.bench import SIZES, BenchConfig, Sizes, bench
-from equiview.jobs.bench.canvas import Canvas
-from equiview.jobs.bench.examples import Order, ends
+from equiview.jobs.bench.examples import Order, ends, example_canvas
 from equiview.jobs.bench.real import DATASETS, folders_below, real_sets
 from equiview.jobs.bench.settings import Again
 from equiview.jobs.bench.synthetic import synthetic_sets
@@ -309,7 +308,7 @@ def test_the_ends_of_a_ranking():
 
 def test_the_canvas_scales_places():
     left, right = np.zeros((140, 70, 3), np.uint8), np.full((560, 560, 3), 255, np.uint8)
-    canvas = Canvas(left, right)
+    canvas = example_canvas(left, right)
     canvas.dot(canvas.left, np.array([35.0, 70.0]), (255, 0, 0))
     canvas.dot(canvas.right, np.array([280.0, 280.0]), (0, 0, 255))
     canvas.dot(canvas.right, np.array([np.nan, 0]), (0, 0, 255))

@@ -134,7 +134,7 @@ def test_an_object_is_trained_on_or_tested_on(backbone, tmp_path, train, test):
 
 
 def test_the_first_two_objects_get_a_live_part(finished):
-    from equiview.draw.live import read_pack
+    from equiview.draw.live.pack import read_pack
 
     packs = [read_pack(path) for path in sorted((finished / "live").glob("*.npz"))]
     assert [pack.name for pack in packs] == ["procedural-2", "procedural-3"]

@@ -16,7 +16,7 @@ from equiview.errors import EquiviewError
 from equiview.io import read_image
 from equiview.jobs.match import MatchConfig, fits_one_geometry, match_files, match_pictures, read_points
 from equiview.matching import nearest as matching
-from equiview.matching.nearest import mutual_matches
+from equiview.matching.match import mutual_matches
 from equiview.matching.transfer import transfer
 from equiview.models.loading import load
 from equiview.models.oracle import NoiseExtractor, PictureOracle

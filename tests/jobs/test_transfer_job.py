@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from equiview.cli import transfer as command
-from equiview.draw.pair import GAP_PX, pair_picture
+from equiview.draw.canvas import GAP_PX
+from equiview.draw.matches import pair_picture
 from equiview.errors import EquiviewError
 from equiview.io import read_jsonl
 from equiview.jobs.transfer import TransferRun, protocol_for, score_transfer, transfer_points
-from equiview.matching.transfer import Localise
+from equiview.matching.localise import Localise
 from equiview.metrics.pck import Scoring
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.oracle import NoiseExtractor

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from equiview.matching import nearest as matching
-from equiview.matching.nearest import match, mutual_nearest, subtoken_xy
+from equiview.matching.match import match, subtoken_xy
+from equiview.matching.nearest import mutual_nearest
 from equiview.types import FeatureMap
 
 

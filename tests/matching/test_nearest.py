@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from equiview.errors import EquiviewError
 from equiview.matching import nearest as matching
-from equiview.matching.nearest import match, token_mask
+from equiview.matching.match import match
+from equiview.matching.nearest import token_mask
 from equiview.sampling import token_centers
 from equiview.types import FeatureMap
 

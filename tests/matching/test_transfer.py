@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from equiview.errors import EquiviewError
-from equiview.matching.nearest import match
-from equiview.matching.transfer import Localise, locate, locate_paper, locate_window, transfer, transfer_maps
+from equiview.matching.localise import Localise
+from equiview.matching.match import match
+from equiview.matching.transfer import locate, locate_paper, transfer, transfer_maps
 from equiview.models.oracle import NoiseExtractor
 from equiview.sampling import descriptors, token_centers
 from equiview.types import FeatureMap
@@ -56,8 +57,8 @@ def test_the_window_is_not_pulled_in_at_the_border(peak):
 def test_a_cold_window_is_the_best_token_and_one_token_too():
     queries, target = F.normalize(torch.randn(30, 12, generator=torch.Generator().manual_seed(2)), dim=1), random_map(3)
     expected = match(queries, target, subtoken=False)
-    assert torch.allclose(locate_window(queries, target, 5, 1e-4).xy1, expected.xy1, atol=1e-2)
-    assert torch.equal(locate_window(queries, target, 1, 1.0).xy1, expected.xy1)
+    assert torch.allclose(locate(queries, target, Localise("window", 5, 1e-4)).xy1, expected.xy1, atol=1e-2)
+    assert torch.equal(locate(queries, target, Localise("window", 1, 1.0)).xy1, expected.xy1)
 
 
 def plain_window(query, target, window, temperature):
@@ -81,7 +82,7 @@ def test_the_window_agrees_with_its_plain_twin():
         F.normalize(torch.randn(25, 12, generator=torch.Generator().manual_seed(4)), dim=1),
         random_map(5, cols=11),
     )
-    found = locate_window(queries, target, 5, 0.1).xy1
+    found = locate(queries, target, Localise("window", 5, 0.1)).xy1
     expected = torch.stack([plain_window(q, target, 5, 0.1) for q in queries])
     assert torch.allclose(found, expected, atol=1e-3)
 

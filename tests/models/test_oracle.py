@@ -8,7 +8,7 @@ import torch
 
 from equiview.data.correspond import correspond, sample_surface
 from equiview.errors import EquiviewError
-from equiview.matching.nearest import match
+from equiview.matching.match import match
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.sampling import descriptors, sample, token_centers
 from worlds import camera_at, sphere_ring, sphere_view

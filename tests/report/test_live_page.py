@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from equiview.data.meshes import open_object
-from equiview.draw.live import known_points, make_pack, packed_maps
-from equiview.draw.live.pack import packed_queries
-from equiview.matching.nearest import match
+from equiview.draw.live.make import make_pack
+from equiview.draw.live.maps import packed_maps, packed_queries
+from equiview.draw.live.truth import known_points
+from equiview.matching.match import match
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.loading import load
 from equiview.report import write_live_page

@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 
 from equiview.errors import EquiviewError
+from equiview.metrics.equivariance import object_values
 from equiview.report import read_run, write_report
-from equiview.report.html import SVG_EMPTY, VOID
-from report.make_run import write_measured, write_run
+from equiview.report.numbers import TITLES
+from equiview.report.run import LABELS, VARIANTS
+from equiview.report.sections import CONTROL_WORDS
+from report.make_run import GAINS, OBJECTS, write_measured, write_run
+
+VOID = {"br", "meta", "img"}
+# In SVG an element that is not closed holds the next.
+SVG_EMPTY = {"image", "use", "circle", "line", "path"}
 
 
 class Page(HTMLParser):
@@ -25,6 +32,8 @@ class Page(HTMLParser):
         self.images_without_words: list[str] = []
         self.tags: list[str] = []
         self.words: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.rows: list[list[str]] = []
         self.feed(text)
         self.close()
 
@@ -32,6 +41,12 @@ class Page(HTMLParser):
         self.handle_startendtag(tag, attrs)
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "table":
+            self.rows = self.tables.setdefault(dict(attrs)["aria-label"] or "", [])
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
@@ -48,6 +63,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
+        if {"th", "td"} & set(self.open):
+            self.rows[-1][-1] = " ".join(f"{self.rows[-1][-1]} {data}".split())
 
     @property
     def text(self) -> str:
@@ -97,21 +114,91 @@ def test_empty_elements_of_svg_are_closed(html: str) -> None:
         assert all(m[0].endswith("/>") for m in re.finditer(rf"<{tag}\b[^>]*>", html)), tag
 
 
-def test_page_contains_the_numbers(run_dir: Path, page: Page) -> None:
+def cell(entry: dict) -> str:
+    """Return what a cell of an entry of the summary says."""
+    return f"{entry['value']:.2f} {entry['ci95'][0]:.2f} to {entry['ci95'][1]:.2f} n = {entry['n']}"
+
+
+def column(table: list[list[str]], title: str) -> dict[str, str]:
+    """Return a column of a table by the names of its rows; arrows in titles say which way is better."""
+    place = [name.split()[0] for name in table[0]].index(title)
+    return {row[0]: row[place] for row in table[1:]}
+
+
+def by_label(summary: dict) -> dict[str, dict]:
+    parts = {"pretrained": summary["before"], "adapted": summary["after"], **summary["controls"]}
+    return {LABELS[name]: part["metrics"] for name, part in parts.items()}
+
+
+def test_every_number_stands_in_its_row_and_column(run_dir: Path, page: Page) -> None:
+    parts = by_label(json.loads((run_dir / "summary.json").read_text()))
+    assert len(parts) == 5
+    for metric, title in TITLES.items():
+        found = column(page.tables["Scores of every variant"], title)
+        assert found == {label: cell(metrics[metric]) for label, metrics in parts.items()}
+        for angles in ("0-45", "45-90", "90-180"):
+            found = column(page.tables[f"{title} by angle"], f"{angles}\u00b0")
+            assert found == {label: cell(metrics[metric]["by_angle"][angles]) for label, metrics in parts.items()}
+
+
+def test_every_difference_stands_in_its_row_and_column(run_dir: Path, page: Page) -> None:
     summary = json.loads((run_dir / "summary.json").read_text())
-    for part in (summary["before"], summary["after"], *summary["controls"].values()):
-        for metric in part["metrics"].values():
-            for entry in (metric, *metric["by_angle"].values()):
-                assert f"{entry['value']:.2f}" in page.text
-                assert f"{entry['ci95'][0]:.2f} to {entry['ci95'][1]:.2f}" in page.text
-    assert f"{summary['difference']['pcdp@0.05']['value']:+.2f}" in page.text
-    assert f"{summary['difference']['ape']['value']:+.2f}".replace("-", "\u2212") in page.text
+    table = page.tables["Paired differences"]
+    for metric, title in (("pcdp@0.05", "PCDP@0.05"), ("ape", "APE")):
+        change = summary["difference"][metric]
+        control = LABELS[change["vs_best_control"]["control"]].lower()
+        for name, part in (("pretrained", change), (f"{control} (best control)", change["vs_best_control"])):
+            row = next(row for row in table if row[0] == f"{title}: adapted minus {name}")
+            entries = [part, *(part["by_angle"][angles] for angles in ("0-45", "45-90", "90-180"))]
+            shown = [f"{e['value']:+.2f} {e['ci95'][0]:+.2f} to {e['ci95'][1]:+.2f}" for e in entries]
+            better = [f"{e['n_improved']} of {e['n']} better" for e in entries]
+            wanted = [f"{a.replace('-', chr(0x2212))} {b}" for a, b in zip(shown, better, strict=True)]
+            assert row[1:] == wanted
+
+
+def test_every_object_stands_in_its_row(run_dir: Path, page: Page) -> None:
+    rows = [json.loads(line) for line in (run_dir / "rows.jsonl").read_text().splitlines()]
+    for metric, title in (("pcdp@0.05", "PCDP@0.05"), ("ape", "APE")):
+        table = page.tables[f"{title} by object"]
+        assert [row[0] for row in table[1:]] == sorted(OBJECTS)
+        for variant in GAINS:
+            found = column(table, LABELS[variant].split()[0])
+            own = {name: object_values([r for r in rows if r["variant"] == variant], metric)[name] for name in OBJECTS}
+            assert found == {name: f"{value:.2f}" for name, value in own.items()}
 
 
 def test_best_value_of_a_column_is_bold(run_dir: Path, html: str) -> None:
     summary = json.loads((run_dir / "summary.json").read_text())
     assert f"<b>{summary['after']['metrics']['pcdp@0.05']['value']:.2f}</b>" in html
     assert f"<b>{summary['before']['metrics']['pcdp@0.05']['value']:.2f}</b>" not in html
+
+
+def test_every_control_of_a_run_is_explained(tmp_path: Path) -> None:
+    gains = {"pretrained": 0.0, "fixed_average": 1.0, "without_object": 2.0, "adapted": 4.0}
+    page = Page(write_report(write_run(tmp_path / "run", gains=gains)).read_text(encoding="utf-8"))
+    assert "The strongest control: only a gain over it was learned." in page.text
+    assert "untrained 3\u00d73 convolution" not in page.text
+    assert set(CONTROL_WORDS) == set(VARIANTS) - {"adapted"}
+
+
+def losses(stage: str | None, count: int) -> str:
+    rows = [{"step": s, "loss": 1 / s} | ({"stage": stage} if stage else {}) for s in range(1, count + 1)]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_the_loss_of_every_stage_that_logged_is_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", objects=("a",))
+    (run / "log.jsonl").write_text(losses("head", 100) + losses("<lora>", 7))
+    html = write_report(run).read_text(encoding="utf-8")
+    page = Page(html)
+    assert "Loss of stage head" in page.text and "Loss of stage <lora>" in page.text
+    assert "Training loss of stage head over 100 logged steps, from 1 to 0.01." in page.text
+    assert "over 7 logged steps" in page.text and "No gradient steps" not in page.text
+    (run / "log.jsonl").write_text(losses(None, 3))
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    assert "Training loss over 3 logged steps" in page.text and "Loss of stage" not in page.text
+    (run / "log.jsonl").write_text("")
+    assert "No gradient steps were logged" in Page(write_report(run).read_text(encoding="utf-8")).text
 
 
 def test_names_and_notes_are_escaped(html: str, page: Page) -> None:

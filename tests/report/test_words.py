@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from equiview.report import read_run, summarize_run
-from equiview.report.html import h, typeset
-from equiview.report.numbers import best_of, interval, number, signed
+from equiview.report.boxes import Cell, Row, Table
+from equiview.report.numbers import best_of, interval, number, signed, typeset
+from equiview.report.shell import environment
 from equiview.report.words import Summary
 from report.make_run import write_run
 
@@ -111,7 +112,11 @@ def test_numbers() -> None:
 
 
 def test_text_is_escaped_and_markup_is_not() -> None:
-    assert h("td", "<x>", h("b", "&"), title='"') == '<td title="&quot;">&lt;x&gt;<b>&amp;</b></td>'
+    parts = environment().get_template("parts.html.j2").module
+    table = Table('"', ["<x>"], [Row(Cell("<x>\n&"), [Cell("&", ["<"], bold=True)])])
+    html = "".join(parts.table(table).split("\n"))
+    assert "<b>&amp;</b><small>&lt;</small>" in html and "&lt;x&gt;<br>&amp;" in html
+    assert 'aria-label="&#34;"' in html and "<x>" not in html
 
 
 @pytest.mark.parametrize(

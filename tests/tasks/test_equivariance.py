@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from equiview.data.correspond import pixel_index
 from equiview.errors import EquiviewError
-from equiview.matching.nearest import match
+from equiview.matching.match import match
 from equiview.metrics.equivariance import error_px
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.sampling import descriptors

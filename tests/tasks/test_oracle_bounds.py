@@ -12,7 +12,7 @@ from equiview.data.synthetic.pose import posed_view
 from equiview.data.synthetic.rendered import CONDITIONS, set_seeds
 from equiview.jobs.bench import SIZES, BenchConfig
 from equiview.jobs.bench.synthetic import SCORING, open_pose
-from equiview.matching.transfer import Localise
+from equiview.matching.localise import Localise
 from equiview.models.oracle import PictureOracle
 from equiview.tasks import pose, transfer
 from equiview.tasks.tracking import TrackingConfig, follow, queries_of, score_clip

@@ -12,7 +12,7 @@ from scipy.ndimage import binary_erosion
 from equiview.data.correspond import correspond, pixel_index, sample_surface
 from equiview.data.keypoints.pfpascal import read_pairs
 from equiview.errors import EquiviewError
-from equiview.matching.transfer import Localise
+from equiview.matching.localise import Localise
 from equiview.metrics.pck import SCORINGS, PairCount, Scoring, correct, summarize_counts
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.oracle import NoiseExtractor, OracleExtractor

@@ -56,7 +56,7 @@ def transfer(
     _check_mode(images or [], given, pairs)
     from ..jobs.feature_options import open_features
     from ..jobs.transfer import protocol_for
-    from ..matching.transfer import Localise
+    from ..matching.localise import Localise
 
     prepared = protocol_for(open_features(features), Localise(localisation), flips)
     if pairs is None:

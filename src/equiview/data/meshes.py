@@ -11,10 +11,9 @@ from ..io import file_name
 from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, render_views
 from ..render.rigs import paper_subset
 from ..types import Camera
+from .names import is_made
 from .synthetic.builtin import BUILTINS, builtin_mesh
 from .synthetic.procedural import procedural_mesh
-
-MADE = ("builtin:", "procedural:")
 
 
 def open_object(
@@ -51,11 +50,6 @@ def open_object(
     config = config or RenderConfig()
     folder = None if cache_dir is None else Path(cache_dir) / f"{file_name(mesh.name)}-{_key(mesh, cameras, config)}"
     return render_views(mesh, cameras, config, folder, progress)
-
-
-def is_made(source: str | Path) -> bool:
-    """Return whether the object is made at run time, from no file."""
-    return str(source).startswith(MADE)
 
 
 def open_mesh(source: str | Path) -> Mesh:

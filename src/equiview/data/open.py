@@ -15,21 +15,19 @@ from typing import Any
 from ..errors import EquiviewError, bad_input
 from ..io import PICTURE_SUFFIXES, file_name, read_json
 from ..render import open_views
-from ..render.mesh import MESH_SUFFIXES
 from ..types import Capture, View
 from .captures.checks import choose
-from .captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
+from .captures.opening import LAYOUTS, capture_kind, open_capture
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
-from .meshes import check_made, is_made, open_mesh, open_object
+from .meshes import check_made, open_mesh, open_object
+from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from .sfm.colmap import import_pycolmap
 from .sfm.photos import open_photos
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
-FILE_SUFFIXES = VIDEO_SUFFIXES.union(MESH_SUFFIXES)
 # Pictures of a capture are reduced to this, pixels: features are taken at 640, and tokens are far larger than a pixel.
 LONG_SIDE = 1024
 Progress = Callable[[int, int], None]
@@ -70,19 +68,6 @@ def source_kind(source: str | Path) -> Kind:
     raise bad_input(str(path), expected, found, "Give the folder that holds them.")
 
 
-def source_name(source: str | Path) -> str:
-    """Return the name an object has in rows and pictures: the file's stem, builtin-NAME or procedural-SEED.
-
-    A selection of a capture is part of its name: `fox@0__2`.
-    """
-    if is_made(source):
-        return str(source).replace(":", "-")
-    path, chosen = split_selection(source)
-    # By the name alone: a report is also made where the files are not.
-    name = path.stem if path.suffix.lower() in FILE_SUFFIXES else path.name or path.resolve().name
-    return name if chosen == slice(None) else f"{name}@{str(source).rpartition('@')[2].replace(':', '_')}"
-
-
 def check_source(source: str | Path) -> None:
     """Open what is cheap to open of a source, so that a bad one is found before the long work begins.
 
@@ -116,12 +101,6 @@ def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
             if both:
                 fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
                 raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
-
-
-def other_views(train: Sequence[str], test: Sequence[str]) -> list[str]:
-    """Return what is tested on that is of a folder, photos or a video that is trained on too."""
-    paths = {split_selection(one)[0].resolve() for one in train if not is_made(one)}
-    return [one for one in test if not is_made(one) and split_selection(one)[0].resolve() in paths]
 
 
 def _shared(one: str, other: str) -> int:

@@ -1,13 +1,14 @@
-"""Many matches of two pictures drawn so that people can judge them: coloured by place, the best spread over all."""
+"""Matches of two pictures, drawn so that people can judge them: a few with numbers, many coloured by place."""
+
+import colorsys
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageDraw
 
-from .pair import beside
+from .canvas import Canvas, fitting, resized
 
-# Pictures are drawn at this height, whatever they measure; dots are drawn this many times as large and then reduced.
-SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX, SMOOTH = 720, 1100, 2
+# Pictures of many matches are drawn at this height, whatever they measure.
+SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX = 720, 1100
 # Photographs step back so that the marks are seen; lines only hint at who belongs to whom.
 PHOTO_STRENGTH, PHOTO_LIFT, LINE_ALPHA = 0.62, 34, 150
 VIVID = 1.7
@@ -61,9 +62,8 @@ def shown(
     rgb: UInt8[np.ndarray, "h w 3"], height_px: int = SHOWN_HEIGHT_PX
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], float]:
     """Return a picture at the size it is drawn, and the factor: no wider than `SHOWN_WIDTH_PX`."""
-    factor = min(height_px / rgb.shape[0], SHOWN_WIDTH_PX / rgb.shape[1])
-    size = max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor))
-    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS)), factor
+    factor = fitting(rgb.shape[:2], height_px, SHOWN_WIDTH_PX)
+    return np.asarray(resized(rgb, factor)), factor
 
 
 def match_picture(
@@ -82,15 +82,17 @@ def match_picture(
         rgb1: The second picture, right.
         xy1: Where they are there, pixels.
     """
-    (small0, factor0), (small1, factor1) = shown(rgb0), shown(rgb1)
-    canvas, left = beside(_faded(small0), _faded(small1))
-    ends0, ends1 = xy0 * factor0, xy1 * factor1 + [left, 0]
-    colours = place_colours(xy0, rgb0.shape[:2])
-    size = canvas.shape[1] * SMOOTH, canvas.shape[0] * SMOOTH
-    image = Image.fromarray(canvas).resize(size, Image.Resampling.BICUBIC).convert("RGBA")
-    for layer in (_lines(ends0, ends1, colours, size), _dots(np.r_[ends0, ends1], np.r_[colours, colours], size)):
-        image = Image.alpha_composite(image, layer)
-    return np.asarray(image.convert("RGB").resize((canvas.shape[1], canvas.shape[0]), Image.Resampling.BOX))
+    canvas = Canvas(_faded(rgb0), _faded(rgb1), height_px=SHOWN_HEIGHT_PX, width_px=SHOWN_WIDTH_PX, smooth=2)
+    colours = [tuple(map(int, colour)) for colour in place_colours(xy0, rgb0.shape[:2])]
+    matched = list(zip(xy0, xy1, colours, strict=True))
+    for one, other, colour in matched:
+        canvas.line([(canvas.left, one), (canvas.right, other)], (*colour, LINE_ALPHA), 1)
+    # Few dots may be large; many must not cover each other.
+    radius = float(np.clip(70 / np.sqrt(len(matched) + 1), 3.0, 6.0))
+    for one, other, colour in matched:
+        canvas.dot(canvas.left, one, colour, radius)
+        canvas.dot(canvas.right, other, colour, radius)
+    return canvas.rgb()
 
 
 def _faded(rgb: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -98,20 +100,26 @@ def _faded(rgb: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     return (PHOTO_LIFT + PHOTO_STRENGTH * (0.5 * rgb + 0.5 * grey)).astype(np.uint8)
 
 
-def _lines(ends0: np.ndarray, ends1: np.ndarray, colours: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    layer = Image.new("RGBA", size)
-    pen = ImageDraw.Draw(layer)
-    for one, other, colour in zip(ends0 * SMOOTH, ends1 * SMOOTH, colours, strict=True):
-        pen.line([*map(float, one), *map(float, other)], fill=(*map(int, colour), LINE_ALPHA), width=SMOOTH)
-    return layer
+def pair_picture(
+    rgb0: UInt8[np.ndarray, "h0 w0 3"],
+    xy0: Float[np.ndarray, "n 2"],
+    rgb1: UInt8[np.ndarray, "h1 w1 3"],
+    xy1: Float[np.ndarray, "n 2"],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Draw points on both pictures at their own size; number and colour say which belong together.
 
-
-def _dots(centres: np.ndarray, colours: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    layer = Image.new("RGBA", size)
-    pen = ImageDraw.Draw(layer)
-    # Few dots may be large; many must not cover each other.
-    radius = SMOOTH * float(np.clip(70 / np.sqrt(len(centres) / 2 + 1), 3.0, 6.0))
-    for (x, y), colour in zip(centres * SMOOTH, colours, strict=True):
-        box = (x - radius, y - radius, x + radius, y + radius)
-        pen.ellipse(box, fill=(*map(int, colour), 255), outline=(0, 0, 0, 255), width=SMOOTH)
-    return layer
+    Args:
+        rgb0: The source, left.
+        xy0: Its points, pixels.
+        rgb1: The target, right.
+        xy1: Where they went, pixels.
+    """
+    canvas = Canvas(rgb0, rgb1)
+    height = canvas.image.height
+    radius, size = max(3.0, height / 100), max(10, height // 30)
+    for side, points in ((canvas.left, xy0), (canvas.right, xy1)):
+        for number, xy in enumerate(points):
+            colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(number / len(points), 0.9, 1.0))
+            canvas.dot(side, xy, colour, radius, rim=max(1, height // 400))
+            canvas.text(side, xy, str(number + 1), colour, size, 1.3 * radius)
+    return canvas.rgb()

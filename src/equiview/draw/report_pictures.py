@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from ..io import atomic_path
-from ..matching.nearest import match
+from ..matching.match import match
 from ..sampling import descriptors, token_centers
 from ..tasks.equivariance import ObjectPlan
 from ..types import FeatureMap

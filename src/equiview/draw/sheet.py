@@ -12,6 +12,7 @@ from ..geometry import pixel_centers
 from ..io import read_image
 from ..sampling import sample
 from ..types import FeatureMap
+from .canvas import resized
 from .pca import PcaColours, colour_map
 
 LONG_SIDE_PX = 640
@@ -64,9 +65,8 @@ def _strip(pictures: Sequence[tuple[str, Path, Path]], width: int) -> UInt8[np.n
 
 
 def _small(file: Path) -> Image.Image:
-    image = Image.fromarray(read_image(file))
-    factor = CELL_PX / max(image.size)
-    return image.resize([max(1, round(side * factor)) for side in image.size], Image.Resampling.LANCZOS)
+    rgb = read_image(file)
+    return resized(rgb, CELL_PX / max(rgb.shape[:2]))
 
 
 def _fitting(name: str, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:

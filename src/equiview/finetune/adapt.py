@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..data.open import source_name
+from ..data.names import source_name
 from ..models.backbones.base import Backbone
 from ..models.extractor import Extractor
 from ..types import View

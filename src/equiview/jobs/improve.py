@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from ..data.open import check_apart, other_views
-from ..draw.live import RUN_OBJECTS, save_object
+from ..data.names import other_views
+from ..data.open import check_apart
+from ..draw.live.make import RUN_OBJECTS, save_object
 from ..draw.report_pictures import save_pictures
 from ..finetune.recipes import OWN_OBJECT
 from ..io import file_name, read_json
@@ -31,10 +32,9 @@ from .run_folder import (
     claim_folder,
     device_name,
     open_objects,
-    rows_path,
     summarize_run,
 )
-from .scoring import Rows, WorkItem, finish_items
+from .scoring import Rows, WorkItem, finish_items, rows_path
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from ..data.captures.photographs import read_mask
-from ..draw.matches import match_picture, shown, spread_best
-from ..draw.pair import pair_picture
+from ..draw.matches import match_picture, pair_picture, shown, spread_best
 from ..errors import bad_input
 from ..io import read_image, read_json, write_image, write_json
-from ..matching.nearest import mutual_matches, token_mask
-from ..matching.transfer import Localise, check_points, transfer_maps
+from ..matching.match import mutual_matches
+from ..matching.nearest import token_mask
+from ..matching.transfer import check_points, transfer_maps
 from ..models.adapters.folder import versions
 from ..models.extractor import MapSource
 from ..types import FeatureMap
@@ -114,7 +114,7 @@ def match_pictures(
     found = mutual_matches(map_0, map_1, *allowed)
     xy0, xy1, score = (value.double().cpu().numpy() for value in (found.xy0, found.xy1, found.score))
     checked = None if config.check_px is None else fits_one_geometry(xy0, xy1, config.check_px)
-    placed = transfer_maps(map_0, torch.from_numpy(asked).float(), map_1, Localise())
+    placed = transfer_maps(map_0, torch.from_numpy(asked).float(), map_1)
     return PictureMatches(
         xy0, xy1, score, checked, asked, placed.xy1.double().cpu().numpy(), placed.score.double().cpu().numpy()
     )

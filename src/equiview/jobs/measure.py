@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..draw.live import RUN_OBJECTS, save_object
+from ..draw.live.make import RUN_OBJECTS, save_object
 from ..io import file_name
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
@@ -21,10 +21,9 @@ from .run_folder import (
     device_name,
     object_name,
     open_objects,
-    rows_path,
     summarize_run,
 )
-from .scoring import Rows, WorkItem, finish_items
+from .scoring import Rows, WorkItem, finish_items, rows_path
 
 
 @dataclass(frozen=True)

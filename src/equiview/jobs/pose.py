@@ -17,8 +17,8 @@ from ..matching.pose import LocateConfig, Template
 from ..models.extractor import MapSource
 from ..tasks.pose import PoseConfig, protocol_of, samples, seeded, summarize
 from ..types import PoseScene
-from .run_folder import Progress, claim_folder, rows_path
-from .scoring import resumed_rows, write_rows
+from .run_folder import Progress, claim_folder
+from .scoring import resumed_rows, rows_path, write_rows
 
 Layout = Literal["middlebury", "onepose", "bop"]
 Box = Float[np.ndarray, "2 3"]

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data.keypoints.loaders import open_pairs
-from ..draw.pair import pair_picture
+from ..draw.matches import pair_picture
 from ..errors import bad_input
 from ..io import read_image, write_image, write_json
-from ..matching.transfer import Localise
+from ..matching.localise import Localise
 from ..metrics.pck import SCORINGS, Scoring
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
@@ -24,12 +24,13 @@ from ..tasks.transfer import (
     paper_config,
     predict,
     protocol_of,
+    recorded,
     score_pair,
     summarize,
 )
 from ..types import KeypointPair
-from .run_folder import Progress, claim_folder, device_name, rows_path
-from .scoring import Rows, WorkItem, all_rows, finish_items, write_rows
+from .run_folder import Progress, claim_folder, device_name
+from .scoring import Rows, WorkItem, all_rows, finish_items, rows_path, write_rows
 
 # An interrupted run goes on at a multiple of this many pairs.
 BLOCK_PAIRS = 300
@@ -69,7 +70,8 @@ def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Pro
     out = Path(out)
     name, pairs = open_pairs(run.pairs)
     scoring = run.scoring or SCORINGS[name]
-    claim_folder(out, asdict(run) | {"scoring": asdict(scoring), "features": source.describe()})
+    config = asdict(run.config) | {"localise": recorded(run.config.localise)}
+    claim_folder(out, asdict(run) | {"config": config, "scoring": asdict(scoring), "features": source.describe()})
     rows = _rows(source, pairs, run.config, out, progress)
     write_rows(out / "rows.jsonl", rows)
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"

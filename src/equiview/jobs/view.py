@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..draw.live import pack_pictures
+from ..draw.live.pictures import pack_pictures
 from ..errors import bad_input
 from ..io import PICTURE_SUFFIXES
 from ..models.extractor import Extractor
 from ..report import loss_words, read_run, write_live_page, write_report
 from ..report.bench import is_bench, write_bench_report
-from ..report.page import backbone_title
+from ..report.shell import backbone_title
 from .feature_options import FeatureOptions, open_features
 
 

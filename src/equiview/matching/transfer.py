@@ -1,8 +1,5 @@
 """Semantic transfer: where do key points of one picture lie in another picture of the same kind of thing?"""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,37 +7,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from ..errors import bad_input
 from ..models.extractor import MapSource
-from ..sampling import descriptors, pixel_from_token
+from ..sampling import descriptors
 from ..types import FeatureMap, Matches
-from .nearest import CHUNK_SIMILARITIES, match, similarity_chunks, window_mean
-
-Localisation = Literal["argmax", "window", "paper"]
-LOCALISATIONS = ("argmax", "window", "paper")
-
-
-@dataclass(frozen=True)
-class Localise:
-    """How a similarity map becomes a pixel.
-
-    Attributes:
-        method: `argmax` is the best token and a parabola through its neighbours. `window` is the soft-argmax over the
-            tokens around the best one. `paper` is the published protocol, see `locate_paper`.
-        window: Side of the window in tokens, odd.
-        temperature: Of the window's softmax over cosines. The defaults were chosen on rendered procedural objects
-            (windows of 3 to 9, temperatures 0.01 to 0.2), where 5 and 0.02 are level with `argmax`, larger ones worse.
-    """
-
-    method: Localisation = "argmax"
-    window: int = 5
-    temperature: float = 0.02
-
-    def __post_init__(self) -> None:
-        if self.method not in LOCALISATIONS:
-            raise bad_input("localisation", " or ".join(LOCALISATIONS), repr(self.method), "Check the spelling.")
-        if self.window < 1 or self.window % 2 == 0:
-            raise bad_input("window", "an odd number of tokens", str(self.window), "Use 3, 5 or 7.")
-        if not self.temperature > 0:
-            raise bad_input("temperature", "a positive number", str(self.temperature), "0.02 is the default.")
+from .localise import Localise
+from .match import match_regions
+from .nearest import CHUNK_SIMILARITIES
 
 
 def locate(queries: Float[torch.Tensor, "n c"], target: FeatureMap, localise: Localise = Localise()) -> Matches:
@@ -56,26 +27,7 @@ def locate(queries: Float[torch.Tensor, "n c"], target: FeatureMap, localise: Lo
     """
     if localise.method == "paper":
         return locate_paper(queries, target)
-    if localise.method == "window":
-        return locate_window(queries, target, localise.window, localise.temperature)
-    return match(queries, target)
-
-
-def locate_window(queries: Float[torch.Tensor, "n c"], target: FeatureMap, window: int, temperature: float) -> Matches:
-    """Take the soft-argmax over the window x window tokens around the best token.
-
-    At the border the window is shrunk to stay centred on the best token, so that the mean is not pulled inwards.
-
-    Returns:
-        Pixels of the target, and the cosine at the best token.
-    """
-    xy, scores = [], []
-    for similarity in similarity_chunks(queries, target):
-        score, best = similarity.max(1)
-        token_xy = window_mean(similarity, best, target.hw, window // 2, temperature)
-        xy.append(pixel_from_token(target, token_xy))
-        scores.append(score)
-    return Matches(torch.cat(xy), torch.cat(scores))
+    return match_regions(queries, target, [None], localise)[0]
 
 
 def locate_paper(queries: Float[torch.Tensor, "n c"], target: FeatureMap) -> Matches:

@@ -1,5 +1,8 @@
 """The scores, as pure functions. Every value is a percentage (0 to 100)."""
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -32,3 +35,47 @@ def all_metrics(errors_px: Float[np.ndarray, "n"], image_hw: tuple[int, int]) ->
     """Return APE and PCDP at the three published thresholds, keyed by `METRIC_NAMES`."""
     values = {"ape": ape(errors_px, image_hw)}
     return values | {f"pcdp@{t:g}": pcdp(errors_px, image_hw, t) for t in PCDP_THRESHOLDS}
+
+
+def object_values(
+    rows: Iterable[Mapping[str, Any]],
+    metric: str,
+    search: str | None = None,
+    angles_deg: tuple[int, int] | None = None,
+) -> dict[str, float]:
+    """Return each object's score, the mean over its pairs (in an angle bin, low <= angle < high)."""
+    return _unit_values(rows, lambda row: row["object"], metric, search, angles_deg)
+
+
+def view_values(
+    rows: Iterable[Mapping[str, Any]],
+    metric: str,
+    search: str | None = None,
+    angles_deg: tuple[int, int] | None = None,
+) -> dict[str, float]:
+    """Return the score of each source view, by "object/view": the units of an interval within one object or capture.
+
+    It says how far the value would move with other views of the same thing, and nothing about other things.
+    """
+    return _unit_values(rows, lambda row: f"{row['object']}/{row['pair'][0]}", metric, search, angles_deg)
+
+
+def _unit_values(
+    rows: Iterable[Mapping[str, Any]],
+    unit: Callable[[Mapping[str, Any]], str],
+    metric: str,
+    search: str | None,
+    angles_deg: tuple[int, int] | None,
+) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        scores = row if search is None else row[search]
+        if scores is None or (angles_deg and not _in_bin(row["angle_deg"], *angles_deg)):
+            continue
+        values.setdefault(unit(row), []).append(scores[metric])
+    return {name: float(np.mean(v)) for name, v in values.items()}
+
+
+def _in_bin(angle_deg: int | float, low: int, high: int) -> bool:
+    """Say whether low <= angle < high; the last bin includes 180."""
+    return low <= angle_deg < high or angle_deg == high == 180

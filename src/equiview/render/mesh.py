@@ -12,13 +12,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ..errors import bad_input
-from ..io import require_file
+from ..io import MESH_SUFFIXES, require_file
 
 log = logging.getLogger(__name__)
 
 Wrap = Literal["repeat", "clamp", "mirror"]
-
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,22 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as TerminalTable
 
-from .. import __version__
 from ..errors import bad_input
-from ..io import atomic_path, file_name, read_json
+from ..io import file_name, read_json
 from ..jobs.compare import is_bench
 from . import numbers
-from .boxes import fold, pretty, result_box, scroll_table
+from .boxes import Cell, Lead, Row, Table, number_cell
 from .drawing import data_uri
-from .html import Html, h, join, typeset
-from .page import backbone_title, page_head
+from .shell import backbone_title, counted, render_page, write_page
 
 TASK_WORDS = {
     "pose": ("One-shot pose", "Queries located against posed references of the same object."),
     "track": ("Point tracking", "Points followed through clips whose true tracks are known."),
-    "transfer": ("Semantic transfer", "Key points of one picture found in another picture of the same kind of thing."),
+    "transfer": (
+        "Semantic transfer",
+        "Key points of one picture found in a picture of another object of the category.",
+    ),
 }
 UNITS = {
     "pose": "Recalls are percent of all queries, failures included; medians are over queries, a failure is infinite.",
@@ -28,6 +29,7 @@ UNITS = {
     "1 at 256 px height, visible positions only.",
     "transfer": "pck@a is the percentage of key points within a share a of the length the data set's usual score has.",
 }
+HEADLINE = {"pose": "pose_recall@5deg", "track": "share_under_8px", "transfer": "pck@0.10"}
 MARKS = (
     "Blue is the truth, green a right prediction, red a wrong one. Transfer: a line leads from a wrong point to its "
     "true place. Tracking: left the point in its own frame, right the frame where it was furthest off. Pose: left the "
@@ -79,9 +81,9 @@ def score_text(metric: str, entry: Mapping[str, Any]) -> tuple[str, str]:
     return numbers.number(entry["value"], digits), numbers.interval(entry["ci95"], digits)
 
 
-def bench_table(summary: Mapping[str, Any]) -> Table:
+def bench_table(summary: Mapping[str, Any]) -> TerminalTable:
     """Return the terminal's table: the main scores of every data set."""
-    table = Table(title="Scores", title_justify="left", title_style="bold")
+    table = TerminalTable(title="Scores", title_justify="left", title_style="bold")
     for name in ("task", "data set", "metric"):
         table.add_column(name, no_wrap=True)
     for name in ("value", "95 % interval", "n"):
@@ -115,45 +117,37 @@ def write_bench_report(folder: str | Path, out: Path | None = None) -> Path:
         EquiviewError: A file is missing or broken.
     """
     folder = Path(folder)
-    path = folder / "report.html" if out is None else Path(out)
     text = render_bench(read_bench(folder), folder)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    return write_page(folder / "report.html" if out is None else out, text)
 
 
 def render_bench(summary: Mapping[str, Any], folder: Path) -> str:
     """Return the page's text."""
     backbone = str(summary["protocol"]["features"].get("backbone"))
     tasks = [task for task, datasets in summary["tasks"].items() if datasets]
-    parts = {TASK_WORDS[task][0]: _task(summary, task, folder) for task in tasks}
-    parts |= {"Not measured": _missing(summary)} if summary["missing"] else {}
-    parts["Protocol"] = pretty(summary["protocol"])
-    ids = {name: name.lower().replace(" ", "-") for name in parts}
-    links = h("ul", *(h("li", h("a", name, href=f"#{ids[name]}")) for name in parts))
-    count = sum(len(summary["tasks"][task]) for task in tasks)
-    subtitle = (
-        f"run {folder.resolve().name} \u00b7 {summary['protocol']['bench']['suite']} suite \u00b7 {count} data sets"
+    sections = {task: TASK_WORDS[task][0] for task in tasks}
+    sections |= {"missing": "Not measured"} if summary["missing"] else {}
+    count = counted(sum(len(summary["tasks"][task]) for task in tasks), "data set")
+    suite = summary["protocol"]["bench"]["suite"]
+    return render_page(
+        "bench.html.j2",
+        sections | {"protocol": "Protocol"},
+        title=f"equiview: {folder.resolve().name}",
+        headline=f"Bench: {backbone_title(backbone)}",
+        subtitle=f"run {folder.resolve().name} \u00b7 {suite} suite \u00b7 {count}",
+        lead=_lead(summary),
+        tasks={task: _task(summary, task, folder) for task in tasks},
+        marks=MARKS,
+        not_measured=_missing(summary),
+        record=summary["protocol"],
     )
-    header = h(
-        "header",
-        h("a", "Skip to the result", href="#main", class_="skip"),
-        h("h1", f"Bench: {backbone_title(backbone)}"),
-        h("p", subtitle, class_="sub"),
-        h("nav", links, aria_label="Sections"),
-    )
-    sections = [h("section", h("h2", name), content, id=ids[name]) for name, content in parts.items()]
-    main = h("main", _lead(summary), *sections, id="main")
-    footer = h("footer", f"Written by equiview {__version__} from the files of this run; no model was run to make it.")
-    document = h("html", page_head(f"equiview: {folder.resolve().name}"), h("body", header, main, footer), lang="en")
-    return f"<!DOCTYPE html>\n{document}\n"
 
 
-def _lead(summary: Mapping[str, Any]) -> Html:
+def _lead(summary: Mapping[str, Any]) -> Lead:
     """The first score of every task in a sentence, and how many samples could not be scored."""
     lines = []
     for task, dataset, metric, entry in entries(summary):
-        if metric == {"pose": "pose_recall@5deg", "track": "share_under_8px", "transfer": "pck@0.10"}[task]:
+        if metric == HEADLINE[task]:
             value, interval = score_text(metric, entry)
             within = f" (95 % interval {interval})" if interval else ""
             lines.append(f"{dataset}: {metric} {value}{within}.")
@@ -164,56 +158,49 @@ def _lead(summary: Mapping[str, Any]) -> Html:
         for reason, count in reasons.items()
     ]
     failed = [f"Failures are counted: {'; '.join(bad)}."] if bad else []
-    return result_box("plain", "Measured", [*lines, *failed], leads=len(lines))
+    return Lead("plain", "Measured", [*lines, *failed], large=len(lines))
 
 
-def _task(summary: Mapping[str, Any], task: str, folder: Path) -> Html:
+def _task(summary: Mapping[str, Any], task: str, folder: Path) -> dict[str, Any]:
     datasets = summary["tasks"][task]
     metrics = list(dict.fromkeys(name for found in datasets.values() for name in found))
-    header = h("tr", h("th", "Data set", scope="col"), *(h("th", name, scope="col") for name in metrics))
-    body = [
-        h("tr", h("th", name, scope="row"), *(_cell(metric, found.get(metric)) for metric in metrics))
-        for name, found in datasets.items()
+    rows = [
+        Row(Cell(name), [_cell(metric, found.get(metric)) for metric in metrics]) for name, found in datasets.items()
     ]
-    words = h("p", TASK_WORDS[task][1], " ", UNITS[task], class_="hint")
-    pictures = [_examples(folder / "pictures" / task / file_name(name), name) for name in datasets]
-    return join(words, scroll_table(TASK_WORDS[task][0], [header], body), h("p", MARKS, class_="hint"), *pictures)
+    title, words = TASK_WORDS[task]
+    return {
+        "words": f"{words} {UNITS[task]}",
+        "table": Table(title, ["Data set", *metrics], rows),
+        "examples": {name: _examples(folder / "pictures" / task / file_name(name)) for name in datasets},
+    }
 
 
-def _cell(metric: str, entry: Mapping[str, Any] | None) -> Html:
+def _cell(metric: str, entry: Mapping[str, Any] | None) -> Cell:
     if entry is None:
-        return h("td", numbers.DASH)
-    value, interval = score_text(metric, entry)
-    count = f"n = {entry['n']}"
-    return h("td", typeset(value), h("small", typeset(interval)) if interval else None, h("small", count))
+        return Cell(numbers.DASH)
+    return number_cell(entry["value"], [score_text(metric, entry)[1], f"n = {entry['n']}"], digits=digits_of(metric))
 
 
-def _examples(folder: Path, name: str) -> Html:
-    """The best and the worst samples of a data set, the worst open as well."""
+def _examples(folder: Path) -> dict[str, list[tuple[str, str]]] | None:
+    """Return the best and the worst samples of a data set with their captions; None where none were saved."""
     path = folder / "index.json"
     if not path.is_file():
-        return h("p", f"{name}: this run saved no pictures.", class_="hint")
+        return None
     index = read_json(path)
-    parts = []
-    for kind, title in (("best", "Best"), ("worst", "Worst")):
-        figures = [_figure(folder / one["file"], one["caption"]) for one in index if one["kind"] == kind]
-        if figures:
-            parts += [h("h4", f"{title} of {name}"), h("div", *figures, class_="two")]
-    return fold(name, *parts, is_open=True)
+    return {
+        kind.capitalize(): [
+            (data_uri((folder / one["file"]).read_bytes(), "jpeg"), one["caption"])
+            for one in index
+            if one["kind"] == kind
+        ]
+        for kind in ("best", "worst")
+    }
 
 
-def _figure(path: Path, caption: str) -> Html:
-    picture = Html(h("img", src=data_uri(path.read_bytes(), "jpeg"), alt=caption, class_="shot"))
-    return h("figure", picture, h("figcaption", typeset(caption)))
-
-
-def _missing(summary: Mapping[str, Any]) -> Html:
-    header = h("tr", *(h("th", name, scope="col") for name in ("Data set", "Task", "Why", "Where to get it", "Layout")))
-    body = [
-        h("tr", h("th", one["dataset"], scope="row"), *(h("td", one[key], class_="words") for key in _MISSING_KEYS))
+def _missing(summary: Mapping[str, Any]) -> Table:
+    columns = {"Task": "task", "Why": "problem", "Where to get it": "where", "Layout": "layout"}
+    rows = [
+        Row(Cell(one["dataset"]), [Cell(one[key], style="words") for key in columns.values()])
         for one in summary["missing"]
     ]
-    return scroll_table("Data sets that were not measured", [header], body)
-
-
-_MISSING_KEYS = ("task", "problem", "where", "layout")
+    return Table("Data sets that were not measured", ["Data set", *columns], rows)

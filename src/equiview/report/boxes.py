@@ -1,52 +1,85 @@
-"""What pages of every kind are put together from: the box with the result, tables, parts that fold away."""
+"""What pages of every kind are put together from: the result on top, and tables. The templates lay them out."""
 
-import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from .html import Html, h, join, typeset
+from . import numbers
 from .words import Verdict
 
 
-def result_box(
-    verdict: Verdict, label: str, sentences: Sequence[str], notes: Iterable[str] = (), *, leads: int = 1
-) -> Html:
-    """Return what stands first on a page: the result in a coloured box, and the notes to be read before any number.
+@dataclass(frozen=True)
+class Lead:
+    """What stands first on a page.
 
-    Args:
+    Attributes:
         verdict: How the box is coloured.
         label: The verdict in two or three words.
         sentences: The result, a paragraph each.
-        notes: What limits it, in a box of their own; none without.
-        leads: So many of the first sentences are set larger.
+        notes: What must be read before any number, in a box of their own; none without.
+        large: So many of the first sentences are set larger.
     """
-    words = [h("p", typeset(line), class_="lead" if n < leads else None) for n, line in enumerate(sentences)]
-    box = h("section", h("strong", label), *words, class_=f"verdict {verdict}", aria_label="Result")
-    items = [h("li", typeset(note)) for note in notes]
-    if not items:
-        return box
-    title = h("b", "Please note")
-    return join(box, h("section", title, h("ul", *items), class_="notes", role="note", aria_label="Notes"))
+
+    verdict: Verdict
+    label: str
+    sentences: Sequence[str]
+    notes: Sequence[str] = ()
+    large: int = 1
 
 
-def scroll_table(caption: str, header: Sequence[Html], body: Sequence[Html]) -> Html:
-    """Lay out a table that scrolls sideways where it is too wide."""
-    table = h("table", h("thead", *header), h("tbody", *body), aria_label=caption)
-    return h("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table; "\\n" breaks the line.
+
+    Attributes:
+        text: What it says.
+        small: Lines below it, smaller; empty ones are left out.
+        style: Classes of the style sheet.
+        bold: Whether the text is.
+        swatch: A colour shown before the text.
+    """
+
+    text: str
+    small: Sequence[str] = ()
+    style: str = ""
+    bold: bool = False
+    swatch: str = ""
 
 
-def broken(title: str) -> Html:
-    """Break a column's title at "|", so that the table stays narrow."""
-    first, *rest = title.split("|")
-    return join(first, *(part for line in rest for part in (h("br"), line)))
+@dataclass(frozen=True)
+class Row:
+    """A row: its name, its cells (none for a row that is a heading), and classes of the style sheet."""
+
+    name: Cell
+    cells: Sequence[Cell] = ()
+    style: str = ""
 
 
-def fold(title: str, *children: Html, is_open: bool = False, hint: str = "") -> Html:
-    """Put parts under a title that folds them away."""
-    extra = h("span", f" {hint}") if hint else None
-    return h("details", h("summary", title, extra), *children, open=is_open)
+@dataclass(frozen=True)
+class Table:
+    """A table that scrolls sideways where it is too wide.
+
+    Attributes:
+        caption: For those who cannot see it.
+        columns: Titles, the first one of the names; "\\n" breaks the line.
+        rows: The rows.
+        words: Columns that hold text, by title.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    words: Sequence[str] = ()
 
 
-def pretty(value: Any) -> Html:
-    """Show JSON as it is."""
-    return h("pre", json.dumps(value, indent=2, ensure_ascii=False), tabindex=0)
+def number_cell(
+    value: float | None,
+    small: Iterable[str] = (),
+    *,
+    digits: int = 2,
+    sign: bool = False,
+    style: str = "",
+    bold: bool = False,
+) -> Cell:
+    """Return a cell with a number (or a dash), true minus signs in it and below it."""
+    text = numbers.signed(value, digits) if sign else numbers.number(value, digits)
+    return Cell(numbers.typeset(text), [numbers.typeset(line) for line in small], style, bold)

@@ -1,15 +1,14 @@
-"""The few SVG shapes the pictures are made of. Coordinates are pixels of a view, corner origin."""
+"""What the SVG pictures are made of; templates/svg.html.j2 draws it. Coordinates are pixels of a view."""
 
 import base64
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image
 
-from .html import Html, h, join
+from ..draw.canvas import image_bytes
 
 MARGIN = 0.06
 DARK, BRIGHT, MOST_GAIN = 110.0, 160.0, 4.0
@@ -82,71 +81,71 @@ def gain_for(rgb: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> 
     return 1.0 if bright >= DARK else min(MOST_GAIN, BRIGHT / max(bright, 1.0))
 
 
-def photo(rgb: UInt8[np.ndarray, "h w 3"], key: str, box: Box, gain: float, scale: Scale) -> Html:
-    """Return the shown part of a view as an <image> with an id, to be drawn with `use`."""
+@dataclass(frozen=True)
+class Placed:
+    """Pixels laid over a rectangle of a view; those with a key are drawn by `Drawing.photos` only."""
+
+    href: str
+    x: float
+    y: float
+    width: float
+    height: float
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A disc, cross, ring or line.
+
+    Attributes:
+        kind: Which shape.
+        xy: Its centre, or where the line begins.
+        size: Radius, half the width of a cross, or width of a line.
+        colour: As in CSS.
+        to: Where a line ends.
+        opacity: Of a line, 0 to 1.
+        dash: Length of a line's dashes; 0 is a solid line.
+    """
+
+    kind: Literal["dot", "cross", "ring", "line"]
+    xy: Sequence[float] | np.ndarray
+    size: float
+    colour: str
+    to: Sequence[float] | np.ndarray = ()
+    opacity: float = 1.0
+    dash: float = 0.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure.
+
+    Attributes:
+        box: What it shows.
+        alt: Words for those who cannot see it.
+        caption: Below it.
+        photos: Key of a photo, and how far it is moved in x and y.
+        tokens: One pixel a token, laid over the view.
+        marks: On top.
+    """
+
+    box: Box
+    alt: str
+    caption: str
+    photos: Sequence[tuple[str, float, float]] = ()
+    tokens: Placed | None = None
+    marks: Sequence[Mark] = ()
+
+
+def photo(rgb: UInt8[np.ndarray, "h w 3"], key: str, box: Box, gain: float, scale: Scale) -> Placed:
+    """Return the shown part of a view, to be drawn by its key any number of times."""
     x0, y0 = int(box.x), int(box.y)
     x1, y1 = int(np.ceil(box.x + box.width)), int(np.ceil(box.y + box.height))
     part = np.clip(rgb[y0:y1, x0:x1].astype(np.float32) * gain, 0, 255).astype(np.uint8)
-    image = Image.fromarray(part)
-    image.thumbnail((scale.long_side, scale.long_side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=scale.quality, optimize=True)
-    place = {"x": x0, "y": y0, "width": part.shape[1], "height": part.shape[0]}
-    return h("image", id=key, **place, href=data_uri(buffer.getvalue(), "jpeg"), preserveAspectRatio="none")
+    href = data_uri(image_bytes(part, "JPEG", scale.long_side, scale.quality), "jpeg")
+    return Placed(href, x0, y0, part.shape[1], part.shape[0], key)
 
 
 def data_uri(content: bytes, kind: str) -> str:
     """Return an image as text that can stand in an attribute."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def png(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Return pixels as the address of a PNG inside the page."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return data_uri(buffer.getvalue(), "png")
-
-
-def canvas(box: Box, alt: str, *body: Html) -> Html:
-    """Return a drawing that shows a box, with words for those who cannot see it."""
-    view = f"{box.x:.1f} {box.y:.1f} {box.width:.1f} {box.height:.1f}"
-    return h("svg", h("title", alt), *body, viewBox=view, role="img", class_="photo")
-
-
-def figure(drawing: Html, caption: str) -> Html:
-    """Put a caption under a drawing."""
-    return h("figure", drawing, h("figcaption", caption))
-
-
-def use(key: str, view: int, dx: float = 0.0, dy: float = 0.0) -> Html:
-    """Draw a photo again, moved."""
-    return h("use", href=f"#{key}-{view}", x=f"{dx:.1f}", y=f"{dy:.1f}")
-
-
-def line(a: np.ndarray, b: np.ndarray, colour: str, width: float, opacity: float, dash: str | None = None) -> Html:
-    """Draw a straight line."""
-    ends = {"x1": f"{a[0]:.1f}", "y1": f"{a[1]:.1f}", "x2": f"{b[0]:.1f}", "y2": f"{b[1]:.1f}"}
-    style = {"stroke": colour, "stroke_width": f"{width:.2f}", "stroke_opacity": opacity, "stroke_dasharray": dash}
-    return h("line", **ends, **style)
-
-
-def dot(at: np.ndarray, radius: float, colour: str) -> Html:
-    """Draw a disc with a dark rim."""
-    rim = {"stroke": "#000", "stroke_width": f"{radius / 4:.2f}"}
-    return h("circle", cx=f"{at[0]:.1f}", cy=f"{at[1]:.1f}", r=f"{radius:.2f}", fill=colour, **rim)
-
-
-def cross(at: np.ndarray, size: float, colour: str) -> Html:
-    """Draw a cross with a dark rim."""
-    x, y = at
-    left, right, top, bottom = (f"{v:.1f}" for v in (x - size, x + size, y - size, y + size))
-    path = f"M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}"
-    rim = h("path", d=path, stroke="#000", stroke_width=f"{0.9 * size:.2f}", fill="none")
-    return join(rim, h("path", d=path, stroke=colour, stroke_width=f"{0.5 * size:.2f}", fill="none"))
-
-
-def ring(at: np.ndarray, radius: float) -> Html:
-    """Draw a white ring with a dark rim."""
-    place: dict[str, Any] = {"cx": f"{at[0]:.1f}", "cy": f"{at[1]:.1f}", "r": f"{radius:.2f}", "fill": "none"}
-    rim = h("circle", **place, stroke="#000", stroke_width=f"{radius * 0.7:.2f}")
-    return join(rim, h("circle", **place, stroke="#fff", stroke_width=f"{radius * 0.35:.2f}"))

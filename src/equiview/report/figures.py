@@ -4,16 +4,18 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from .html import Html, h, join
-from .numbers import TITLES, lower_is_better
+from ..metrics.paired import lower_is_better
+from .numbers import TITLES
 from .run import LABELS
 
 # Paul Tol's "vibrant" scheme, distinguishable with the common colour deficiencies and on white as on black;
@@ -70,7 +72,24 @@ STYLE: Any = {
 }
 
 
-def angle_figure(metric: str, curves: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str) -> Html:
+@dataclass(frozen=True)
+class Chart:
+    """A figure as SVG.
+
+    Attributes:
+        view_box: Its own coordinates.
+        max_width_px: It is not drawn larger.
+        alt: Words for those who cannot see it.
+        body: What is inside; its text was escaped by matplotlib.
+    """
+
+    view_box: str
+    max_width_px: int
+    alt: str
+    body: Markup
+
+
+def angle_figure(metric: str, curves: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str) -> Chart:
     """Draw one metric against the angle between the views.
 
     Args:
@@ -113,7 +132,7 @@ def _curve_words(curves: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return "; ".join(parts) + "."
 
 
-def objects_figure(metric: str, table: Sequence[Mapping[str, Any]]) -> Html:
+def objects_figure(metric: str, table: Sequence[Mapping[str, Any]]) -> Chart:
     """Draw every object's score under every variant, one line an object."""
     variants = list(table[0]["values"])
     with mpl.rc_context(STYLE):
@@ -147,8 +166,8 @@ def _short(name: str, limit: int = 24) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}\u2026"
 
 
-def training_figure(log: Sequence[Mapping[str, Any]]) -> Html | None:
-    """Draw the loss of the steps that were logged; None when there are fewer than two."""
+def training_figure(stage: str, log: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """Draw the loss of the steps that a stage logged; None when there are fewer than two."""
     points = [(e["step"], e["loss"]) for e in log if _is_step(e)]
     if len(points) < 2:
         return None
@@ -165,7 +184,8 @@ def training_figure(log: Sequence[Mapping[str, Any]]) -> Html | None:
         axes.set_xlabel("training step")
         axes.set_ylabel("loss")
         axes.legend(fontsize=9.5)
-        alt = f"Training loss over {len(steps)} logged steps, from {losses[0]:.3g} to {losses[-1]:.3g}."
+        of_stage = f" of stage {stage}" if stage else ""
+        alt = f"Training loss{of_stage} over {len(steps)} logged steps, from {losses[0]:.3g} to {losses[-1]:.3g}."
         return to_svg(figure, alt)
 
 
@@ -173,8 +193,8 @@ def _is_step(event: Mapping[str, Any]) -> bool:
     return all(isinstance(event.get(key), int | float) and np.isfinite(event[key]) for key in ("step", "loss"))
 
 
-def to_svg(figure: Figure, alt: str) -> Html:
-    """Turn a figure into an inline <svg>: no ids but those referred to, no namespace addresses, page's own font."""
+def to_svg(figure: Figure, alt: str) -> Chart:
+    """Turn a figure into SVG: no ids but those referred to, no namespace addresses, page's own font."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
@@ -186,10 +206,8 @@ def to_svg(figure: Figure, alt: str) -> Html:
     inner = _own_ids(inner.replace("xlink:href", "href").replace(INK, "currentColor"))
     inner = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 sans-serif", inner)
     inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
-    title = h("title", alt)
-    width = float(size[1].split()[2])
-    opening = f'<svg viewBox="{size[1]}" role="img" style="max-width:{width * 1.45:.0f}px">'
-    return join(Html(opening), title, Html(inner), Html("</svg>"))
+    width_px = round(1.45 * float(size[1].split()[2]))
+    return Chart(size[1], width_px, alt, Markup(inner))
 
 
 def _own_ids(svg: str) -> str:

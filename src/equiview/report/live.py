@@ -2,75 +2,47 @@
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
+from markupsafe import Markup
 
-from .. import __version__
 from ..draw.live.pack import Pack, PackedView
 from ..errors import bad_input
-from ..io import atomic_path
-from .boxes import fold
 from .drawing import data_uri
-from .html import Html, h, join
 from .numbers import number
 from .run import LABELS
+from .shell import asset, render, render_page, write_page
 
 MAX_PAGE_BYTES = 15_000_000
 SCRIPTS = ("decode.js", "match.js", "draw.js", "build.js", "page.js", "start.js")
 UNKNOWN, FULL = 65535, 65534
-HINT = (
-    "Hover over the large picture, or click or tap to pin a point: every other view shows how similar its tokens are "
-    "to that point. The cross is the best match, the ring the true place where it is known."
-)
-MORE = (
-    "Keys: Tab to the picture, arrows move by one token, Enter pins, Escape frees, 1-9 and [ ] change the view. The "
-    "best match is the arg-max over tokens with a parabola between them. Near a point with a known true place the "
-    "question snaps to it. Colours begin at the median cosine. All is computed in this page, from reduced features:"
-)
 
 
 def script() -> str:
     """Return the scripts as one function, so that they leave nothing behind but `window.equiviewLive`."""
-    folder = files(__package__).joinpath("script")
-    text = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
+    text = "\n".join(asset(f"script/{name}") for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{text}}})();\n'
 
 
-def policy(base: str) -> str:
-    """Return a content policy that lets this very script run, and no other."""
+def script_policy() -> str:
+    """Return what lets this very script run, and no other: the end of a page's content policy."""
     digest = base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
-    return f"{base}; script-src 'sha256-{digest}'"
+    return f"; script-src 'sha256-{digest}'"
 
 
-def style() -> str:
-    """Return the rules of the live part."""
-    return files(__package__).joinpath("live.css").read_text(encoding="utf-8")
-
-
-def live_section(packs: Sequence[Pack]) -> Html:
+def live_part(packs: Sequence[Pack]) -> Markup:
     """Return the live part: where it is drawn, what the packing costs, the data and the scripts."""
     colours = np.round(255 * mpl.colormaps["viridis"](np.linspace(0, 1, 33))[:, :3]).astype(int).tolist()
-    data = json.dumps({"colours": colours, "scenes": [_scene(pack) for pack in packs]}, allow_nan=False)
-    without = h("noscript", h("p", "This part needs JavaScript; everything else on the page does not.", class_="hint"))
-    return join(
-        h("p", HINT, class_="hint"),
-        without,
-        h("div", class_="live", id="live-part"),
-        fold(
-            "Keys, and what the reduction costs",
-            h("p", MORE),
-            h("ul", *(h("li", w) for p in packs for w in loss_words(p))),
-        ),
-        # "<" cannot end the element when it is written as an escape.
-        Html(f'<script type="application/json" id="live-data">{data.replace("<", chr(92) + "u003c")}</script>'),
-        Html(f"<script>{script()}</script>"),
+    return render(
+        "live_part.html.j2",
+        losses=[words for pack in packs for words in loss_words(pack)],
+        data={"colours": colours, "scenes": [_scene(pack) for pack in packs]},
+        script=Markup(script()),
     )
 
 
@@ -137,19 +109,20 @@ def write_live_page(pack: Pack, path: Path, about: str = "") -> Path:
     Raises:
         EquiviewError: It would be larger than 15 MB, or cannot be written.
     """
-    from .page import page_head
-
-    title = f"equiview: {pack.name}"
-    header = h("header", h("h1", pack.name), h("p", _subtitle(pack, about), class_="sub"))
-    footer = h("footer", f"Written by equiview {__version__}.")
-    body = h("body", header, h("main", live_section([pack]), id="main"), footer, class_="wide")
-    text = f"<!DOCTYPE html>\n{h('html', page_head(title, live=True), body, lang='en')}\n"
+    text = render_page(
+        "live.html.j2",
+        {"live": "Live"},
+        script_policy=script_policy(),
+        title=f"equiview: {pack.name}",
+        headline=pack.name,
+        subtitle=_subtitle(pack, about),
+        live=live_part([pack]),
+        wide=True,
+    )
     if len(text.encode()) > MAX_PAGE_BYTES:
         found, fix = f"{len(text) / 1e6:.1f} MB", "Use fewer pictures or a smaller --long-side."
         raise bad_input(str(path), "a page of at most 15 MB", found, fix)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    return write_page(path, text)
 
 
 def _subtitle(pack: Pack, about: str) -> str:

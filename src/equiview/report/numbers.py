@@ -1,12 +1,12 @@
 """How numbers are written, and the averages the page computes from rows."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..metrics.equivariance import METRIC_NAMES
+from ..metrics.equivariance import METRIC_NAMES, object_values
+from ..metrics.paired import lower_is_better
 from ..stats import mean_with_ci
-from ..tasks.comparison import lower_is_better
-from ..tasks.equivariance import object_values
 
 DASH = "\u2013"
 FINE_BINS_DEG = tuple((low, low + 30) for low in range(0, 180, 30))
@@ -30,6 +30,11 @@ def interval(ci95: Iterable[float] | None, digits: int = 2, *, sign: bool = Fals
     low, high = ci95
     write = signed if sign else number
     return f"{write(low, digits)} to {write(high, digits)}"
+
+
+def typeset(text: str) -> str:
+    """Replace the hyphen before a number by a true minus sign."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
 
 
 def best_of(values: Mapping[str, float | None], metric: str, digits: int = 2) -> set[str]:

@@ -7,8 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import INK, STYLE, to_svg
-from .html import Html
+from .figures import INK, STYLE, Chart, to_svg
 
 LINE, CHOSEN, LIMIT = "#0a84d0", "#ee7733", "#cc3311"
 DRIFT = {
@@ -19,7 +18,7 @@ DRIFT = {
 Entries = Sequence[Mapping[str, Any]]
 
 
-def trade_off_figure(entries: Entries, reading: Mapping[str, Any]) -> Html | None:
+def trade_off_figure(entries: Entries, reading: Mapping[str, Any]) -> Chart | None:
     """Draw the change of PCDP@0.05 against the change of PCK@0.10, a point a strength with its intervals.
 
     Returns:
@@ -69,7 +68,7 @@ def _words(marks: Sequence[tuple[float, Mapping[str, Any], Mapping[str, Any]]]) 
     return f"Points of transfer and of equivariance: {'; '.join(parts)}."
 
 
-def drift_figure(entries: Entries) -> Html:
+def drift_figure(entries: Entries) -> Chart:
     """Draw cosine, CKA and neighbour agreement along the strengths, with chance for the last."""
     strengths = [entry["strength"] for entry in entries]
     with mpl.rc_context(STYLE):
@@ -90,4 +89,4 @@ def drift_figure(entries: Entries) -> Html:
         axes.set_xlabel("strength", fontsize=10)
         axes.set_ylabel("the same as at strength 0 (1 = unchanged)", fontsize=10)
         figure.legend(loc="outside upper center", ncols=2, fontsize=9.5)
-        return to_svg(figure, "Drift on ordinary pictures along the strengths; the numbers are in the table.")
+        return to_svg(figure, "Drift on unlabeled images along the strengths; the numbers are in the table.")

@@ -1,25 +1,26 @@
-"""The parts of the page, each made from a `Run` and nothing else."""
+"""What the sections of a run's page show, each made from a `Run` alone; templates/run.html.j2 lays it out."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..metrics.equivariance import METRIC_NAMES
+from ..metrics.paired import lower_is_better
 from . import numbers
-from .boxes import fold, pretty, result_box, scroll_table
+from .boxes import Cell, Row, Table, number_cell
 from .drawing import Scale
-from .figures import COLOURS, OTHER_COLOUR, angle_figure, objects_figure, training_figure
-from .html import Html, h, join, typeset
+from .figures import COLOURS, OTHER_COLOUR, Chart, angle_figure, objects_figure, training_figure
 from .numbers import TITLES
 from .pictures import error_legend, object_pictures, picture_gain
 from .run import LABELS, Run, read_picture
-from .words import CLAIM, Summary, object_table
+from .words import CLAIM, object_table
 
 SHOWN_OBJECTS = 12
+EMPTY = {"value": None, "ci95": None, "n": 0}
 EXPLANATION = {
-    "APE": "average pixel error = mean distance in pixels between the match and the true place / shortest image edge "
+    "APE": "average pixel error: mean distance in pixels between the match and the true place / shortest image edge "
     "\u00d7 100. Lower is better.",
-    "PCDP@t": "percentage of correct dense points = share of points with error < t \u00d7 shortest image edge. Higher "
+    "PCDP@t": "percentage of correct dense points: share of points with error < t \u00d7 shortest image edge. Higher "
     "is better.",
     "Averages": "a pair's score is the mean over its visible points, an object's the mean over its ordered pairs of "
     "views, the score in the table the mean over objects; n is the number of objects.",
@@ -28,58 +29,58 @@ EXPLANATION = {
     "Angle": "between the two viewing directions, from the cameras to the centre of the object.",
 }
 CONTROL_WORDS = {
-    "Pretrained": "the backbone's own features at the same blocks and resolution.",
-    "Last block": "the backbone's last block alone, what most people use.",
-    "Fixed average": "the method's fixed parts (averaging, several blocks) without having seen any object.",
-    "Random head": "an untrained 3\u00d73 convolution on the same features.",
+    "pretrained": "the backbone's own features at the same blocks and resolution.",
+    "last_block": "the backbone's last block alone, what most people use.",
+    "fixed_average": "the mean over 3\u00d73 tokens and the same blocks, without training on anything.",
+    "without_object": "every fixed part of the adapter (blocks, averaging, centring, whitening) without what was "
+    "learned from the training object. The strongest control: only a gain over it was learned.",
+    "random_head": "an untrained 3\u00d73 convolution on the same features.",
 }
 
 
-def head(run: Run, summary: Summary) -> Html:
-    """The verdict, and the remarks that must be read before any number."""
-    return result_box(summary.verdict, summary.label, summary.sentences, run.notes)
-
-
-def scores(run: Run) -> Html:
+def scores(run: Run) -> dict[str, Any]:
     """All variants by all metrics, overall and in each angle bin."""
-    parts = [_overall_table(run), h("h3", f"{TITLES[CLAIM]} by angle between the views"), _angle_table(run, CLAIM)]
-    parts += [h("h3", "What changed"), _difference_table(run)] if run.difference else []
-    others = [join(h("h3", TITLES[m]), _angle_table(run, m)) for m in METRIC_NAMES if m != CLAIM]
-    parts.append(fold("The other metrics by angle", *others))
-    return join(*parts, _other_protocols(run))
+    return {
+        "overall": _variant_table(run, "Scores of every variant", _overall(run), {m: m for m in METRIC_NAMES}),
+        "claim": TITLES[CLAIM],
+        "by_angle": _angle_table(run, CLAIM),
+        "change": _difference_table(run) if run.difference else None,
+        "others": {TITLES[m]: _angle_table(run, m) for m in METRIC_NAMES if m != CLAIM},
+        "protocols": _other_protocols(run),
+        "ambiguous": numbers.ambiguous_share(next(iter(run.rows.values()), [])),
+    }
 
 
-def _overall_table(run: Run) -> Html:
-    columns = {m: {v: s["metrics"][m] for v, s in run.variants.items()} for m in METRIC_NAMES}
-    return _variant_table(run, "Scores of every variant", columns, {m: m for m in METRIC_NAMES})
+def _overall(run: Run) -> dict[str, dict[str, Any]]:
+    return {m: {v: s["metrics"][m] for v, s in run.variants.items()} for m in METRIC_NAMES}
 
 
-def _angle_table(run: Run, metric: str) -> Html:
+def _angle_table(run: Run, metric: str) -> Table | None:
     by_variant = {v: s["metrics"][metric].get("by_angle", {}) for v, s in run.variants.items()}
     bins = list(dict.fromkeys(b for found in by_variant.values() for b in found))
-    empty = {"value": None, "ci95": None, "n": 0}
-    columns = {f"{b}\u00b0": {v: found.get(b, empty) for v, found in by_variant.items()} for b in bins}
+    columns = {f"{b}\u00b0": {v: found.get(b, EMPTY) for v, found in by_variant.items()} for b in bins}
     if not columns:
-        return h("p", "This run has no scores by angle.", class_="hint")
+        return None
     return _variant_table(run, f"{TITLES[metric]} by angle", columns, dict.fromkeys(columns, metric))
 
 
 def _variant_table(
     run: Run, caption: str, columns: Mapping[str, Mapping[str, Mapping[str, Any]]], metrics: Mapping[str, str]
-) -> Html:
+) -> Table:
     """Lay out {"value", "ci95", "n"} entries, one row a variant, the best of each column in bold."""
     best = {c: numbers.best_of({v: e["value"] for v, e in by.items()}, metrics[c]) for c, by in columns.items()}
-    titles = [h("th", _column_title(c, metrics[c]), scope="col") for c in columns]
-    body = []
-    for variant in run.variants:
-        cells = [_entry(by[variant], variant in best[c] and len(run.variants) > 1) for c, by in columns.items()]
-        body.append(h("tr", _variant_name(variant), *cells, class_="ours" if variant == "adapted" else None))
-    return scroll_table(caption, [h("tr", h("th", "Features", scope="col"), *titles)], body)
+    titles = [_column_title(c, metrics[c]) for c in columns]
+    rows = []
+    for variant in next(iter(columns.values())):
+        several = len(run.variants) > 1
+        cells = [_entry(by[variant], several and variant in best[c]) for c, by in columns.items()]
+        rows.append(Row(_variant_name(variant), cells, "ours" if variant == "adapted" else ""))
+    return Table(caption, ["Features", *titles], rows)
 
 
-def _difference_table(run: Run) -> Html:
+def _difference_table(run: Run) -> Table:
     """Lay out the paired differences, to the pretrained features and to the best control."""
-    body, bins = [], list(next(iter(run.difference.values())).get("by_angle", {}))
+    rows, bins = [], list(next(iter(run.difference.values())).get("by_angle", {}))
     for metric in (CLAIM, "ape"):
         change = run.difference.get(metric)
         if change is None:
@@ -89,184 +90,145 @@ def _difference_table(run: Run) -> Html:
         for label, part in (("pretrained", change), (f"{name} (best control)", against)):
             if part:
                 entries = [part, *(part.get("by_angle", {}).get(b, {"value": None}) for b in bins)]
-                cells = [_change(entry, metric) for entry in entries]
-                body.append(h("tr", h("th", f"{TITLES[metric]}: adapted minus {label}", scope="row"), *cells))
-    titles = [h("th", text, scope="col") for text in ("All angles", *(f"{b}\u00b0" for b in bins))]
-    header = h("tr", h("th", "Paired difference, points", scope="col"), *titles)
-    return scroll_table("Paired differences", [header], body)
+                name_cell = Cell(f"{TITLES[metric]}: adapted minus {label}")
+                rows.append(Row(name_cell, [_change(entry, metric) for entry in entries]))
+    columns = ["Paired difference, points", "All angles", *(f"{b}\u00b0" for b in bins)]
+    return Table("Paired differences", columns, rows)
 
 
-def _change(entry: Mapping[str, Any], metric: str) -> Html:
+def _change(entry: Mapping[str, Any], metric: str) -> Cell:
     value, ci95 = entry["value"], entry.get("ci95")
-    small = [h("small", typeset(numbers.interval(ci95, sign=True)))] if ci95 else []
-    small += [h("small", f"{entry['n_improved']} of {entry['n']} better")] if entry.get("n") else []
-    return h("td", typeset(numbers.signed(value)), *small, class_=_direction(value, metric, ci95))
+    better = f"{entry['n_improved']} of {entry['n']} better" if entry.get("n") else ""
+    small = [numbers.interval(ci95, sign=True), better]
+    return number_cell(value, small, sign=True, style=_direction(value, metric, ci95))
 
 
-def _direction(value: float | None, metric: str, ci95: Sequence[float] | None = None) -> str | None:
+def _direction(value: float | None, metric: str, ci95: Sequence[float] | None = None) -> str:
     """Name the colour of a difference; none when it is nothing or its interval reaches zero."""
     if not value or (ci95 and ci95[0] <= 0 <= ci95[1]):
-        return None
-    return "up" if (value < 0) == numbers.lower_is_better(metric) else "down"
+        return ""
+    return "up" if (value < 0) == lower_is_better(metric) else "down"
 
 
 def _column_title(column: str, metric: str) -> str:
-    arrow = "\u2193" if numbers.lower_is_better(metric) else "\u2191"
+    arrow = "\u2193" if lower_is_better(metric) else "\u2191"
     return f"{TITLES.get(column, column)} {arrow}"
 
 
-def _variant_name(variant: str) -> Html:
-    colour = COLOURS.get(variant, OTHER_COLOUR)
-    return h("th", h("span", class_="swatch", style=f"background:{colour}"), LABELS.get(variant, variant), scope="row")
+def _variant_name(variant: str) -> Cell:
+    return Cell(LABELS.get(variant, variant), swatch=COLOURS.get(variant, OTHER_COLOUR))
 
 
-def _entry(entry: Mapping[str, Any], is_best: bool) -> Html:
-    value = typeset(numbers.number(entry["value"]))
-    ci95 = numbers.interval(entry.get("ci95"))
-    small = [h("small", ci95)] if ci95 else []
-    small += [h("small", f"n = {entry['n']}")] if "n" in entry else []
-    return h("td", h("b", value) if is_best else value, *small, class_="best" if is_best else None)
+def _entry(entry: Mapping[str, Any], is_best: bool) -> Cell:
+    small = [numbers.interval(entry.get("ci95")), f"n = {entry['n']}" if "n" in entry else ""]
+    return number_cell(entry["value"], small, style="best" if is_best else "", bold=is_best)
 
 
-def _other_protocols(run: Run) -> Html:
+def _other_protocols(run: Run) -> dict[str, Table]:
     names = {"in_mask": "Search inside the target's mask only", "unambiguous": "Without ambiguous points"}
-    parts = []
+    tables = {}
     for key, title in names.items():
         found = {v: numbers.other_protocol(rows, key) for v, rows in run.rows.items()}
-        if found and all(found.values()):
+        if all(found.values()) and set(found) == set(run.variants):
             columns = {m: {v: f[m] for v, f in found.items() if f} for m in METRIC_NAMES}
-            if set(found) == set(run.variants):
-                parts += [h("h3", title), _variant_table(run, title, columns, {m: m for m in METRIC_NAMES})]
-    share = numbers.ambiguous_share(next(iter(run.rows.values()), []))
-    if share is not None:
-        text = f"{share:.1f} % of the scored points are ambiguous: another part of the surface looks the same."
-        parts.insert(0, h("p", text))
-    return fold("The same with other protocols (mask search, without ambiguous points)", *parts) if parts else Html("")
+            tables[title] = _variant_table(run, title, columns, {m: m for m in METRIC_NAMES})
+    return tables
 
 
-def angles(run: Run) -> Html:
-    """Curves against the angle: claim bins and finer ones."""
+def angles(run: Run) -> dict[str, Any]:
+    """Curves against the angle: the three bins of the claim and finer ones."""
     fine = {m: {v: numbers.fine_by_angle(rows, m) for v, rows in run.rows.items()} for m in METRIC_NAMES}
-    shown = join(*(_angle_pair(run, m, fine[m]) for m in (CLAIM, "ape")))
-    others = [_angle_pair(run, m, fine[m]) for m in METRIC_NAMES if m not in (CLAIM, "ape")]
-    hint = h("p", "Vertical bars are 95 % intervals over objects. Bins without a pair are left out.", class_="hint")
-    return join(hint, shown, fold("PCDP@0.1 and PCDP@0.2", *others), fold("30-degree bins in numbers", *_fine(fine)))
+    charts = {m: _angle_charts(run, m, fine[m]) for m in METRIC_NAMES}
+    shown = (CLAIM, "ape")
+    return {
+        "charts": [charts[m] for m in shown],
+        "others": [charts[m] for m in METRIC_NAMES if m not in shown],
+        "tables": {TITLES[m]: _fine_table(run, m, by_variant) for m, by_variant in fine.items() if by_variant},
+    }
 
 
-def _angle_pair(run: Run, metric: str, fine: Mapping[str, Any]) -> Html:
+def _angle_charts(run: Run, metric: str, fine: Mapping[str, Any]) -> list[tuple[Chart, str]]:
     claim = {v: s["metrics"][metric].get("by_angle", {}) for v, s in run.variants.items()}
-    figures = []
+    found = []
     if all(claim.values()):
-        drawing = angle_figure(metric, claim, "the three bins of the claim")
-        figures.append(h("figure", drawing, h("figcaption", f"{TITLES[metric]}, the three bins claims are made on")))
+        found.append((angle_figure(metric, claim, "the three bins of the claim"), "the three bins claims are made on"))
     if fine:
-        drawing = angle_figure(metric, fine, "bins of 30 degrees")
-        figures.append(h("figure", drawing, h("figcaption", f"{TITLES[metric]}, bins of 30 degrees")))
-    return h("div", *figures, class_="two")
+        found.append((angle_figure(metric, fine, "bins of 30 degrees"), "bins of 30 degrees"))
+    return [(chart, f"{TITLES[metric]}, {words}") for chart, words in found]
 
 
-def _fine(fine: Mapping[str, Mapping[str, Any]]) -> list[Html]:
-    parts = []
-    for metric, by_variant in fine.items():
-        if not by_variant:
-            continue
-        bins = list(next(iter(by_variant.values())))
-        best = {b: numbers.best_of({v: f[b]["value"] for v, f in by_variant.items()}, metric) for b in bins}
-        header = h("tr", h("th", "Features", scope="col"), *(h("th", f"{b}\u00b0", scope="col") for b in bins))
-        body = [
-            h("tr", _variant_name(v), *(_entry(f[b], v in best[b] and len(by_variant) > 1) for b in bins))
-            for v, f in by_variant.items()
-        ]
-        parts += [h("h3", TITLES[metric]), scroll_table(f"{TITLES[metric]} in 30-degree bins", [header], body)]
-    return parts
+def _fine_table(run: Run, metric: str, by_variant: Mapping[str, Mapping[str, Any]]) -> Table:
+    bins = list(next(iter(by_variant.values())))
+    columns = {f"{b}\u00b0": {v: found[b] for v, found in by_variant.items()} for b in bins}
+    return _variant_table(run, f"{TITLES[metric]} in 30-degree bins", columns, dict.fromkeys(columns, metric))
 
 
-def objects(run: Run) -> Html:
-    """Every object: its scores and the paired difference."""
+def objects(run: Run) -> dict[str, Any] | None:
+    """Every object: its scores and the paired difference; None without rows."""
     if not run.rows:
-        return h("p", "There is no rows.jsonl in this run, so single objects cannot be shown.")
-    parts = [_object_part(run, CLAIM), fold("APE by object", _object_part(run, "ape"))]
+        return None
     bad = [row for rows in run.rows.values() for row in rows if row["status"] != "ok"]
-    if bad:
-        reasons = sorted({str(row["status"]) for row in bad})
-        parts.append(h("p", f"{len(bad)} rows are marked: {', '.join(reasons)}. They are counted, not hidden."))
-    return join(*parts)
+    parts = {}
+    for metric in (CLAIM, "ape"):
+        table = object_table(run, metric)
+        parts[metric] = (objects_figure(metric, table), _object_table(run, metric, table))
+    reasons = sorted({str(row["status"]) for row in bad})
+    return {"claim": parts[CLAIM], "ape": parts["ape"], "n_bad": len(bad), "reasons": reasons}
 
 
-def _object_part(run: Run, metric: str) -> Html:
-    table = object_table(run, metric)
-    variants = list(table[0]["values"])
-    paired = run.kind == "improve"
-    titles = [h("th", LABELS.get(v, v), scope="col") for v in variants]
-    titles += [h("th", "Difference", scope="col")] if paired else []
-    header = h("tr", h("th", "Object", scope="col"), h("th", "Pairs", scope="col"), *titles)
-    body = [_object_row(row, metric, paired) for row in table]
-    return join(objects_figure(metric, table), scroll_table(f"{TITLES[metric]} by object", [header], body))
+def _object_table(run: Run, metric: str, table: Sequence[Mapping[str, Any]]) -> Table:
+    variants, paired = list(table[0]["values"]), run.kind == "improve"
+    rows = []
+    for one in table:
+        best = numbers.best_of(one["values"], metric) if len(variants) > 1 else set()
+        cells = [
+            number_cell(value, style="best" if v in best else "", bold=v in best) for v, value in one["values"].items()
+        ]
+        change = one["difference"]
+        cells += [number_cell(change, sign=True, style=_direction(change, metric))] if paired else []
+        rows.append(Row(Cell(one["object"]), [Cell(str(one["pairs"])), *cells]))
+    titles = [LABELS.get(v, v) for v in variants]
+    columns = ["Object", "Pairs", *titles, *(["Difference"] if paired else [])]
+    return Table(f"{TITLES[metric]} by object", columns, rows)
 
 
-def _object_row(row: Mapping[str, Any], metric: str, paired: bool) -> Html:
-    best = numbers.best_of(row["values"], metric) if len(row["values"]) > 1 else set()
-    cells = []
-    for variant, value in row["values"].items():
-        text = numbers.number(value)
-        cells.append(h("td", h("b", text), class_="best") if variant in best else h("td", text))
-    if paired:
-        change = row["difference"]
-        cells.append(h("td", typeset(numbers.signed(change)), class_=_direction(change, metric)))
-    return h("tr", h("th", row["object"], scope="row"), h("td", row["pairs"]), *cells)
-
-
-def pictures(run: Run, scale: Scale) -> Html:
+def pictures(run: Run, scale: Scale) -> dict[str, Any]:
     """Matches, similarity and principal components of every object, largest gain first."""
-    if not run.pictures:
-        return h("p", "This run saved no pictures.")
     loaded = {name: read_picture(path) for name, path in run.pictures.items()}
     gains = {name: picture_gain(arrays) for name, arrays in loaded.items()}
     ordered = sorted(gains, key=lambda name: (-gains[name], name))
     shown = ordered if len(ordered) <= SHOWN_OBJECTS else ordered[: SHOWN_OBJECTS - 3] + ordered[-3:]
-    words = (
-        "One pair of views an object, in the order of what changed in this pair: the last one is the worst. Points are "
-        "spread evenly from the best to the worst match and are the same before and after. Lines join a point to its "
-        "match; a dashed line leads from the true place to a wrong match."
-    )
-    parts = [h("p", words, class_="hint"), error_legend()]
+    drawn = []
     for index, name in enumerate(shown):
         arrays = loaded[name]
         ends = "largest gain, " if index == 0 else "smallest, " if index == len(shown) - 1 else ""
         angle = f", {float(arrays['angle_deg']):.0f}\u00b0 apart" if "angle_deg" in arrays else ""
-        hint = typeset(f"({ends}{gains[name]:+.0f} points within 5 %{angle})")
-        is_open = index in (0, len(shown) - 1)
-        parts.append(fold(name, object_pictures(name, f"p{index}", arrays, scale), is_open=is_open, hint=hint))
-    if len(shown) < len(ordered):
-        parts.append(h("p", f"{len(ordered) - len(shown)} more objects are in {run.folder.name}/pictures."))
-    return join(*parts)
+        hint = numbers.typeset(f"({ends}{gains[name]:+.0f} points within 5 %{angle})")
+        content = object_pictures(name, f"p{index}", arrays, scale)
+        drawn.append({"name": name, "hint": hint, "open": index in (0, len(shown) - 1), "content": content})
+    more = len(ordered) - len(shown)
+    return {"objects": drawn, "legend": error_legend(), "more": more, "folder": f"{run.folder.name}/pictures"}
 
 
-def training(run: Run) -> Html:
-    """The log of the training, when there was one."""
-    drawing = training_figure(run.log)
-    parts = [drawing] if drawing else [h("p", "No gradient steps were logged (a closed-form recipe needs none).")]
+def training(run: Run) -> dict[str, Any]:
+    """The loss of every stage that logged steps, what was skipped and why, and the adapter's record."""
     reasons: Counter[str] = Counter()
+    stages: dict[str, list[Mapping[str, Any]]] = {}
     for event in run.log:
         reasons.update(event.get("skipped") or {})
-    if reasons:
-        words = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
-        parts.append(h("p", f"Left out during training and counted, with the reason: {words}."))
-    if run.adapter:
-        parts.append(fold("The adapter's record (adapter/equiview.json)", pretty(run.adapter)))
-    return join(*parts)
+        stages.setdefault(str(event.get("stage") or ""), []).append(event)
+    curves = [(name, training_figure(name, events)) for name, events in stages.items()]
+    return {
+        "curves": [(f"Loss of stage {name}" if name else "", chart) for name, chart in curves if chart is not None],
+        "skipped": ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common()),
+        "adapter": run.adapter,
+    }
 
 
-def protocol(run: Run) -> Html:
+def protocol(run: Run) -> dict[str, Any]:
     """How to read the numbers, and everything needed to repeat them."""
-    words = EXPLANATION | (CONTROL_WORDS if run.kind == "improve" else {})
-    reading = h("dl", *(join(h("dt", k), h("dd", v)) for k, v in words.items()))
-    facts = _facts(run)
-    short = h("dl", *(join(h("dt", k), h("dd", v)) for k, v in facts.items()))
-    parts = [h("h3", "How to read this"), reading]
-    parts += [h("h3", "This run"), short] if facts else []
-    parts.append(fold("The whole protocol", pretty(run.protocol)))
-    return join(*parts)
+    controls = {LABELS[v]: words for v, words in CONTROL_WORDS.items() if run.kind == "improve" and v in run.variants}
+    return {"reading": EXPLANATION | controls, "facts": _facts(run), "whole": run.protocol}
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -280,8 +242,8 @@ def _facts(run: Run) -> dict[str, str]:
         "Tested on": settings.get("test_objects", settings.get("objects")),
         "Blocks": features.get("blocks"),
         "Long side, px": features.get("long_side"),
-        "Views an object": settings.get("views"),
-        "Points a view": run.protocol.get("measure", {}).get("points"),
+        "Views per object": settings.get("views"),
+        "Points per view": run.protocol.get("measure", {}).get("points"),
         "Localisation": run.protocol.get("measure", {}).get("localisation"),
         "Seed": settings.get("seed", run.protocol.get("measure", {}).get("seed")),
         "Device": run.protocol.get("device"),

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..jobs.study import PointSet
-from .figures import INK, STYLE, to_svg
-from .html import Html
+from .figures import INK, STYLE, Chart, to_svg
 
 # Paul Tol's "bright" and "vibrant" schemes; markers say the same again. Source: see figures.py.
 COLOURS = ("#0a84d0", "#ee7733", "#009988", "#cc3311", "#aa3377", "#997700", "#33a02c", "#6a5acd", "#ee3377", "#5f7f8f")
@@ -32,7 +31,7 @@ def family_styles(groups: Sequence[str]) -> dict[str, Style]:
     return {name: styles.get(name, (ALONE, "o")) for name in counts}
 
 
-def legend_figure(styles: Mapping[str, Style]) -> Html:
+def legend_figure(styles: Mapping[str, Style]) -> Chart:
     """Draw what the colours and markers mean, once for all figures."""
     shown = {name: style for name, style in styles.items() if style[0] != ALONE}
     rest = len(styles) - len(shown)
@@ -50,7 +49,7 @@ def legend_figure(styles: Mapping[str, Style]) -> Html:
         return to_svg(figure, f"Families: {', '.join(name for name, _ in entries)}.")
 
 
-def scatter_figure(points: PointSet, relation: Mapping[str, Any], styles: Mapping[str, Style], cluster: str) -> Html:
+def scatter_figure(points: PointSet, relation: Mapping[str, Any], styles: Mapping[str, Style], cluster: str) -> Chart:
     """Draw the points of a relation as they were published, an axis of a score of which less is better turned round.
 
     Lines run through the families with several points: what is left within families.
@@ -114,7 +113,7 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def overview_figure(relations: Sequence[Mapping[str, Any]]) -> Html:
+def overview_figure(relations: Sequence[Mapping[str, Any]]) -> Chart:
     """Draw Spearman's correlation of every relation with its interval, over all points and within families."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.0, 1.1 + 0.34 * len(relations)), layout="constrained")

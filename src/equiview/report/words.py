@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..data.open import other_views
-from ..jobs.run_folder import object_name
-from ..tasks.equivariance import object_values
-from .numbers import TITLES, interval, lower_is_better, number, signed
+from ..data.names import other_views, source_name
+from ..metrics.equivariance import object_values
+from ..metrics.paired import lower_is_better
+from .numbers import TITLES, interval, number, signed
 from .run import LABELS, Run
 
 CLAIM = "pcdp@0.05"
@@ -92,14 +92,14 @@ def _objects(run: Run, n: int) -> str:
 
 def _trained_on(run: Run) -> list[str]:
     """Return the measured objects that were trained on as well."""
-    trained = {object_name(str(source)) for source in run.settings.get("train_objects", [])}
+    trained = {source_name(str(source)) for source in run.settings.get("train_objects", [])}
     return sorted(trained & set(run.objects()))
 
 
 def _other_views(run: Run) -> list[str]:
     """Return the measured objects that are other views of a capture that was trained on."""
     train, test = (list(map(str, run.settings.get(f"{side}_objects", []))) for side in ("train", "test"))
-    return sorted({object_name(one) for one in other_views(train, test)} & set(run.objects()))
+    return sorted({source_name(one) for one in other_views(train, test)} & set(run.objects()))
 
 
 def _interval_words(ci95: list[float] | None, digits: int) -> str:

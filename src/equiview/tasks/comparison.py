@@ -5,47 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics.equivariance import METRIC_NAMES
-from ..stats import bootstrap_ci95
-from .equivariance import ANGLE_BINS_DEG, object_values, summarize, view_values
+from ..metrics.equivariance import METRIC_NAMES, object_values, view_values
+from ..metrics.paired import difference, lower_is_better
+from .equivariance import ANGLE_BINS_DEG, summarize
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def lower_is_better(metric: str) -> bool:
-    """Say whether a smaller value of this metric is the better one; a metric may stand below a search: in_mask/ape."""
-    name = metric.rpartition("/")[2]
-    return name.startswith("ape") or "error" in name or name == "failed"
-
-
-def difference(before: Mapping[str, float], after: Mapping[str, float], metric: str) -> dict[str, Any]:
-    """Return after minus before of the units that both have.
-
-    Args:
-        before: A value for each unit (object, clip, picture).
-        after: The same.
-        metric: Its name, which says what is better.
-
-    Returns:
-        {"value", "relative" (of before, percent), "ci95", "n", "n_improved"}; value None when no unit has both.
-    """
-    names = sorted(before.keys() & after.keys())
-    if not names:
-        return {"value": None, "relative": None, "ci95": None, "n": 0, "n_improved": 0}
-    differences = [after[name] - before[name] for name in names]
-    value, base = float(np.mean(differences)), float(np.mean([before[name] for name in names]))
-    better = [d < 0 if lower_is_better(metric) else d > 0 for d in differences]
-    return {
-        "value": value,
-        "relative": 100 * value / base if base else None,
-        "ci95": bootstrap_ci95(differences),
-        "n": len(names),
-        "n_improved": int(sum(better)),
-    }
-
-
 def paired_difference(
-    before: Rows, after: Rows, metric: str, search: str | None = None, angles_deg: tuple[float, float] | None = None
+    before: Rows, after: Rows, metric: str, search: str | None = None, angles_deg: tuple[int, int] | None = None
 ) -> dict[str, Any]:
     """Return the `difference` after minus before, paired by object; of one object, its interval over views too."""
     a, b = (object_values(rows, metric, search, angles_deg) for rows in (before, after))

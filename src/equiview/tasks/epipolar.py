@@ -11,7 +11,8 @@ from jaxtyping import Bool
 from ..data.captures.views import object_frame
 from ..errors import EquiviewError, bad_input
 from ..geometry import angle_between_deg, fundamental_matrix, view_angle_deg
-from ..matching.nearest import mutual_matches, token_mask
+from ..matching.match import mutual_matches
+from ..matching.nearest import token_mask
 from ..matching.pose.references import ReferenceMaps
 from ..matching.pose.triangulated import object_centre
 from ..metrics.epipolar import epipolar_shares

@@ -16,8 +16,10 @@ from jaxtyping import Bool, Float
 from ..data.ambiguity import AmbiguityMap
 from ..data.correspond import correspond_in, sample_points, tracks_of
 from ..errors import bad_input
-from ..matching.nearest import match_regions, token_mask
-from ..metrics.equivariance import METRIC_NAMES, all_metrics, error_px
+from ..matching.localise import Localise
+from ..matching.match import match_regions
+from ..matching.nearest import token_mask
+from ..metrics.equivariance import METRIC_NAMES, all_metrics, error_px, object_values, view_values
 from ..models.extractor import MapSource
 from ..sampling import descriptors
 from ..stats import bootstrap_ci95, mean_with_ci
@@ -41,6 +43,11 @@ class MeasureConfig:
     min_overlap: float = 0.1
     subtoken: bool = True
     seed: int = 0
+
+    @property
+    def localise(self) -> Localise:
+        """How the best token becomes a place."""
+        return Localise("parabola" if self.subtoken else "token")
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def _score_pair(
     inside, image_hw = token_mask(target, torch.from_numpy(view.mask)), view.camera.hw
     # An object smaller than a token is counted by its status, and left out of the in-mask averages only.
     regions = [None, inside] if bool(inside.any()) else [None]
-    found = match_regions(visible, target, regions, subtoken=config.subtoken)
+    found = match_regions(visible, target, regions, config.localise)
     errors = [error_px(one.xy1.cpu().double().numpy(), truth.xy1) for one in found]
     row |= all_metrics(errors[0], image_hw)
     row |= _unambiguous(plan, pair, errors[0], image_hw)
@@ -232,7 +239,7 @@ def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str 
 
 
 def _averaged(
-    rows: Sequence[Mapping[str, Any]], name: str, search: str | None, angles_deg: tuple[float, float] | None = None
+    rows: Sequence[Mapping[str, Any]], name: str, search: str | None, angles_deg: tuple[int, int] | None = None
 ) -> dict[str, Any]:
     """Return the mean over objects with its interval; of a single object, the interval over its source views too."""
     values = object_values(rows, name, search, angles_deg)
@@ -240,47 +247,3 @@ def _averaged(
     if len({row["object"] for row in rows}) == 1:
         result["ci95_views"] = bootstrap_ci95(list(view_values(rows, name, search, angles_deg).values()))
     return result
-
-
-def object_values(
-    rows: Iterable[Mapping[str, Any]],
-    metric: str,
-    search: str | None = None,
-    angles_deg: tuple[float, float] | None = None,
-) -> dict[str, float]:
-    """Return each object's score, the mean over its pairs (in an angle bin, low <= angle < high)."""
-    return _unit_values(rows, lambda row: row["object"], metric, search, angles_deg)
-
-
-def view_values(
-    rows: Iterable[Mapping[str, Any]],
-    metric: str,
-    search: str | None = None,
-    angles_deg: tuple[float, float] | None = None,
-) -> dict[str, float]:
-    """Return the score of each source view, by "object/view": the units of an interval within one object or capture.
-
-    It says how far the value would move with other views of the same thing, and nothing about other things.
-    """
-    return _unit_values(rows, lambda row: f"{row['object']}/{row['pair'][0]}", metric, search, angles_deg)
-
-
-def _unit_values(
-    rows: Iterable[Mapping[str, Any]],
-    unit: Callable[[Mapping[str, Any]], str],
-    metric: str,
-    search: str | None,
-    angles_deg: tuple[float, float] | None,
-) -> dict[str, float]:
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        scores = row if search is None else row[search]
-        if scores is None or (angles_deg and not _in_bin(row["angle_deg"], *angles_deg)):
-            continue
-        values.setdefault(unit(row), []).append(scores[metric])
-    return {name: float(np.mean(v)) for name, v in values.items()}
-
-
-def _in_bin(angle_deg: float, low: float, high: float) -> bool:
-    """Say whether low <= angle < high; the last bin includes 180."""
-    return low <= angle_deg < high or angle_deg == high == 180

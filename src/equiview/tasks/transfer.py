@@ -14,7 +14,8 @@ from ..cache import Cache
 from ..data.letterbox import Square, on_square, square_of
 from ..errors import bad_input
 from ..io import pixels_of
-from ..matching.transfer import Localise, better, check_points, mirrored, outside, transfer_maps
+from ..matching.localise import Localise
+from ..matching.transfer import better, check_points, mirrored, outside, transfer_maps
 from ..metrics.pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
 from ..metrics.rows import failure_counts
 from ..models.extractor import MapSource
@@ -215,10 +216,17 @@ def _key(image: ImageSource) -> str:
     return hashlib.sha256(rgb.data).hexdigest() + str(rgb.shape)
 
 
+def recorded(localise: Localise) -> dict[str, Any]:
+    """Return a localisation as run folders and summaries of transfer hold it: `parabola` is called `argmax` there."""
+    record = asdict(localise) | {"method": "argmax" if localise.method == "parabola" else localise.method}
+    return {key: value for key, value in record.items() if (key, value) != ("border", "centre")}
+
+
 def protocol_of(source: MapSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
     """Return what must be known to repeat a measurement."""
     # Window and temperature say something about the window alone; the size of the cache changes no number.
-    localise = asdict(config.localise) if config.localise.method == "window" else {"method": config.localise.method}
+    about_window = () if config.localise.method == "window" else ("window", "temperature")
+    localise = {key: value for key, value in recorded(config.localise).items() if key not in about_window}
     return {
         "features": source.describe(),
         "transfer": {"localise": localise, "flips": config.flips, "square_px": config.square_px},

@@ -20,9 +20,10 @@ from capture_worlds import (
     write_transforms,
     write_tum,
 )
-from equiview.data.captures.opening import LAYOUTS, capture_kind, open_capture, split_selection
+from equiview.data.captures.opening import LAYOUTS, capture_kind, open_capture
 from equiview.data.captures.photographs import Photographs
 from equiview.data.captures.tracks import restrict_tracks
+from equiview.data.names import split_selection
 from equiview.errors import EquiviewError
 from equiview.geometry import project
 from equiview.types import SparseTracks

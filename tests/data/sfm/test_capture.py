@@ -13,7 +13,7 @@ pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is not installed: pi
 
 from data.sfm import textured  # noqa: E402
 from equiview.data.captures.opening import open_capture  # noqa: E402
-from equiview.data.sfm import (
+from equiview.data.sfm import (  # noqa: E402
     CaptureConfig,
     ColmapConfig,
     capture_from_pictures,

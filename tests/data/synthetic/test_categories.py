@@ -20,7 +20,7 @@ from equiview.data.synthetic.category_instances import FAMILIES
 from equiview.data.synthetic.category_shapes import COLUMNS, ROWS, X, Y, Z, lathe, rounded, tube
 from equiview.data.synthetic.grid_mesh import grid_faces, grid_normals
 from equiview.errors import EquiviewError
-from equiview.matching.nearest import match
+from equiview.matching.match import match
 from equiview.models.oracle import NoiseExtractor, PictureOracle
 from equiview.sampling import descriptors
 

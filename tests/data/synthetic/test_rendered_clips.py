@@ -9,7 +9,7 @@ from equiview.data.synthetic.clips import ClipWorld, RenderedClip, clips, render
 from equiview.data.synthetic.occluder import covers
 from equiview.errors import EquiviewError
 from equiview.geometry import project
-from equiview.matching.nearest import match
+from equiview.matching.match import match
 from equiview.models.oracle import NoiseExtractor, OracleExtractor, PictureOracle
 from equiview.render.texture import bilinear
 from equiview.render.visibility import inside_frame

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation, maximum_filter, minimum_filter
 from equiview.data.synthetic.pose import CONDITIONS, PoseWorld, object_mesh, pose_scenes, posed_view, surface_points
 from equiview.errors import EquiviewError
 from equiview.geometry import project, view_angle_deg
-from equiview.matching.nearest import match
+from equiview.matching.match import match
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.render.visibility import points_seen
 from equiview.sampling import descriptors

@@ -11,11 +11,6 @@ from equiview.models.backbones import load_backbone
 from equiview.models.backbones.timm import encode
 
 
-@pytest.fixture(scope="module")
-def timm():
-    return pytest.importorskip("timm", reason="the timm extra is not installed", exc_type=(ImportError, RuntimeError))
-
-
 def test_missing_timm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(EquiviewError, match=r"equiview\[timm\]"):

@@ -1,6 +1,5 @@
 """Any capture by its path: what a folder is, is told by its files."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from ...errors import EquiviewError, bad_input
 from ...io import require_folder
 from ...types import Capture
+from ..names import split_selection
 from . import bop, colmap, middlebury, mvimgnet, nerfstudio, rgbd
 from .checks import choose
 
@@ -39,8 +39,6 @@ LAYOUTS: dict[str, Layout] = {
     "rgbd": Layout(rgbd.is_rgbd, rgbd.rgbd_capture, rgbd.LAYOUT),
 }
 
-_SELECTION = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
-
 
 def capture_kind(path: str | Path) -> str | None:
     """Return which layout a folder (with or without a selection) has: a key of `LAYOUTS`, or None."""
@@ -48,26 +46,6 @@ def capture_kind(path: str | Path) -> str | None:
     if not folder.is_dir():
         return None
     return next((kind for kind, layout in LAYOUTS.items() if layout.recognise(folder)), None)
-
-
-def split_selection(path: str | Path) -> tuple[Path, slice]:
-    """Split `fox@0::2` into the path and a slice over its images; without a selection the slice takes all.
-
-    A path that exists as it is written has no selection.
-
-    Raises:
-        EquiviewError: What follows the @ is no slice, or its step is 0.
-    """
-    text = str(path)
-    base, at, chosen = text.rpartition("@")
-    if not at or "/" in chosen or Path(path).exists():
-        return Path(path), slice(None)
-    found = _SELECTION.fullmatch(chosen)
-    numbers = [int(part) if part and part != "-" else None for part in found.groups()] if found else []
-    if not found or not base or "-" in found.groups() or numbers[2] == 0:
-        fix = "Write it as Python's slices, such as fox@0::2 for every second image."
-        raise bad_input(text, "a selection of images PATH@START:STOP:STEP", repr(chosen), fix)
-    return Path(base), slice(*numbers)
 
 
 def open_capture(path: str | Path, *, long_side: int | None = 1024, object_id: int | None = None) -> Capture:

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ...matching.nearest import match
+from ...matching.match import match
 from ...metrics.equivariance import error_px
 from ...sampling import descriptors, token_centers, token_from_pixel
 from ...types import FeatureMap
-from .pack import packed_queries
+from .maps import packed_queries
 from .truth import Truth
 
 PAIRS, QUERIES = 24, 128

@@ -1,6 +1,5 @@
 """Make a pack: choose views and channels that fit, reduce, round, and measure what that costs."""
 
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from ...errors import EquiviewError, bad_input
 from ...tasks.equivariance import ObjectPlan
 from ...types import FeatureMap
+from ..canvas import image_bytes
 from .loss import measure_loss
-from .pack import Pack, PackedView, packed_maps, same_grids, save_pack
+from .maps import packed_maps, same_grids
+from .pack import Pack, PackedView, save_pack
 from .reduce import fit_basis, quantise
 from .truth import Truth, known_points, no_points
 
@@ -60,7 +60,7 @@ def make_pack(
     _check(name, pictures, variants)
     truth = truth or no_points(len(pictures))
     labels = [str(n) for n in names] if names is not None else [""] * len(pictures)
-    jpegs = [small_jpeg(picture) for picture in pictures]
+    jpegs = [image_bytes(picture, "JPEG", JPEG_LONG_SIDE_PX, JPEG_QUALITY) for picture in pictures]
     sizes = [
         len(jpeg) + 4 * xy.shape[0] * min(MAX_VIEWS, len(pictures)) for jpeg, xy in zip(jpegs, truth.xy, strict=True)
     ]
@@ -130,12 +130,3 @@ def _fit(
     found = f"more than that for {rows} x {cols} tokens a view"
     fix = "Use a smaller --long-side or a larger stride."
     raise bad_input("live page", f"at most {max_bytes / 1e6:.1f} MB of tokens and pictures", found, fix)
-
-
-def small_jpeg(rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Return the whole picture as a small JPEG."""
-    image = Image.fromarray(rgb)
-    image.thumbnail((JPEG_LONG_SIDE_PX, JPEG_LONG_SIDE_PX), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return buffer.getvalue()

@@ -1,20 +1,17 @@
-"""What a live page holds of some views, and its file."""
+"""What a live page holds of some views, and its file; needs no torch, since pages are written without."""
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int8
 
 from ...errors import bad_input
 from ...io import atomic_path, require_file
-from ...sampling import descriptors
-from ...types import FeatureMap
 
 FORMAT = 1
 _FIX = "Delete it and run the command again."
@@ -71,33 +68,6 @@ class Pack:
         """Bytes of tokens, pictures and true places, before they are written as text."""
         points = sum(4 * (len(v.xy) + v.xy_true[..., 0].size) for v in self.views)
         return sum(t.nbytes for t in self.tokens.values()) + sum(len(v.jpeg) for v in self.views) + points
-
-
-def packed_maps(pack: Pack, variant: str) -> list[FeatureMap]:
-    """Return the packed features as feature maps, one a view: what the page computes with.
-
-    A last channel holds the length that the basis leaves out, so that tokens have unit length.
-    """
-    values = torch.from_numpy(pack.tokens[variant].astype(np.float32) * pack.scales[variant])
-    left_out = (1 - values.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
-    values = torch.cat([values, left_out], 1)
-    maps, start = [], 0
-    for view in pack.views:
-        rows, cols = view.grid_hw
-        own = values[start : start + rows * cols].T.reshape(-1, rows, cols)
-        maps.append(FeatureMap(own, view.stride_xy, view.offset_xy, view.image_hw))
-        start += rows * cols
-    return maps
-
-
-def packed_queries(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n c"]:
-    """Return packed features at pixels, to be matched with packed maps.
-
-    What the basis leaves out of a query is not compared: its direction is not known.
-    """
-    queries = descriptors(fmap, xy)
-    queries[:, -1] = 0
-    return queries
 
 
 def save_pack(path: Path, pack: Pack) -> None:
@@ -159,12 +129,3 @@ def _checked(path: Path, pack: Pack) -> Pack:
             found = f"{tokens.dtype} of shape {tokens.shape} for {name!r}"
             raise bad_input(str(path), f"8-bit tokens [{count}, channels] with their scales", found, _FIX)
     return pack
-
-
-def same_grids(maps: Sequence[Sequence[FeatureMap]]) -> bool:
-    """Say whether all variants describe the same pixels."""
-
-    def grid(one: FeatureMap) -> tuple[Any, ...]:
-        return one.hw, one.stride_xy, one.offset_xy, one.image_hw
-
-    return all([grid(m) for m in variant] == [grid(m) for m in maps[0]] for variant in maps[1:])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from ...draw.canvas import RIGHT, TRUE, WRONG
 from ...io import pixels_of, write_image, write_json
 from ...matching.tracking import Queries
 from ...metrics.pck import correct
@@ -19,8 +20,7 @@ from ...tasks.pose import PoseConfig
 from ...tasks.tracking import TrackingConfig, follow, part_of
 from ...tasks.transfer import PictureFeatures, TransferConfig, predict
 from ...types import Clip, KeypointPair, PoseScene
-from .canvas import RIGHT, TRUE, WRONG, Canvas
-from .pose_examples import pose_example, pose_order
+from .pose_examples import example_canvas, pose_example, pose_order
 from .settings import Opened
 
 SHOWN = 3
@@ -112,12 +112,12 @@ def _pair_example(features: PictureFeatures, opened: Opened, pair: KeypointPair,
     xy1 = features.unplaced(pair.image1, found.xy1.cpu().double().numpy())
     length = row[f"{opened.scoring.threshold}_px"]
     hits = correct(np.array(row["errors_px"]), length, HIT_ALPHA, inclusive=opened.scoring.inclusive)
-    canvas = Canvas(pixels_of(pair.image0), pixels_of(pair.image1))
+    canvas = example_canvas(pixels_of(pair.image0), pixels_of(pair.image1))
     for start, end, true, hit in zip(pair.xy0[pair.visible], xy1, pair.xy1[pair.visible], hits, strict=True):
         colour = RIGHT if hit else WRONG
         canvas.dot(canvas.left, start, colour)
         if not hit:
-            canvas.line(canvas.right, (end, true), colour)
+            canvas.line([(canvas.right, end), (canvas.right, true)], colour)
             canvas.ring(canvas.right, true, TRUE, 4.0)
         canvas.dot(canvas.right, end, colour)
     words = f"{pair.name}: {int(hits.sum())} of {len(hits)} points within {HIT_ALPHA:.2f} of the "
@@ -143,9 +143,9 @@ def _point_example(source: Any, clip: Clip, config: TrackingConfig, row: Row) ->
     # Without a search radius or smoothing every frame is searched alone: two frames give what the whole clip gave.
     found = follow(source, part, Queries(at[None], np.array([0])), config).xy[0, 1]
     true, hit = clip.xy[row["point"], frame], errors.max() < HIT_PX
-    canvas = Canvas(part.frames[0], part.frames[1])
+    canvas = example_canvas(part.frames[0], part.frames[1])
     canvas.ring(canvas.left, at, TRUE)
-    canvas.line(canvas.right, (found, true), RIGHT if hit else WRONG)
+    canvas.line([(canvas.right, found), (canvas.right, true)], RIGHT if hit else WRONG)
     canvas.ring(canvas.right, true, TRUE)
     canvas.dot(canvas.right, found, RIGHT if hit else WRONG)
     words = f"{clip.name}, point {row['point']}, frame {start} to {frame}, its worst: {errors.max():.1f} px off; "

@@ -7,16 +7,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ...draw.canvas import GREY, RIGHT, TRUE, WRONG, Canvas, Colour
 from ...errors import EquiviewError
 from ...geometry import angle_between_deg, project
 from ...matching.pose.references import picture_of
 from ...types import Camera, PosedImage, PoseScene
-from .canvas import RIGHT, TRUE, WRONG, Canvas, Colour
 
 Row = Mapping[str, Any]
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 DOTS = 120
 GOOD_DEG = 5.0
+
+
+def example_canvas(left: UInt8[np.ndarray, "h w 3"], right: UInt8[np.ndarray, "h w 3"]) -> Canvas:
+    """Return the canvas of every example: two pictures of one height."""
+    return Canvas(left, right, height_px=280, gap_px=6, ground=GREY)
 
 
 def pose_order(row: Row) -> float:
@@ -30,7 +35,7 @@ def pose_example(scene: PoseScene, query: PosedImage, box: Box | None, row: Row)
     axes = np.stack([reference.camera.cam_from_world[2, :3] for reference in scene.references])
     angles = angle_between_deg(axes, query.camera.cam_from_world[2, :3])
     nearest = int(np.argmin(angles))
-    canvas = Canvas(picture_of(scene.references[nearest]), _picture(query))
+    canvas = example_canvas(picture_of(scene.references[nearest]), _picture(query))
     _draw(canvas, query.camera, scene, box, TRUE)
     words = f"{scene.name}, {query.name}; nearest reference (left) {angles[nearest]:.0f}\u00b0 away: "
     if "failed" in row:
@@ -63,7 +68,7 @@ def _draw(canvas: Canvas, camera: Camera, scene: PoseScene, box: Box | None, col
         edges = [(i, j) for i, j in combinations(range(8), 2) if np.sum(corners[i] != corners[j]) == 1]
     xy = _seen(camera, corners)
     for i, j in edges:
-        canvas.line(canvas.right, (xy[i], xy[j]), colour)
+        canvas.line([(canvas.right, xy[i]), (canvas.right, xy[j])], colour)
 
 
 def _axes(camera: Camera) -> Float[np.ndarray, "4 3"]:

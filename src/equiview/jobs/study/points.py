@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...io import read_json, write_json
-from ...tasks.comparison import lower_is_better
+from ...metrics.paired import lower_is_better
 
 FORMAT = "equiview-study-points"
 VERSION = 1

@@ -8,8 +8,7 @@ from typing import Any
 
 from ...errors import bad_input
 from ...io import read_json
-from ...metrics.equivariance import METRIC_NAMES
-from ...tasks.equivariance import object_values
+from ...metrics.equivariance import METRIC_NAMES, object_values
 from ..compare import is_bench, read_finished
 from .points import PointSet, StudyPoint
 

@@ -9,7 +9,8 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...types import FeatureMap
-from ..nearest import mutual_nearest, subtoken_xy
+from ..match import subtoken_xy
+from ..nearest import mutual_nearest
 from .rolls import unrolled_xy
 from .solve import MIN_MATCHES, PoseEstimate, check_intrinsics, solve_pnp
 

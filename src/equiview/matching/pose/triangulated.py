@@ -10,7 +10,8 @@ from ...errors import bad_input
 from ...geometry import epipolar_lines, project, triangulate, view_angle_deg
 from ...sampling import token_centers
 from ...types import Camera, FeatureMap
-from ..nearest import mutual_nearest, subtoken_xy
+from ..match import subtoken_xy
+from ..nearest import mutual_nearest
 from .references import Reference, ReferenceMaps, ViewPoints, inside_box, mask_at
 from .rolls import upright_roll
 

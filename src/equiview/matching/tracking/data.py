@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,6 +10,10 @@ from jaxtyping import Bool, Float, Int
 from ...errors import bad_input
 from ...models.extractor import MapSource, Picture
 from ...types import FeatureMap
+from ..localise import Localise
+
+Localisation = Literal["quadratic", "parabola", "window", "token"]
+LOCALISATIONS = get_args(Localisation)
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,21 @@ class TrackConfig:
         smoothing: Frames of a running median over the visible part of each track, odd; 1 is none.
     """
 
-    localisation: Literal["quadratic", "parabola", "window", "token"] = "quadratic"
+    localisation: Localisation = "quadratic"
     window: int = 1
     temperature: float = 0.05
     search_px: float | None = None
     cycle_tokens: float = 3.0
     smoothing: int = 1
 
+    @property
+    def localise(self) -> Localise:
+        """How the best token becomes a place; at the border of the map outwards too, or points would drift inwards."""
+        return Localise(self.localisation, 2 * self.window + 1, self.temperature, border="extrapolate")
+
     def __post_init__(self) -> None:
+        if self.localisation not in LOCALISATIONS:
+            raise bad_input("localisation", " or ".join(LOCALISATIONS), repr(self.localisation), "Check the spelling.")
         if self.smoothing < 1 or self.smoothing % 2 == 0:
             raise bad_input("smoothing", "an odd number of frames", str(self.smoothing), "1 is no smoothing.")
         positive = {"window": self.window, "temperature": self.temperature, "cycle_tokens": self.cycle_tokens}

@@ -10,8 +10,8 @@ from ...errors import bad_input
 from ...sampling import descriptors
 from ...types import FeatureMap
 from .data import Queries, TrackConfig, Tracks
-from .localise import beyond_centres, locate
 from .occlusion import visible_from
+from .search import beyond_centres, locate
 from .smoothing import smooth
 
 OnFrame = Callable[[int, int], None]
