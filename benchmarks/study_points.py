@@ -33,7 +33,7 @@ from equiview.finetune.head_pairs import object_pairs
 from equiview.finetune.head_step import step_head
 from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
 from equiview.io import read_json, write_json
-from equiview.jobs.study import PointSet, StudyPoint, write_points
+from equiview.jobs.study.points import PointSet, StudyPoint, write_points
 from equiview.metrics.equivariance import object_values
 from equiview.metrics.pck import SCORINGS
 from equiview.metrics.rows import scores

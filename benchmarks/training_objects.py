@@ -40,7 +40,7 @@ PLAIN = " in plain grey"
 
 
 def plain_mesh(name: str) -> trimesh.Trimesh:
-    """Return a scanned object without its texture."""
+    """Return a scanned object without its texture, +y up as its file has it."""
     mesh = trimesh.load(mesh_path(name), force="mesh")
     return trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=(160, 160, 160, 255), process=False)
 
@@ -52,7 +52,8 @@ def views_of(name: str, features: Features) -> list[Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     mesh = SOLIDS[name]() if name in SOLIDS else plain_mesh(name.removesuffix(PLAIN))
     mesh.export(path)
-    return list(open_object(str(path), n_views=VIEWS, seed=0, cache_dir=features.work / "views"))
+    up = "y" if name.endswith(PLAIN) else "z"
+    return list(open_object(f"{path}@up={up}", n_views=VIEWS, seed=0, cache_dir=features.work / "views"))
 
 
 @torch.no_grad()

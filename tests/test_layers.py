@@ -46,7 +46,7 @@ LAYERS = (
     ("cli",),
 )
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
-NO_MODELS = {"torch", "transformers", "peft", "embreex", "trimesh"}
+NO_MODELS = {"torch", "transformers", "peft", "embreex"}
 
 
 def room_of(parts: tuple[str, ...]) -> str:

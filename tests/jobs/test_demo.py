@@ -8,6 +8,7 @@ import pytest
 
 from equiview.errors import EquiviewError
 from equiview.jobs import demo
+from equiview.metrics.equivariance import METRIC_NAMES, object_values
 
 
 @pytest.fixture
@@ -39,10 +40,24 @@ def test_demo_runs_says_what_it_is_and_resumes(small, tmp_path):
     assert summary["protocol"]["adapter"]["recipe"]["name"] == "one-step"
     assert stages[0] == "render" and stages[-1] == "score"
     assert (tmp_path / "a" / "adapter" / "equiview.json").is_file()
-    for variant in (summary["before"], summary["after"], *summary["controls"].values()):
-        assert 0 <= variant["metrics"]["pcdp@0.1"]["value"] <= 100
+    rows = [json.loads(line) for line in (tmp_path / "a" / "rows.jsonl").read_text().splitlines()]
+    variants = {"pretrained": summary["before"], "adapted": summary["after"], **summary["controls"]}
+    assert {row["variant"] for row in rows} == set(variants) and len(variants) >= 4
+    for metric in METRIC_NAMES:
+        scores = {}
+        for name, variant in variants.items():
+            values = object_values([row for row in rows if row["variant"] == name], metric)
+            assert sorted(values) == ["builtin-duck", "builtin-mug"]
+            scores[name] = variant["metrics"][metric]["value"]
+            assert scores[name] == pytest.approx(sum(values.values()) / 2)
+        # What was learned, and every control, changes the features.
+        assert len(set(scores.values())) == len(scores)
+    # A point placed anywhere in the picture is within a tenth of its edge less often than this.
+    assert summary["before"]["metrics"]["pcdp@0.1"]["value"] > 10
     again = demo.run_demo(tmp_path / "a")
     assert json.dumps(again) == json.dumps(summary)
+    elsewhere = demo.run_demo(tmp_path / "b")
+    assert {**elsewhere["after"]["metrics"]} == {**summary["after"]["metrics"]}
     with pytest.raises(EquiviewError, match="another run"):
         demo.run_demo(tmp_path / "a", seed=1)
 

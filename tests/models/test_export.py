@@ -26,6 +26,7 @@ from equiview.models.heads import (
     ResidualConvHead,
     WhitenHead,
 )
+from equiview.sampling import token_centers
 from models.backbones.tiny import SPECS, make_model, save
 from models.test_adapters import disturb, linear_head
 
@@ -173,6 +174,25 @@ def test_an_export_sees_pictures_as_often_as_the_library(folders: dict[str, Path
     assert again.config == extractor.config and again.geometry((50, 70)) == extractor.geometry((50, 70))
     with pytest.raises(EquiviewError, match="several sizes or mirrored"):
         export(extractor, tmp_path / "plain", plain=True)
+
+
+@pytest.mark.parametrize("family", list(SPECS))
+def test_tokens_of_an_export_are_where_the_library_says(
+    exported: dict[str, tuple[Extractor, Path]], family: str
+) -> None:
+    """The file stands alone and says it in words: token (j, i) is centred on patch / 2 + stride * (j, i)."""
+    extractor, folder = exported[family]
+    model = open_export(folder).backbone.model
+    height, width = model.network_hw(50, 70)
+    assert (height, width) == extractor.network_hw((50, 70))
+    assert extractor.geometry((height, width)) == ((model.stride,) * 2, (model.patch / 2,) * 2)
+    picture = np.zeros((height, width, 3), np.uint8)
+    (fmap,) = extractor.maps([picture])
+    hidden = model(model.preprocess(torch.zeros(1, 3, height, width))).feature_map
+    assert hidden.shape[2:] == fmap.hw
+    rows, cols = fmap.hw
+    last = torch.tensor([model.patch / 2 + model.stride * (cols - 1), model.patch / 2 + model.stride * (rows - 1)])
+    torch.testing.assert_close(token_centers(fmap)[-1], last)
 
 
 @pytest.mark.parametrize("family", list(SPECS))

@@ -89,7 +89,7 @@ def test_gltf_containers_agree(tmp_path, kind):
     maker.node(mesh=maker.quad_mesh(textured(maker)), translation=[1, 2, 3])
     path = tmp_path / ("a.glb" if kind == "glb" else "a.gltf")
     _ = maker.glb(path) if kind == "glb" else maker.gltf(path, embedded=kind == "embedded")
-    mesh = load_mesh(path)
+    mesh = load_mesh(path, up="z")
     np.testing.assert_allclose(mesh.vertices, QUAD + [1, 2, 3])
     np.testing.assert_array_equal(mesh.faces, QUAD_FACES)
     np.testing.assert_array_equal(mesh.materials[0].texture, rgba(QUARTERS))
@@ -109,7 +109,7 @@ def test_node_transforms_compose_and_a_mirror_turns_the_winding(tmp_path):
     child = maker.node(mesh=square, translation=[1, 0, 0])
     maker.node(rotation=turn, scale=[2, 2, 2], children=[child])
     maker.node(mesh=square, matrix=np.diag([-1.0, 1, 1, 1]).T.ravel().tolist())
-    mesh = load_mesh(maker.glb(tmp_path / "a.glb"))
+    mesh = load_mesh(maker.glb(tmp_path / "a.glb"), up="z")
     # Breadth first: the mirrored root comes before the child of the other.
     np.testing.assert_allclose(mesh.vertices[:4], QUAD * [-1, 1, 1], atol=1e-6)
     expected = (QUAD + [1, 0, 0]) @ np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]).T * 2
@@ -157,7 +157,7 @@ def test_skin_takes_the_joints_and_not_the_node(tmp_path):
     square = maker.quad_mesh({}, JOINTS_0=maker.accessor(joints), WEIGHTS_0=maker.accessor(weights))
     maker.json["skins"] = [{"joints": [joint, other], "inverseBindMatrices": maker.accessor(inverse_bind)}]
     maker.node(mesh=square, skin=0, translation=[100, 100, 100])
-    mesh = load_mesh(maker.glb(tmp_path / "a.glb"))
+    mesh = load_mesh(maker.glb(tmp_path / "a.glb"), up="z")
     np.testing.assert_allclose(mesh.vertices - QUAD, [[0, 0, 4], [4, 0, 0], [2, 0, 2], [0, 0, 4]], atol=1e-6)
 
 
@@ -177,7 +177,7 @@ def test_strips_fans_sparse_and_morph_targets(tmp_path):
     fan = {"attributes": {"POSITION": maker.accessor(QUAD)}, "mode": 6}
     maker.json["meshes"].append({"primitives": [strip, fan], "weights": [0.5]})
     maker.node(mesh=0)
-    mesh = load_mesh(maker.glb(tmp_path / "a.glb"))
+    mesh = load_mesh(maker.glb(tmp_path / "a.glb"), up="z")
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [2, 1, 3], [4, 5, 6], [4, 6, 7]])
     np.testing.assert_allclose(mesh.vertices[1], QUAD[1] + 4.5)
 
@@ -280,6 +280,9 @@ def test_missing_buffer_and_a_path_out_of_the_folder(tmp_path):
 
 def test_compressed_geometry_names_the_extension(tmp_path):
     maker, path = glb_of(tmp_path)
+    entry = {"bufferView": maker.view(b"not Draco's"), "attributes": {"POSITION": 0}}
+    (primitive,) = maker.json["meshes"][0]["primitives"]
+    primitive["extensions"] = {"KHR_draco_mesh_compression": entry}
     maker.json["extensionsRequired"] = ["KHR_draco_mesh_compression"]
     with pytest.raises(EquiviewError, match="KHR_draco_mesh_compression"):
         load_mesh(maker.glb(path))
@@ -337,7 +340,7 @@ def test_classic_objects(shared, file, faces, materials):
 def test_fox_in_its_rest_pose(shared):
     """Its joints rest where the skin was bound, so the box is the one that the file states for the bare positions."""
     path = shared / "data" / "objects" / "classic" / "Fox.glb"
-    mesh = load_mesh(path)
+    mesh = load_mesh(path, up="z")
     content = open_gltf(path).json
     stated = content["accessors"][content["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]
     np.testing.assert_allclose(mesh.vertices.min(0), stated["min"], atol=1e-3)

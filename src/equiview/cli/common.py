@@ -66,8 +66,6 @@ def setup_logging() -> None:
     logger.handlers = [StderrHandler()]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if SETTINGS.verbose else logging.ERROR if SETTINGS.quiet else logging.INFO)
-    # Without a handler its remarks would go to stderr as bare lines; what matters of them is in our notes and errors.
-    logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
 
 class Terminated(KeyboardInterrupt):

@@ -32,6 +32,10 @@ def render(
         ),
     ] = 42,
     size: Annotated[int, typer.Option(min=16, max=options.MAX_SIDE, help="Edge of the square pictures, pixels.")] = 512,
+    up: Annotated[
+        Literal["y", "z"] | None,
+        typer.Option(help="The mesh's axis that points up; y for glTF and z for OBJ and PLY if left out."),
+    ] = None,
     background: Annotated[str, typer.Option(help="black, white, random, or a picture file.")] = "black",
     light: Annotated[Literal["camera", "world"], typer.Option(help="What the light moves with.")] = "camera",
     renderer: Annotated[
@@ -44,11 +48,14 @@ def render(
 
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
+    from ..data.meshes import axis_up
     from ..jobs.render import render_object
     from ..render import RenderConfig
 
+    # The other commands take several objects, so there the axis goes with each name.
+    source = source if up is None else f"{source}@up={up}"
     config = RenderConfig(hw=(size, size), light=light, background=background, seed=seed)
     with StageProgress() as progress:
         store, notes = render_object(source, out, config, rig=rig, views=views, renderer=renderer, progress=progress)
-    result = {"command": "render", "object": store.name, "views": len(store), "notes": notes}
+    result = {"command": "render", "object": store.name, "views": len(store), "up": axis_up(source), "notes": notes}
     finish(result, [out], json, *(f"Note: {note}" for note in notes), f"{len(store)} views of {store.name}")

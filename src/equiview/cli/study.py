@@ -58,9 +58,10 @@ def study(
     """Relate scores over many results: correlations, within families too, with intervals and a plain reading."""
     from ..errors import bad_input
     from ..io import write_json
-    from ..jobs.study import only as only_points
-    from ..jobs.study import read_results, write_points
-    from ..jobs.study import study as run_study
+    from ..jobs.study.points import only as only_points
+    from ..jobs.study.points import write_points
+    from ..jobs.study.readers import read_results
+    from ..jobs.study.run import study as run_study
     from ..report.study import study_table, write_study_page
 
     if out.is_file():

@@ -9,9 +9,10 @@ from pathlib import Path
 from ..errors import bad_input
 from ..io import file_name
 from ..render import Mesh, RenderConfig, ViewStore, load_mesh, normalize, open_views, render_views
+from ..render.mesh import Up, default_up
 from ..render.rigs import paper_subset
 from ..types import Camera
-from .names import is_made
+from .names import is_made, split_up
 from .synthetic.builtin import BUILTINS, builtin_mesh
 from .synthetic.procedural import procedural_mesh
 
@@ -28,7 +29,8 @@ def open_object(
     """Return the views of an object, drawn if need be, from the paper's rig.
 
     Args:
-        source: Path of a mesh, "builtin:NAME", "procedural:SEED", or a folder that `equiview render` wrote.
+        source: Path of a mesh (`mug.obj@up=y` where y points up), "builtin:NAME", "procedural:SEED", or a folder that
+            `equiview render` wrote.
         n_views: 42 is the whole rig in its order, fewer the first of a random permutation of it. From a folder, the
             first `n_views` of what is stored (all, if there are fewer).
         config: How to draw; None is the default. A folder keeps what it was drawn with.
@@ -53,15 +55,24 @@ def open_object(
 
 
 def open_mesh(source: str | Path) -> Mesh:
-    """Return a mesh file, "builtin:NAME" or "procedural:SEED" as a normalised mesh.
+    """Return a mesh file, "builtin:NAME" or "procedural:SEED" as a normalised mesh with +z up.
+
+    What follows the name of a file, as in `mug.obj@up=y`, says which of its axes points up; see `load_mesh`.
 
     Raises:
         EquiviewError: No such file or object, an unusable file, or a seed that is not a number.
     """
+    path, up = split_up(source)
     if not is_made(source):
-        return normalize(load_mesh(source))
+        return normalize(load_mesh(path, up))
     kind, name = check_made(source)
     return builtin_mesh(name) if kind == "builtin" else procedural_mesh(int(name))
+
+
+def axis_up(source: str | Path) -> Up:
+    """Return which axis of an object points up where it is stored: what records keep of the choice."""
+    path, up = split_up(source)
+    return "z" if is_made(source) else up or default_up(path)
 
 
 def check_made(source: str | Path) -> tuple[str, str]:

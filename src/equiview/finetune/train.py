@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import nn
 
 from ..errors import EquiviewError, bad_input
 from ..io import append_jsonl
 from ..models.extractor import Extractor
-from ..sampling import sample_grid
+from ..sampling import descriptors
 from .augment import augment
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint, trim_log
 from .losses import LOSSES, equivariance_regulariser
@@ -249,9 +248,7 @@ def pair_descriptors(
         maps = [extractor(image[None])[0].float() for image in images]
     found = []
     for image, xy, tokens in zip(images, points, maps, strict=True):
-        stride, offset = extractor.geometry((int(image.shape[1]), int(image.shape[2])))
-        token_xy = (xy - xy.new_tensor(offset)) / xy.new_tensor(stride)
-        found.append(F.normalize(sample_grid(tokens[None], token_xy[None])[0], dim=-1, eps=1e-12))
+        found.append(descriptors(extractor.feature_map(tokens, (int(image.shape[1]), int(image.shape[2]))), xy))
     return list(zip(found[::2], found[1::2], strict=True))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import bad_input
 from ..io import read_json, read_jsonl, require_file
 from ..metrics.paired import difference
-from ..metrics.rows import Row, identity, of_kind, scores, unit_key
+from ..metrics.rows import Row, identity, is_bench, of_kind, scores, unit_key
 from ..stats import MIN_UNITS
 from .scoring import rows_path
 
@@ -252,13 +252,6 @@ def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: st
     sides = {"before": before, "after": after}
     means = {name: float(np.mean(list(side.values()))) if side else None for name, side in sides.items()}
     return means | difference(before, after, metric)
-
-
-def is_bench(folder: str | Path) -> bool:
-    """Say whether a folder holds a finished bench."""
-    path = Path(folder) / "summary.json"
-    summary = read_json(path) if path.is_file() else None
-    return isinstance(summary, dict) and isinstance(summary.get("tasks"), dict)
 
 
 def compare_benches(before: Path, after: Path, *, unit: str | None = None, anyway: bool = False) -> dict[str, Any]:

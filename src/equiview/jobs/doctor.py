@@ -63,7 +63,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    wanted = ("torch", "transformers", "peft", "numpy", "trimesh", "embreex", "poselib")
+    wanted = ("torch", "transformers", "peft", "numpy", "embreex", "poselib")
     try:
         found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in wanted)
     except importlib.metadata.PackageNotFoundError as error:

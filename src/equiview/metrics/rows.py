@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import bad_input
+from ..io import read_json
 from .pck import ALPHAS, pck
 from .pose import RECALLS_CM_DEG, RECALLS_DEG
 
@@ -105,3 +107,10 @@ def _recalls(row: Row) -> dict[str, float]:
 def failure_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return how many samples failed, by reason."""
     return dict(Counter(row["failed"] for row in rows if "failed" in row))
+
+
+def is_bench(folder: str | Path) -> bool:
+    """Say whether a folder holds a finished bench."""
+    path = Path(folder) / "summary.json"
+    summary = read_json(path) if path.is_file() else None
+    return isinstance(summary, dict) and isinstance(summary.get("tasks"), dict)

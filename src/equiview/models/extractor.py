@@ -171,10 +171,12 @@ class Extractor(nn.Module):
     def _batch_maps(self, batch: list[np.ndarray], device: str | torch.device | None) -> list[FeatureMap]:
         images = torch.from_numpy(np.stack(batch)).to(self.device).permute(0, 3, 1, 2).float() / 255
         tokens = self(images).float()
-        image_hw = batch[0].shape[:2]
-        stride_xy, offset_xy = self.geometry(image_hw)
         tokens = tokens if device is None else tokens.to(device)
-        return [FeatureMap(one, stride_xy, offset_xy, image_hw) for one in tokens]
+        return [self.feature_map(one, batch[0].shape[:2]) for one in tokens]
+
+    def feature_map(self, tokens: Float[torch.Tensor, "c h w"], image_hw: tuple[int, int]) -> FeatureMap:
+        """Return tokens of an image of this size as a map that knows its pixels."""
+        return FeatureMap(tokens, *self.geometry(image_hw), image_hw)
 
     def geometry(self, image_hw: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return stride_xy and offset_xy of the tokens in the pixels of an image of this size.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from ..errors import bad_input
-from ..sampling import sample_grid
+from ..sampling import sample_grid, token_from_pixel
 from .adapters import adapter_folder, has_lora, load_adapter, lora_strength, merge_lora, read_record
 from .adapters.folder import RECORD_FILE, file_sha256
 from .adapters.strength import common_strength
@@ -62,11 +62,10 @@ class EquiviewModel(Extractor):
             raise bad_input("xy", f"[{images.shape[0]}, n, 2] for {images.shape[0]} images", found, fix)
         if not torch.isfinite(xy).all():
             raise bad_input("xy", "finite pixels", "NaN or infinity", "Drop these points first.")
-        stride_xy, offset_xy = self.geometry((int(images.shape[2]), int(images.shape[3])))
         maps = self(images).float()
-        xy = xy.to(maps)
-        token_xy = (xy - xy.new_tensor(offset_xy)) / xy.new_tensor(stride_xy)
-        return F.normalize(sample_grid(maps, token_xy), dim=-1, eps=1e-12)
+        # All images share one grid; which of them the map holds does not matter, and there may be none.
+        grid = self.feature_map(maps.flatten(0, 1), (int(images.shape[2]), int(images.shape[3])))
+        return F.normalize(sample_grid(maps, token_from_pixel(grid, xy.to(maps))), dim=-1, eps=1e-12)
 
     def merged(self) -> "EquiviewModel":
         """Add the LoRA update to the weights, in place, and return the model: same features, faster.

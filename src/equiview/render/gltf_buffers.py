@@ -1,8 +1,8 @@
 """The bytes of a glTF file: container, buffers, accessors and pictures."""
 
 import base64
-import io
 import json
+import os
 import struct
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ..errors import EquiviewError, bad_input
+from .references import find_file, read_texture
 
 _DTYPE: dict[int, Any] = {
     5120: np.int8,
@@ -52,9 +52,19 @@ class GltfFile:
             values = np.zeros((count, columns), dtype)
         if "sparse" in entry:
             values = self._with_sparse(values, entry["sparse"], dtype, columns)
-        if entry.get("normalized") and dtype.kind in "iu":
-            return np.maximum(values / float(np.iinfo(dtype.name).max), -1.0)
+        return self.converted(index, values)
+
+    def converted(self, index: int, values: np.ndarray) -> np.ndarray:
+        """Return stored values of accessor `index` as float64; normalised integers become 0..1 or -1..1."""
+        entry = self.json["accessors"][index]
+        if entry.get("normalized") and values.dtype.kind in "iu":
+            return np.maximum(values / float(np.iinfo(_DTYPE[entry["componentType"]]).max), -1.0)
         return values.astype(np.float64)
+
+    def is_stored(self, index: int) -> bool:
+        """Return whether accessor `index` has values of its own; without, it is all zeros or unpacked elsewhere."""
+        entry = self.json["accessors"][index]
+        return "bufferView" in entry or "sparse" in entry
 
     def image(self, index: int) -> np.ndarray:
         """Return picture `index` as uint8 RGBA.
@@ -64,12 +74,13 @@ class GltfFile:
         """
         entry = self.json["images"][index]
         what = f"{self.path}: image {entry.get('name') or entry.get('uri', '')[:80] or index}"
-        data = self._view_bytes(entry["bufferView"])[0] if "bufferView" in entry else self._uri_bytes(entry["uri"])
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                return np.asarray(image.convert("RGBA"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise bad_input(what, "a picture that opens", str(error), _AGAIN) from error
+        return read_texture(
+            self.view_bytes(entry["bufferView"]) if "bufferView" in entry else self._uri_bytes(entry["uri"]), what
+        )
+
+    def view_bytes(self, index: int) -> bytes:
+        """Return the bytes of buffer view `index`."""
+        return self._view_bytes(index)[0]
 
     def _with_sparse(self, values: np.ndarray, sparse: dict[str, Any], dtype: np.dtype, columns: int) -> np.ndarray:
         places, new, count = sparse["indices"], sparse["values"], sparse["count"]
@@ -95,6 +106,14 @@ class GltfFile:
 
     def _view_bytes(self, index: int) -> tuple[bytes, int]:
         view = self.json["bufferViews"][index]
+        packed = next((name for name in view.get("extensions", {}) if name.endswith("meshopt_compression")), None)
+        if packed is not None and self._is_placeholder(view["buffer"]):
+            raise bad_input(
+                str(self.path),
+                "a model that can be unpacked",
+                f"one compressed with {packed}",
+                "Export it uncompressed.",
+            )
         data = self._cached_buffer(view["buffer"])
         start = view.get("byteOffset", 0)
         if start + view["byteLength"] > len(data):
@@ -102,6 +121,10 @@ class GltfFile:
                 str(self.path), f"a buffer of {start + view['byteLength']} bytes", f"{len(data)} (truncated)", _AGAIN
             )
         return data[start : start + view["byteLength"]], view.get("byteStride", 0)
+
+    def _is_placeholder(self, index: int) -> bool:
+        """Return whether a buffer only states a size: its content exists compressed and nowhere else."""
+        return "uri" not in self.json["buffers"][index] and (index > 0 or self._binary is None)
 
     def _read_buffer(self, index: int) -> bytes:
         entry = self.json["buffers"][index]
@@ -114,13 +137,14 @@ class GltfFile:
     def _uri_bytes(self, uri: str) -> bytes:
         if uri.startswith("data:"):
             return base64.b64decode(uri.partition(",")[2])
-        folder = self.path.parent.resolve()
-        file = (folder / unquote(uri)).resolve()
-        # A model from the internet must not be able to read files elsewhere.
-        if not file.is_relative_to(folder):
-            raise bad_input(str(self.path), "files beside the model", f"{uri!r} outside its folder", "Move it inside.")
-        if not file.is_file():
-            raise bad_input(str(self.path), f"the file {uri!r} beside it", "nothing there", "Copy it there.")
+        shown = repr(uri[:80])
+        # A model from the internet must not be able to read files elsewhere. A link within the folder is its owner's:
+        # caches of data sets are made of them.
+        if ".." in os.path.normpath(unquote(uri).replace("\\", "/")).split("/"):
+            raise bad_input(str(self.path), "files beside the model", f"{shown} outside its folder", "Move it inside.")
+        file = find_file(unquote(uri), self.path.parent) or find_file(uri, self.path.parent)
+        if file is None:
+            raise bad_input(str(self.path), f"the file {shown} beside it", "nothing there", "Copy it there.")
         return file.read_bytes()
 
 
@@ -134,8 +158,8 @@ def open_gltf(path: Path) -> GltfFile:
     text, binary = _glb_chunks(path, data) if data[:4] == b"glTF" or path.suffix.lower() == ".glb" else (data, None)
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise bad_input(str(path), "glTF JSON", f"text that does not parse ({error})", _AGAIN) from error
+    except (ValueError, RecursionError) as error:
+        raise bad_input(str(path), "glTF JSON", f"text that does not parse ({str(error)[:80]})", _AGAIN) from error
     if not isinstance(content, dict) or not str(content.get("asset", {}).get("version", "")).startswith("2"):
         raise bad_input(str(path), "glTF version 2", "another version or no version", "Export it as glTF 2.0.")
     return GltfFile(path, content, binary)

@@ -17,6 +17,9 @@ from ..io import MESH_SUFFIXES, require_file
 log = logging.getLogger(__name__)
 
 Wrap = Literal["repeat", "clamp", "mirror"]
+Up = Literal["y", "z"]
+
+Y_UP_SUFFIXES = (".glb", ".gltf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +100,14 @@ class Part:
     colors: Float[np.ndarray, "v 4"] | None = None
 
 
-def load_mesh(path: str | Path) -> Mesh:
-    """Read a mesh file.
+def load_mesh(path: str | Path, up: Up | None = None) -> Mesh:
+    """Read a mesh file and turn it so that +z is up, as the rigs have it.
 
     Args:
         path: A `.glb`, `.gltf`, `.obj` or `.ply` file; pictures and buffers it names are looked up beside it.
+        up: The file's axis that points up. None is what the format says: y for glTF (section 3.4 of its
+            specification), z for OBJ and PLY, which do not say. With "z" the mesh keeps the file's own frame, as
+            whoever holds poses in that frame needs.
 
     Returns:
         The mesh; what could not be read as meant is in `notes` and logged as a warning.
@@ -118,14 +124,28 @@ def load_mesh(path: str | Path) -> Mesh:
             require_file(path, kinds)
         raise bad_input(str(path), kinds, f"suffix {suffix!r}", "Convert it to GLB.")
     require_file(path, "a mesh file")
-    # Imported here because both readers need Part and Material from this file.
-    from . import gltf, polygon
+    # Imported here because the readers need Part and Material from this file.
+    from . import gltf, obj, ply
 
-    parts, notes = (gltf if suffix in (".glb", ".gltf") else polygon).read_parts(path)
+    readers = {".obj": obj.read_parts, ".ply": ply.read_parts}
+    parts, notes = readers.get(suffix, gltf.read_parts)(path)
     mesh = merge_parts(parts, path.stem, notes, where=str(path))
+    if (up or default_up(path)) == "y":
+        mesh = _z_up(mesh)
     for note in mesh.notes:
         log.warning("%s: %s", path, note)
     return mesh
+
+
+def default_up(path: str | Path) -> Up:
+    """Return the axis of a mesh file that points up when nobody says."""
+    return "y" if Path(path).suffix.lower() in Y_UP_SUFFIXES else "z"
+
+
+def _z_up(mesh: Mesh) -> Mesh:
+    """Turn a y-up mesh by 90 degrees about x: (x, y, z) becomes (x, -z, y), which rounds nothing."""
+    order, signs = [0, 2, 1], np.array([1.0, -1.0, 1.0])
+    return replace(mesh, vertices=mesh.vertices[:, order] * signs, normals=mesh.normals[:, order] * signs)
 
 
 def merge_parts(parts: Sequence[Part], name: str, notes: Sequence[str] = (), where: str | None = None) -> Mesh:

@@ -9,7 +9,7 @@ from rich.table import Table as TerminalTable
 
 from ..errors import bad_input
 from ..io import file_name, read_json
-from ..jobs.compare import is_bench
+from ..metrics.rows import is_bench
 from . import numbers
 from .boxes import Cell, Lead, Row, Table, number_cell
 from .drawing import data_uri
@@ -29,12 +29,18 @@ UNITS = {
     "1 at 256 px height, visible positions only.",
     "transfer": "pck@a is the percentage of key points within a share a of the length the data set's usual score has.",
 }
-HEADLINE = {"pose": "pose_recall@5deg", "track": "share_under_8px", "transfer": "pck@0.10"}
-MARKS = (
-    "Blue is the truth, green a right prediction, red a wrong one. Transfer: a line leads from a wrong point to its "
-    "true place. Tracking: left the point in its own frame, right the frame where it was furthest off. Pose: left the "
-    "nearest reference, right the query with the object's points (or its box) at the true and at the found pose."
-)
+HEADLINE = {
+    "pose": ("pose_recall@5deg", "{} % of queries located within 5\u00b0"),
+    "track": ("share_under_8px", "{} of the visible positions (1 is all) found within 8 px"),
+    "transfer": ("pck@0.10", "{} % of key points found (PCK@0.10)"),
+}
+MARKS = {
+    "pose": "Left the nearest reference, right the query with the object's points (or its box) at the true and at the "
+    "found pose.",
+    "track": "Left the point in its own frame, right the frame where it was furthest off.",
+    "transfer": "A line leads from a wrong point to its true place.",
+}
+COLOURS = "Blue is the truth, green a right prediction, red a wrong one."
 # Scores a terminal has room for; the page has all.
 HEADLINES = {
     "pose": ("located", "pose_recall@5deg", "pose_recall@10deg", "pose_recall@5cm5deg", "rotation_error_deg_median"),
@@ -137,7 +143,6 @@ def render_bench(summary: Mapping[str, Any], folder: Path) -> str:
         subtitle=f"run {folder.resolve().name} \u00b7 {suite} suite \u00b7 {count}",
         lead=_lead(summary),
         tasks={task: _task(summary, task, folder) for task in tasks},
-        marks=MARKS,
         not_measured=_missing(summary),
         record=summary["protocol"],
     )
@@ -147,10 +152,11 @@ def _lead(summary: Mapping[str, Any]) -> Lead:
     """The first score of every task in a sentence, and how many samples could not be scored."""
     lines = []
     for task, dataset, metric, entry in entries(summary):
-        if metric == HEADLINE[task]:
+        headline, words = HEADLINE[task]
+        if metric == headline:
             value, interval = score_text(metric, entry)
-            within = f" (95 % interval {interval})" if interval else ""
-            lines.append(f"{dataset}: {metric} {value}{within}.")
+            within = f", 95 % interval {interval}" if interval else ""
+            lines.append(f"{TASK_WORDS[task][0]}, {dataset}: {words.format(value)}{within}.")
     bad = [
         f"{task} {dataset}: {count} not scored, {reason}"
         for task, datasets in summary["failed"].items()
@@ -164,13 +170,12 @@ def _lead(summary: Mapping[str, Any]) -> Lead:
 def _task(summary: Mapping[str, Any], task: str, folder: Path) -> dict[str, Any]:
     datasets = summary["tasks"][task]
     metrics = list(dict.fromkeys(name for found in datasets.values() for name in found))
-    rows = [
-        Row(Cell(name), [_cell(metric, found.get(metric)) for metric in metrics]) for name, found in datasets.items()
-    ]
+    rows = [Row(Cell(name), [_cell(name, found.get(name)) for found in datasets.values()]) for name in metrics]
     title, words = TASK_WORDS[task]
     return {
         "words": f"{words} {UNITS[task]}",
-        "table": Table(title, ["Data set", *metrics], rows),
+        "table": Table(title, ["Score", *datasets], rows),
+        "marks": f"{COLOURS} {MARKS[task]}",
         "examples": {name: _examples(folder / "pictures" / task / file_name(name)) for name in datasets},
     }
 

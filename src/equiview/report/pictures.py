@@ -101,10 +101,13 @@ def _match_marks(
 
 
 def _heat_row(key: str, arrays: Arrays, boxes: Boxes, query: int) -> list[Drawing]:
-    ends = (("query_xy0", f"Point {query + 1} in view 0"), ("query_xy1_true", "Its true place in view 1"))
+    point = f"point {query + 1}"
+    ends = (
+        ("query_xy0", f"View 0 with query {point}", f"{point.capitalize()} in view 0"),
+        ("query_xy1_true", f"View 1 with the true place of {point}", "Its true place in view 1"),
+    )
     drawn = []
-    for view, ((name, caption), box) in enumerate(zip(ends, boxes, strict=True)):
-        alt = f"View {view}, point {query + 1}: {caption.lower()}"
+    for view, ((name, alt, caption), box) in enumerate(zip(ends, boxes, strict=True)):
         ring = Mark("ring", arrays[name][query], 2.6 * box.unit, WHITE)
         drawn.append(Drawing(box, alt, caption, [(f"{key}-{view}", 0, 0)], marks=[ring]))
     return [*drawn, *(_heat_drawing(arrays, s, query, boxes[1]) for s in STATES)]

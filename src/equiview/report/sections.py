@@ -86,8 +86,10 @@ def _difference_table(run: Run) -> Table:
         if change is None:
             continue
         against = change.get("vs_best_control")
-        name = LABELS.get(against.get("control"), "best control").lower() if against else ""
-        for label, part in (("pretrained", change), (f"{name} (best control)", against)):
+        control = str(against.get("control", "")) if against else ""
+        parts = {f"{LABELS.get(control, 'best control').lower()} (best control)": against} if against else {}
+        # The pretrained features may be the best control themselves: then one row says it all.
+        for label, part in (parts if control == "pretrained" else {"pretrained": change} | parts).items():
             if part:
                 entries = [part, *(part.get("by_angle", {}).get(b, {"value": None}) for b in bins)]
                 name_cell = Cell(f"{TITLES[metric]}: adapted minus {label}")

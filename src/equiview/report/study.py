@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
-from ..jobs.study import PointSet
+from ..jobs.study.points import PointSet
 from ..jobs.study.words import LABELS
 from . import numbers
 from .boxes import Cell, Lead, Row, Table, number_cell

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..jobs.study import PointSet
+from ..jobs.study.points import PointSet
 from .figures import INK, STYLE, Chart, to_svg
 
 # Paul Tol's "bright" and "vibrant" schemes; markers say the same again. Source: see figures.py.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equiview.jobs.study import PointSet, StudyPoint, write_points
+from equiview.jobs.study.points import PointSet, StudyPoint, write_points
 
 
 @pytest.fixture

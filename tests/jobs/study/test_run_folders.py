@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from equiview.errors import EquiviewError
-from equiview.jobs.study import read_results
+from equiview.jobs.study.readers import read_results
 
 FEATURES = {"backbone": "some/where/tiny", "weights_sha256": "abcdef99", "family": "vit", "blocks": [8], "norm": True}
 SCORES = ("ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2")

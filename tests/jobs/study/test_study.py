@@ -8,19 +8,11 @@ import numpy as np
 import pytest
 
 from equiview.errors import EquiviewError
-from equiview.jobs.study import (
-    PointSet,
-    StudyPoint,
-    merge,
-    only,
-    read_points,
-    read_results,
-    relate,
-    study,
-    write_points,
-)
 from equiview.jobs.study.omniprobe import family_of, plain_name
-from equiview.jobs.study.run import choose
+from equiview.jobs.study.points import PointSet, StudyPoint, merge, only, read_points, write_points
+from equiview.jobs.study.readers import read_results
+from equiview.jobs.study.relations import relate
+from equiview.jobs.study.run import choose, study
 from equiview.jobs.study.words import read, verdict
 
 

@@ -221,4 +221,5 @@ def _targets(root: Path, split: str, object_id: int) -> set[tuple[Path, int]] | 
 def _points(root: Path, object_id: int) -> Float[np.ndarray, "m 3"] | None:
     files = [root / name / f"obj_{object_id:06d}.ply" for name in ("models_eval", "models")]
     found = next((path for path in files if path.is_file()), None)
-    return None if found is None else np.asarray(load_mesh(found).vertices, np.float64)
+    # The annotated poses are of the mesh in its file's own frame.
+    return None if found is None else np.asarray(load_mesh(found, up="z").vertices, np.float64)

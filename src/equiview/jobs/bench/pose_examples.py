@@ -59,7 +59,7 @@ def _draw(canvas: Canvas, camera: Camera, scene: PoseScene, box: Box | None, col
     """Draw points of the object's model; the edges of its box, or the world's axes, where there is no model."""
     if scene.model_points is not None:
         for xy in _seen(camera, scene.model_points[:: max(1, len(scene.model_points) // DOTS)]):
-            canvas.dot(canvas.right, xy, colour, 1.6)
+            canvas.dot(canvas.right, xy, colour, 1.8, rim=0)  # A rim would hide so small a dot.
         return
     corners = np.array(list(product(*zip(*box, strict=True)))) if box is not None else _axes(camera)
     if box is None:

@@ -132,7 +132,7 @@ def _others(entries: Entries, best: float | None) -> list[str]:
     drifts = [f"{_drift(_named(entries, one)['drift'])} at strength {one:g}" for one in chosen]
     return [
         f"Tracking (average Jaccard): {'; '.join(tracks)}.",
-        f"Drift on ordinary pictures: {'; '.join(drifts)}.",
+        f"Drift on unlabeled images: {'; '.join(drifts)}.",
     ]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from ...errors import bad_input
 from ...io import read_json
 from ...metrics.equivariance import METRIC_NAMES, object_values
-from ..compare import is_bench, read_finished
+from ...metrics.rows import is_bench
+from ..compare import read_finished
 from .points import PointSet, StudyPoint
 
 # What makes features the same wherever they are used. The resolution is not among them: each data set has its own.

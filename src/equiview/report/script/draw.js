@@ -45,7 +45,7 @@ function drawHeat(pen, view, similarity, low, high, table, opacity) {
   small.getContext("2d").putImageData(image, 0, 0);
   pen.globalAlpha = opacity;
   pen.imageSmoothingEnabled = true;
-  const [left, top] = [0, 1].map((a) => view.offset[a] - view.stride[a] / 2);
+  const [left, top] = pixelFromToken(view, [-0.5, -0.5]);
   pen.drawImage(small, left, top, cols * view.stride[0], rows * view.stride[1]);
   pen.globalAlpha = 1;
 }

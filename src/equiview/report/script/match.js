@@ -1,6 +1,7 @@
 // The same arithmetic as equiview's matching: bilinear query, cosine with every token, parabola around the best one.
 // A cosine is a dot product over `dim` channels: tokens had unit length before the reduction and are not stretched
 // after it. The extra channel holds what is missing to unit length; it serves to give a query between tokens its length.
+// The border rule is `centre` of matching/localise.py, against which all this is tested.
 
 function tokenFromPixel(view, xy) {
   return [0, 1].map((a) => (xy[a] - view.offset[a]) / view.stride[a]);
@@ -56,9 +57,11 @@ function bestMatch(similarity, view) {
 
 // The number of the nearest known point within one token of a place, or -1.
 function knownPoint(view, xy) {
+  const [x, y] = tokenFromPixel(view, xy);
   let best = -1, least = 1;
   for (let i = 0; i < view.xy.length / 2; i++) {
-    const far = Math.hypot((view.xy[2 * i] - xy[0]) / view.stride[0], (view.xy[2 * i + 1] - xy[1]) / view.stride[1]);
+    const known = tokenFromPixel(view, [view.xy[2 * i], view.xy[2 * i + 1]]);
+    const far = Math.hypot(known[0] - x, known[1] - y);
     if (far < least) [best, least] = [i, far];
   }
   return best;
