@@ -22,8 +22,7 @@ from equiview.finetune.ordinary import ordinary_pictures
 from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH, Recipe
 from equiview.io import atomic_path, read_jsonl
 from equiview.jobs.improve import apply_head
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb
 from equiview.tasks import transfer

@@ -25,8 +25,7 @@ from torch import nn
 
 from equiview.finetune.recipes import DEFAULT, ONE_STEP, OWN_OBJECT, RECIPES, Recipe
 from equiview.io import read_jsonl, write_json
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.metrics.paired import difference
 from equiview.tasks.comparison import paired_difference
 from equiview.tasks.equivariance import plan_object, score_object, summarize

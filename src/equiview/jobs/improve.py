@@ -31,10 +31,9 @@ from .run_folder import (
     claim_folder,
     device_name,
     open_objects,
-    rows_path,
     summarize_run,
 )
-from .scoring import Rows, WorkItem, finish_items
+from .scoring import Rows, WorkItem, finish_items, rows_path
 
 log = logging.getLogger(__name__)
 
