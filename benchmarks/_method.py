@@ -24,8 +24,7 @@ from equiview.finetune.stages.add_head import FIXED_HEADS
 from equiview.finetune.unlabeled_images import unlabeled_images
 from equiview.io import atomic_path, read_jsonl
 from equiview.jobs.improve import apply_head
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb
 from equiview.tasks import transfer

@@ -14,8 +14,7 @@ from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.recipes import WIENER
 from equiview.finetune.stages.add_head import AddHead
 from equiview.io import read_json, read_jsonl
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.models.adapters.folder import versions
 from equiview.models.extractor import Extractor, FeatureConfig, split_blocks
 from equiview.tasks.comparison import paired_difference

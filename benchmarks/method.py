@@ -55,7 +55,7 @@ from equiview.io import atomic_path, write_json
 from equiview.metrics.equivariance import object_values
 from equiview.metrics.paired import difference
 from equiview.models.adapters import load_adapter, save_adapter
-from equiview.models.adapters.folder import RECORD_FILE
+from equiview.models.adapters.record import RECORD_FILE
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor
 from equiview.models.heads import AverageHead, LinearHead, RandomConvHead

@@ -27,8 +27,7 @@ from equiview.finetune.head_training import HeadTraining
 from equiview.finetune.recipe import Recipe
 from equiview.finetune.recipes import DEFAULT, ONE_STEP, OWN_OBJECT, RECIPES, WHITENED
 from equiview.io import read_jsonl, write_json
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.metrics.paired import difference
 from equiview.tasks.comparison import paired_difference
 from equiview.tasks.equivariance import plan_object, score_object, summarize

@@ -44,7 +44,7 @@ from equiview.finetune.unlabeled_images import unlabeled_images
 from equiview.io import write_json
 from equiview.jobs.improve import apply_head
 from equiview.models.adapters import load_adapter, save_adapter
-from equiview.models.adapters.folder import RECORD_FILE
+from equiview.models.adapters.record import RECORD_FILE
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor
 from equiview.models.heads import AverageHead, HeadChain, LinearHead, RandomConvHead

@@ -7,17 +7,20 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from safetensors import SafetensorError
 
+from . import pictures
 from .errors import EquiviewError, bad_input
+from .schema import parse_json
 from .types import ImageSource, PosedImage
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -133,11 +136,7 @@ _DAMAGED = "The file is damaged; write it again or restore a copy."
 
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is named."""
-    require_file(path, "a JSON file")
-    try:
-        return json.loads(Path(path).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise bad_input(str(path), "JSON", f"text that does not parse ({error})", _DAMAGED) from error
+    return parse_json(require_file(path, "a JSON file").read_bytes(), str(path), _DAMAGED)
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
@@ -158,14 +157,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         return []
     rows = []
     try:
-        lines = Path(path).read_text().split("\n")
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise bad_input(str(path), "rows of JSON", f"no text ({error.reason})", "Delete it and run again.") from error
     for number, line in enumerate(lines[:-1], 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise bad_input(f"{path}:{number}", "one JSON row", repr(line[:60]), "Delete that line.") from error
+        rows.append(parse_json(line, f"{path}:{number}", "Delete that line."))
     return rows
 
 
@@ -182,6 +178,19 @@ def require_file(path: Path, kind: str) -> Path:
     return path
 
 
+def read_text(path: Path, kind: str = "a text file") -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 where a byte order mark says so (Windows writes both).
+
+    Raises:
+        EquiviewError: It is missing, or in another encoding.
+    """
+    data = require_file(path, kind).read_bytes()
+    try:
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise bad_input(str(path), f"{kind} in UTF-8", f"other bytes ({error.reason})", "Save it as UTF-8.") from error
+
+
 def require_folder(folder: Path, kind: str, fix: str = "Check the path.") -> Path:
     """Return `folder` if it is one.
 
@@ -192,6 +201,42 @@ def require_folder(folder: Path, kind: str, fix: str = "Check the path.") -> Pat
     if not folder.is_dir():
         raise bad_input(str(folder), kind, "a file" if folder.exists() else "nothing there", fix)
     return folder
+
+
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information")
+
+
+def visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what a folder holds in its natural order, without hidden and system files (`._a.jpg`, `__MACOSX`)."""
+    found = (path for path in Path(folder).glob(pattern) if not is_hidden(path.name))
+    return natural_order(found)
+
+
+def is_hidden(name: str) -> bool:
+    """Return True for the name of a file that a system left there and no user means."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the pictures of a folder, told by their endings, in its natural order; see `visible`."""
+    return [path for path in visible(folder) if path.suffix.lower() in PICTURE_SUFFIXES]
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort files as people count: frame2 before frame10; by value where all are numbers with a point (seconds)."""
+    paths = list(paths)
+    if paths and all(_DECIMAL.fullmatch(path.stem) for path in paths):
+        return sorted(paths, key=lambda path: (Decimal(path.stem), path.name))
+    return sorted(paths, key=lambda path: (natural_key(path.stem), path.name))
+
+
+_DECIMAL = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?")
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort frame2 before frame10: every run of digits counts as one number."""
+    words = re.split(r"([0-9]+)", name)
+    return [(0, len(word.lstrip("0")), word.lstrip("0")) if i % 2 else (1, 0, word) for i, word in enumerate(words)]
 
 
 # Long enough to stay readable; room is left for endings and for the temporary names of `atomic_path`.
@@ -229,7 +274,8 @@ def posed_pixels(posed: PosedImage) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         EquiviewError: It is missing or broken, or not as large as its camera says.
     """
-    rgb, (h, w) = pixels_of(posed.image), posed.camera.hw
+    h, w = posed.camera.hw
+    rgb = read_image(posed.image, (h, w)) if isinstance(posed.image, Path) else pixels_of(posed.image)
     if rgb.shape[:2] != (h, w):
         found = f"{rgb.shape[1]}x{rgb.shape[0]}"
         fix = "Check that it belongs to this camera; intrinsics are scaled with their picture."
@@ -237,33 +283,42 @@ def posed_pixels(posed: PosedImage) -> UInt8[np.ndarray, "h w 3"]:
     return rgb
 
 
-@contextmanager
-def _opened_image(path: Path) -> Iterator[Image.Image]:
-    """Open a picture file; one that is missing or broken is named."""
-    require_file(path, "an image file")
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise bad_input(str(path), "an image that opens", f"{error}", "Export it again as PNG or JPEG.") from error
+def read_image(path: Path, camera_hw: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Read a picture as 8-bit RGB, see `pictures.rgb`.
 
+    Args:
+        path: The file.
+        camera_hw: Height and width that the picture's camera says. With it the pixels come as the file stores them,
+            for those are what cameras are computed from, unless only the turned picture has this size. None: as viewers
+            show it, its EXIF orientation applied.
 
-def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Read a picture as 8-bit RGB; transparency is dropped, 16-bit grey keeps its upper half."""
-    with _opened_image(path) as image:
-        if image.mode.startswith("I;16"):
-            # Pillow clips these to 255: almost every picture would be white.
-            return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, -1)
-        return np.asarray(image.convert("RGB"))
+    Raises:
+        EquiviewError: It is missing, or no picture that can be read.
+    """
+    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+        stored = camera_hw is not None and (
+            (image.height, image.width) == camera_hw or pictures.upright_hw(image) != camera_hw
+        )
+        return pictures.rgb(image if stored else pictures.upright(image), str(path))
 
 
 def image_hw(path: Path) -> tuple[int, int]:
-    """Return height and width of a picture without decoding it.
+    """Return height and width of a picture as viewers show it (EXIF orientation applied), without decoding it.
 
     Raises:
-        EquiviewError: It is missing, or no image.
+        EquiviewError: It is missing, or no picture.
     """
-    with _opened_image(path) as image:
+    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+        return pictures.upright_hw(image)
+
+
+def stored_hw(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture as the file stores it, which its intrinsics are for.
+
+    Raises:
+        EquiviewError: As `image_hw`.
+    """
+    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
         return image.height, image.width
 
 

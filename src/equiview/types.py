@@ -47,6 +47,9 @@ class Camera:
                     f"shape {value.shape} with {int((~np.isfinite(value)).sum())} values that are not finite",
                     "Check the pose this camera was made from.",
                 )
+        if min(np.diag(self.intrinsics)) <= 0:
+            found = f"{self.intrinsics[0, 0]:g} and {self.intrinsics[1, 1]:g}"
+            raise bad_input("camera intrinsics", "positive focal lengths", found, "Check the calibration.")
         rotation = self.cam_from_world[:3, :3]
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
             raise bad_input(

@@ -1,17 +1,23 @@
 """`improve` from end to end on hand-made spheres and a tiny random network."""
 
+import importlib
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from equiview.errors import EquiviewError
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.head_training import HeadTraining
-from equiview.jobs.improve import ImproveConfig, improve
+from equiview.jobs.improve import ImproveConfig, improve, variants
+from equiview.models.adapters import has_lora, load_adapter
 from equiview.models.adapters.lora import LoraSpec
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig
 from finetune.tiny import changed, recipe
 from models.backbones.tiny import make_model, save
 from worlds import sphere_ring
@@ -90,8 +96,6 @@ def test_everything_else_is_there(finished):
 
 
 def test_the_adapter_loads_in_one_line(finished, backbone):
-    import torch
-
     import equiview
 
     model = equiview.load(backbone, adapter=finished)
@@ -250,3 +254,32 @@ def test_a_run_that_an_earlier_version_began_goes_on(finished, backbone, tmp_pat
     (run / "run.json").write_text(json.dumps(about | {"recipe": flat | {"lr": 0.5}}))
     with pytest.raises(EquiviewError, match="differs in: recipe"):
         improve(backbone, ["procedural:1"], TEST, run, CONFIG)
+
+
+def test_one_backbone_serves_the_whole_run(backbone, tmp_path, monkeypatch):
+    """Loaded, hashed and its adapter's record read once; with the adapter off it is the base to the last bit."""
+    calls = Counter()
+
+    def counted(place, name):
+        whole = getattr(importlib.import_module(place), name)
+
+        def call(*args, **kwargs):
+            calls[name] += 1
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(f"{place}.{name}", call)
+
+    counted("equiview.jobs.finetune", "load_backbone")
+    counted("equiview.models.backbones.huggingface", "state_sha256")
+    counted("equiview.models.adapters.folder", "read_adapter")
+    two_blocks = replace(BOTH, features=replace(BOTH.features, blocks=(2, 3)))
+    improve(backbone, ["procedural:1"], TEST[:1], tmp_path, replace(CONFIG, recipe=two_blocks))
+    assert calls == {"load_backbone": 1, "state_sha256": 1, "read_adapter": 1}
+    base, views = load_backbone(backbone), sphere_ring(3)
+    adapted = load_adapter(tmp_path / "adapter", load_backbone(backbone))
+    found = dict(variants(adapted, views, seed=0))
+    assert has_lora(adapted.backbone)
+    for name, config in (("pretrained", adapted.config), ("last_block", FeatureConfig(long_side=64))):
+        for one, other in zip(found[name], Extractor(base, config).maps(views), strict=True):
+            assert torch.equal(one.tokens, other.tokens)
+    assert not torch.equal(found["adapted"][0].tokens, found["fixed_average"][0].tokens)

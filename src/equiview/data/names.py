@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..errors import bad_input
+from ..errors import EquiviewError, bad_input
 from ..io import MESH_SUFFIXES
 
 MADE = ("builtin:", "procedural:")
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
 FILE_SUFFIXES = VIDEO_SUFFIXES.union(MESH_SUFFIXES)
 _AXES: dict[str, Literal["y", "z"]] = {"y": "y", "z": "z"}
-_SELECTION = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
+_SELECTION = re.compile(r"(-?[0-9]{0,9}):(-?[0-9]{0,9})(?::(-?[0-9]{0,9}))?")
+_OBJECT = re.compile(r"object=([0-9]{1,9})")
 
 
 def is_made(source: str | Path) -> bool:
@@ -30,7 +32,7 @@ def split_up(source: str | Path) -> tuple[str, Literal["y", "z"] | None]:
     """
     text = str(source)
     base, at, up = text.rpartition("@up=")
-    if not at or Path(text).exists():
+    if not at or _exists(Path(text)):
         return text, None
     if Path(base).suffix.lower() not in MESH_SUFFIXES:
         raise bad_input(text, "a mesh file before @up", base or "nothing", "Views and captures keep their own axes.")
@@ -39,24 +41,70 @@ def split_up(source: str | Path) -> tuple[str, Literal["y", "z"] | None]:
     return base, _AXES[up]
 
 
-def split_selection(path: str | Path) -> tuple[Path, slice]:
-    """Split `fox@0::2` into the path and a slice over its images; without a selection the slice takes all.
+@dataclass(frozen=True)
+class Chosen:
+    """What a source names, and what of it.
 
-    A path that exists as it is written has no selection. The axis in `mug.obj@up=y` is no part of the path.
+    Attributes:
+        path: The file or folder.
+        images: Which images of a capture, in their order.
+        object_id: Which object of a BOP scene; None where none is named.
+        text: How the images were chosen, such as 0::2; empty without.
+    """
+
+    path: Path
+    images: slice = field(default_factory=lambda: slice(None))
+    object_id: int | None = None
+    text: str = ""
+
+
+def split_source(source: str | Path) -> Chosen:
+    """Split `scene@object=2,0::2` into the path, the object of a BOP scene and the selection of images.
+
+    A path that exists as it is written has neither. The axis in `mug.obj@up=y` is no part of the path.
 
     Raises:
-        EquiviewError: What follows the @ is no slice, or its step is 0.
+        EquiviewError: What follows the @ is none of these.
     """
-    text = split_up(path)[0]
-    base, at, chosen = text.rpartition("@")
-    if not at or "/" in chosen or Path(text).exists():
-        return Path(text), slice(None)
-    found = _SELECTION.fullmatch(chosen)
+    whole = split_up(source)[0]
+    base, at, words = whole.rpartition("@")
+    if not at or "/" in words or _exists(Path(whole)):
+        return Chosen(Path(whole))
+    object_id, images, text = None, slice(None), ""
+    for word in words.split(",", 1):
+        if (numbered := _OBJECT.fullmatch(word)) is not None and object_id is None and not text:
+            object_id = int(numbered[1])
+        else:
+            images, text = _images(whole, words, word), word
+    if not base:
+        raise _no_selection(whole, words)
+    return Chosen(Path(base), images, object_id, text)
+
+
+def _images(source: str, words: str, word: str) -> slice:
+    found = _SELECTION.fullmatch(word)
     numbers = [int(part) if part and part != "-" else None for part in found.groups()] if found else []
-    if not found or not base or "-" in found.groups() or numbers[2] == 0:
-        fix = "Write it as Python's slices, such as fox@0::2 for every second image."
-        raise bad_input(text, "a selection of images PATH@START:STOP:STEP", repr(chosen), fix)
-    return Path(base), slice(*numbers)
+    if not found or "-" in found.groups() or numbers[2] == 0:
+        raise _no_selection(source, words)
+    return slice(*numbers)
+
+
+def _no_selection(source: str, words: str) -> EquiviewError:
+    fix = "Write it as Python's slices, such as fox@0::2 for every second image; of a BOP scene scene@object=2,0::2."
+    return bad_input(source[:80], "a selection of images PATH@START:STOP:STEP", repr(words[:40]), fix)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # A name longer than any file system takes.
+        return False
+
+
+def split_selection(path: str | Path) -> tuple[Path, slice]:
+    """Split `fox@0::2` into the path and a slice over its images, see `split_source`; without one it takes all."""
+    chosen = split_source(path)
+    return chosen.path, chosen.images
 
 
 def source_name(source: str | Path) -> str:
@@ -67,10 +115,13 @@ def source_name(source: str | Path) -> str:
     """
     if is_made(source):
         return str(source).replace(":", "-")
-    path, chosen = split_selection(source)
+    chosen = split_source(source)
+    path = chosen.path
     # By the name alone: a report is also made where the files are not.
     name = path.stem if path.suffix.lower() in FILE_SUFFIXES else path.name or path.resolve().name
-    return name if chosen == slice(None) else f"{name}@{str(source).rpartition('@')[2].replace(':', '_')}"
+    number = [] if chosen.object_id is None else [f"object_{chosen.object_id}"]
+    of_it = "_".join([*number, *([chosen.text] if chosen.text else [])]).replace(":", "_")
+    return f"{name}@{of_it}" if of_it else name
 
 
 def other_views(train: Sequence[str], test: Sequence[str]) -> list[str]:

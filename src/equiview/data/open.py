@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EquiviewError, bad_input
-from ..io import PICTURE_SUFFIXES, file_name, read_json
+from ..io import file_name, picture_files, read_json
 from ..render import open_views
 from ..types import Capture, View
 from .captures.checks import choose
@@ -21,7 +21,7 @@ from .captures.opening import LAYOUTS, capture_kind, open_capture
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
 from .meshes import check_made, open_mesh, open_object
-from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection
+from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection, split_source
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
 from .sfm.colmap import import_pycolmap
 from .sfm.photos import open_photos
@@ -60,7 +60,7 @@ def source_kind(source: str | Path) -> Kind:
         return Kind.CAPTURE
     inside = path / "images"
     for folder in (path, inside):
-        if folder.is_dir() and any(file.suffix.lower() in PICTURE_SUFFIXES for file in folder.iterdir()):
+        if folder.is_dir() and picture_files(folder):
             return Kind.PICTURES
     layouts = "; ".join(layout.words for layout in LAYOUTS.values())
     expected = f"views that `equiview render` wrote, photos, or a capture ({layouts})"
@@ -174,29 +174,37 @@ def open_with_points(source: str | Path, cache_dir: Path, progress: Progress | N
     Raises:
         EquiviewError: See `open_source`.
     """
-    path, chosen = split_selection(source)
-    report = _stages(progress)
+    chosen = split_source(source)
+    path, report = chosen.path, _stages(progress)
     if source_kind(source) is Kind.PICTURES:
-        whole = _made(path, cache_dir, lambda out, config: capture_from_pictures(path, out, config, report))
+        whole = _made(path, None, cache_dir, lambda out, config: capture_from_pictures(path, out, config, report))
     else:
-        whole = open_capture(path, long_side=LONG_SIDE)
+        whole = open_capture(path, long_side=LONG_SIDE, object_id=chosen.object_id)
         if _lacks_points(whole):
             given = whole
-            whole = _made(path, cache_dir, lambda out, config: capture_with_poses(given, path, out, config, report))
+            whole = _made(
+                path,
+                chosen.object_id,
+                cache_dir,
+                lambda out, config: capture_with_poses(given, path, out, config, report),
+            )
             whole = replace(whole, box=given.box, notes=given.notes)
     for note in whole.notes:
         log.info("%s: %s", path, note)
-    return whole if chosen == slice(None) else choose(whole, chosen, str(source).rpartition("@")[2])
+    return choose(whole, chosen.images, chosen.text) if chosen.text else whole
 
 
 def _lacks_points(capture: Capture) -> bool:
     return capture.tracks is None and any(image.depth is None for image in capture.images)
 
 
-def _made(path: Path, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]) -> Capture:
+def _made(
+    path: Path, object_id: int | None, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]
+) -> Capture:
     """Make a capture folder in the cache, or find it there, and open it under the source's name."""
     config = CaptureConfig(long_side=LONG_SIDE)
-    key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    of_it = "" if object_id is None else f"@object={object_id}"
+    key = hashlib.sha256(f"{path.resolve()}{of_it}".encode()).hexdigest()[:8]
     out = cache_dir / f"{file_name(source_name(path))}-{key}"
     about = make(out, config)
     grade, reasons = about["verdict"]["grade"], " ".join(about["verdict"]["reasons"] + about["verdict"]["advice"])

@@ -2,21 +2,27 @@
 
 A pickle is a program. Here it may call only the few constructors below, each of ours: numpy's names are answered with
 small stand-ins that hold bytes and a shape, so that not even numpy's own unpickling code runs on what the file says.
+
+Nor may it grow: a file of a kilobyte can name one list ten times in another, ten levels deep. What comes out, written
+out in full, is at most `GROWTH` times as large as the file, which no pickle without such names reaches.
 """
 
 import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import EquiviewError, bad_input
+from ..errors import bad_input
 from ..io import require_file
 
 PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|i[1248]|u[1248]|f[248]|S\d+|O8?)$")
 _PLAIN = (bool, int, float, str, bytes, bytearray, np.ndarray, type(None))
+GROWTH = 8
+# A number takes at least a byte of the file; a small file may name a part twice.
+_ITEM_BYTES, _SLACK = 8, 2**24
 
 
 def read_pickle(path: Path) -> Any:
@@ -32,16 +38,30 @@ def read_pickle(path: Path) -> Any:
     fix = "Get the file from its publisher again; pickles of other things are not read, they can run any code."
     expected = "a pickle of numpy arrays and plain containers"
     try:
+        size = Path(path).stat().st_size
         with Path(path).open("rb") as file:
-            return _plain(_ArraysOnly(file, encoding="latin1").load())
+            return _Plain(GROWTH * size + _SLACK).plain(_ArraysOnly(_Bounded(file, size), encoding="latin1").load())
     except pickle.UnpicklingError as error:
-        raise bad_input(str(path), expected, str(error), fix) from error
+        raise bad_input(str(path), expected, str(error)[:80], fix) from error
     except (EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:
-        if isinstance(error, EquiviewError):
-            raise
-        raise bad_input(str(path), expected, f"a broken file ({error})", fix) from error
+        raise bad_input(str(path), expected, f"a broken file ({str(error)[:80]})", fix) from error
     except (MemoryError, RecursionError) as error:
         raise bad_input(str(path), expected, "one too large or too deep to hold", fix) from error
+
+
+class _Bounded:
+    """A file of which nobody can ask for more bytes than it has; a reader would make room for them first."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file, self.size = file, size
+
+    def read(self, count: int) -> bytes:
+        if count > self.size:
+            raise pickle.UnpicklingError(f"a part of {count} bytes in a file of {self.size}")
+        return self.file.read(count)
+
+    def readline(self) -> bytes:
+        return self.file.readline()
 
 
 class _ArraysOnly(pickle._Unpickler):  # type: ignore[name-defined, misc]
@@ -151,14 +171,48 @@ _ALLOWED: dict[tuple[str, str], _Allowed] = {
 }
 
 
-def _plain(value: Any) -> Any:
-    """Replace stand-ins by arrays, all the way down."""
-    if isinstance(value, _Array):
-        return value.value
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    if isinstance(value, _PLAIN):
-        return value
-    raise pickle.UnpicklingError(f"a {type(value).__name__}")
+class _Plain:
+    """Replaces stand-ins by arrays, all the way down; what is named several times is made once and counted every time.
+
+    Args:
+        limit: How many bytes the result may have, written out in full.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        # By the identity of what was unpickled: the result and its size in full; None while it is being made.
+        self.made: dict[int, tuple[Any, int] | None] = {}
+
+    def plain(self, value: Any) -> Any:
+        """Return the value without stand-ins."""
+        return self._made(value)[0]
+
+    def _made(self, value: Any) -> tuple[Any, int]:
+        if isinstance(value, _Array):
+            return value.value, value.value.nbytes + _ITEM_BYTES
+        if isinstance(value, np.ndarray | str | bytes | bytearray):
+            return value, _ITEM_BYTES + (value.nbytes if isinstance(value, np.ndarray) else len(value))
+        if isinstance(value, _PLAIN):
+            return value, _ITEM_BYTES
+        if not isinstance(value, dict | list | tuple):
+            raise pickle.UnpicklingError(f"a {type(value).__name__}")
+        if id(value) not in self.made:
+            self.made[id(value)] = None
+            self.made[id(value)] = self._container(value)
+        found = self.made[id(value)]
+        if found is None:
+            raise pickle.UnpicklingError("a container that holds itself")
+        return found
+
+    def _container(self, value: Any) -> tuple[Any, int]:
+        flat = [part for pair in value.items() for part in pair] if isinstance(value, dict) else value
+        parts, size = [], _ITEM_BYTES
+        for part in flat:
+            made, own = self._made(part)
+            parts.append(made)
+            size += own
+            if size > self.limit:
+                raise pickle.UnpicklingError(f"over {self.limit} bytes in full, from parts named again and again")
+        if isinstance(value, dict):
+            return dict(zip(parts[::2], parts[1::2], strict=True)), size
+        return (parts if isinstance(value, list) else tuple(parts)), size

@@ -2,10 +2,9 @@
 
 import dataclasses
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -14,6 +13,7 @@ from ..errors import EquiviewError, bad_input
 from ..io import atomic_path
 from ..models.extractor import Extractor
 from ..models.heads import head_spec
+from ..models.schema import check, check_weights, library_loading, reason
 from .network_settings import NetworkTraining
 from .pairs import Objects
 
@@ -22,6 +22,27 @@ FORMAT = 2
 # How long a run goes on and how often it saves may change when it is continued; nothing else may.
 SINCE_2 = ("format", "recipe.features", "recipe.head")
 FREE = ("stage", "steps", "checkpoint_every")
+
+
+class Progress(TypedDict):
+    """How far a run is: the fields of `TrainResult`."""
+
+    steps: int
+    losses: list[float | None]
+    skipped: dict[str, int]
+    next_pair: int
+    seconds: float
+    stopped_by: str
+    resumed_from: int
+
+
+class Checkpoint(TypedDict):
+    """What a checkpoint holds."""
+
+    identity: dict[str, Any]
+    parameters: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    state: Progress
 
 
 def fingerprint(settings: NetworkTraining, seed: int, objects: Objects, extractor: Extractor) -> dict[str, Any]:
@@ -75,11 +96,12 @@ def load_checkpoint(
     fix = f"Delete {path} to start afresh, or choose another folder."
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found, saved, state = content["identity"], content["parameters"], content["state"]
-        moments = content["optimiser"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise bad_input(str(path), "a training checkpoint", f"a broken file ({reason})", fix) from error
+    except Exception as error:
+        # Only the first sentence of torch: its next ones say how to switch its protection off.
+        told = f"a broken file ({reason(error).split('. ')[0]})"
+        raise bad_input(str(path), "a training checkpoint", told, fix) from error
+    check(content, Checkpoint, str(path), fix)
+    found, saved = content["identity"], content["parameters"]
     if found.get("format") == 1:
         # Of a whole recipe, with other names for what the run record holds as well: features, head, objects.
         found = dict(identity) | {k: v for k, v in found.items() if k in identity and k not in SINCE_2}
@@ -90,8 +112,25 @@ def load_checkpoint(
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     if shapes != {name: tuple(tensor.shape) for name, tensor in saved.items()}:
         raise bad_input(str(path), "weights of this adapter and head", "other names or shapes", fix)
+    check_weights(saved, f"{path}: parameters", fix)
+    settings = [_settings(group) for group in optimiser.param_groups]
+    with library_loading(f"{path}: optimiser", "the state of this optimiser", fix):
+        optimiser.load_state_dict(content["optimiser"])
+    moments = {f"{n}.{key}": v for n, one in enumerate(optimiser.state.values()) for key, v in one.items()}
+    check(moments, dict[str, torch.Tensor], f"{path}: optimiser", fix)
+    check_weights(moments, f"{path}: optimiser", fix)
+    sizes = [{p.shape, torch.Size()} for p in optimiser.state]
+    fitting = all(
+        v.shape in size for size, one in zip(sizes, optimiser.state.values(), strict=True) for v in one.values()
+    )
+    if not fitting or settings != [_settings(group) for group in optimiser.param_groups]:
+        raise bad_input(f"{path}: optimiser", "the moments and settings of this run", "others", fix)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(saved[name])
-    optimiser.load_state_dict(moments)
+    state: dict[str, Any] = content["state"]
     return state
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}

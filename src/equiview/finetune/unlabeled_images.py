@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 
 from ..data.synthetic.dead_leaves import dead_leaves
 from ..errors import bad_input
-from ..io import read_image
+from ..io import read_image, visible
 
 IMAGES = 60
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -19,7 +19,7 @@ def photo_files(photos: Path) -> list[Path]:
     Raises:
         EquiviewError: There is none.
     """
-    files = sorted(p for p in Path(photos).glob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+    files = sorted(p for p in visible(Path(photos)) if p.suffix.lower() in PHOTO_SUFFIXES)
     if not files:
         raise bad_input(str(photos), "a folder with photos (.jpg, .png)", "none", "Leave --photos out to do without.")
     return files

@@ -18,7 +18,7 @@ from ..finetune.recipes import check_recipe, features_learned_on
 from ..finetune.unlabeled_images import photo_files
 from ..io import read_json, write_json
 from ..models.adapters import save_adapter
-from ..models.adapters.folder import RECORD_FILE
+from ..models.adapters.record import RECORD_FILE
 from ..models.backbones import Backbone, load_backbone
 from ..types import View
 from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
@@ -69,7 +69,9 @@ def finetune(
     check_names(train_objects, "train objects")
     check_sources(train_objects)
     claim_folder(out, {"backbone": backbone, "train_objects": train_objects} | config.record)
-    make_adapter(backbone, train_objects, out, config, progress or (lambda stage, done, total: None))
+    if not is_adapted(out):
+        report = progress or (lambda stage, done, total: None)
+        make_adapter(load(backbone, config), train_objects, out, config, report)
     return out / "adapter"
 
 
@@ -78,18 +80,21 @@ def load(backbone: str, config: ImproveConfig) -> Backbone:
     return load_backbone(backbone, device=config.device, dtype=getattr(torch, config.dtype))
 
 
+def is_adapted(out: Path) -> bool:
+    """Say whether a run folder has its finished adapter."""
+    return (out / "adapter" / RECORD_FILE).exists()
+
+
 def make_adapter(
-    backbone: str, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress
+    backbone: Backbone, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress
 ) -> None:
-    """Render the training objects, adapt and save, unless the folder already has the finished adapter."""
-    if (out / "adapter" / RECORD_FILE).exists():
-        return
-    started, recipe, own = time.monotonic(), config.recipe, load(backbone, config)
-    check_recipe(own, recipe)
+    """Render the training objects, adapt and save; the backbone is left with the recipe's LoRA, if it has one."""
+    started, recipe = time.monotonic(), config.recipe
+    check_recipe(backbone, recipe)
     if config.photos is not None:
         photo_files(Path(config.photos))
     budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
-    objects, recipe = open_training_objects(own, train_objects, out, config, budget, progress)
+    objects, recipe = open_training_objects(backbone, train_objects, out, config, budget, progress)
     if config.budget_s is not None and not takes_budget(recipe):
         log.warning("one step takes no budget: %g s is not looked at", config.budget_s)
     done: dict[str, tuple[int, int]] = {}
@@ -99,7 +104,7 @@ def make_adapter(
         progress(stage, *count)
 
     extractor = adapt(
-        own,
+        backbone,
         objects,
         recipe,
         out,

@@ -11,10 +11,10 @@ from ..data.names import source_name as object_name
 from ..data.open import check_source, open_source
 from ..errors import bad_input
 from ..finetune.recipe_records import with_current_recipe
-from ..io import file_name, read_json, read_jsonl, require_file, write_json
+from ..io import read_json, read_jsonl, require_file, write_json
 from ..metrics.equivariance import METRIC_NAMES
 from ..types import View
-from .scoring import write_rows
+from .scoring import rows_path, write_rows
 
 Progress = Callable[[str, int, int], None]
 SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_unambiguous.json": "unambiguous"}
@@ -102,12 +102,6 @@ def open_objects(
         objects[object_name(source)] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache, progress=part)
     progress("render", len(sources) * PARTS, len(sources) * PARTS)
     return objects
-
-
-def rows_path(out: Path, *name: str) -> Path:
-    """Return where the rows of an object, clip, block ... are; when the file is there it is finished."""
-    *folders, last = map(file_name, name)
-    return out.joinpath("rows", *folders, f"{last}.jsonl")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..draw.live.pictures import pack_pictures
 from ..errors import bad_input
-from ..io import PICTURE_SUFFIXES
+from ..io import picture_files
 from ..models.extractor import Extractor
 from ..report import loss_words, read_run, write_live_page, write_report
 from ..report.bench import is_bench, write_bench_report
@@ -19,7 +19,7 @@ def run_page(run: Path) -> tuple[Path, list[str]]:
     Raises:
         EquiviewError: The folder holds no run.
     """
-    if not (run / "summary.json").exists() and any(file.suffix.lower() in PICTURE_SUFFIXES for file in run.iterdir()):
+    if not (run / "summary.json").exists() and picture_files(run):
         fix = f"Name them: equiview view {run}/*"
         raise bad_input(str(run), "the folder of a finished run", "pictures", fix)
     if is_bench(run):

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from .. import pictures
 from ..cache import Cache
 from ..errors import EquiviewError, bad_input
 from ..geometry import pixel_centers, unproject
@@ -207,8 +208,8 @@ def decode_view(data: bytes, camera: Camera, name: str, where: str) -> View:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {key: file[key] for key in ("rgb_png", "mask_bits", "depth", "normals", "triangle_id")}
-        with Image.open(io.BytesIO(arrays["rgb_png"].tobytes())) as image:
-            rgb = np.asarray(image.convert("RGB"))
+        with pictures.opened(arrays["rgb_png"].tobytes(), where) as image:
+            rgb = pictures.rgb(image, where)
         mask = np.unpackbits(arrays["mask_bits"], count=h * w).reshape(h, w).astype(bool)
         points, normals = np.full((h, w, 3), np.nan), np.full((h, w, 3), np.nan, np.float32)
         triangle_id = np.full((h, w), -1, np.int32)

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capture_worlds import World, write_bop
+from capture_worlds import World, write_bop, write_transforms
 from equiview.data.captures.bop import bop_capture, bop_model, bop_scene
+from equiview.data.captures.checks import require_rigid
+from equiview.data.captures.opening import open_capture
 from equiview.data.captures.undistortion import source_xy
+from equiview.data.open import check_source, open_source, source_name
 from equiview.errors import EquiviewError
 from equiview.geometry import pixel_centers, project, unproject
 
@@ -78,10 +81,132 @@ def test_bad_input(tmp_path):
     cameras.write_text(json.dumps({"0": {"cam_K": [1, 2]}}))
     with pytest.raises(EquiviewError, match="a camera for image 1"):
         bop_scene(root, 5)
-    (root / "test" / "000048" / "rgb" / "000000.png").unlink()
+    for path in (root / "test" / "000048" / "rgb").iterdir():
+        path.unlink()
     cameras.write_text((root / "test" / "000048" / "scene_camera.json").read_text())
-    with pytest.raises(EquiviewError):
+    with pytest.raises(EquiviewError, match="test: expected images that show object 5"):
         bop_scene(root, 5)
+
+
+def test_frames_that_lack_something_are_left_out_and_counted(tmp_path, caplog):
+    root = write(tmp_path / "ycbv")
+    (root / "test" / "000048" / "rgb" / "000000.png").unlink()
+    cameras = root / "train_real" / "000001" / "scene_camera.json"
+    cameras.write_text((root / "test" / "000048" / "scene_camera.json").read_text())
+    scene = bop_scene(root, 5)
+    assert len(scene.references) == 3 and [query.name for query in scene.queries] == ["000048/000001", "000048/000002"]
+    assert "4 images cannot be used and are left out" in caplog.text and "a camera for image 3" in caplog.text
+
+
+def test_a_capture_leaves_out_hidden_instances_and_half_labelled_frames(tmp_path):
+    folder = write_bop(tmp_path / "set" / "test" / "000048", World(count=8), objects=(5, 8))
+    poses = json.loads((folder / "scene_gt.json").read_text())
+    del poses["1"][1]["cam_t_m2c"]
+    poses["2"][1]["cam_R_m2c"] = [1, 2]
+    poses["3"] = None
+    (folder / "scene_gt.json").write_text(json.dumps(poses))
+    info = {str(i): [{"visib_fract": 0.9}, {"visib_fract": 0.0 if i == 4 else 0.5}] for i in range(8)}
+    (folder / "scene_gt_info.json").write_text(json.dumps(info))
+    capture = open_capture(f"{folder}@object=8")
+    assert [image.name for image in capture.images] == [f"000048/{i:06d}" for i in (0, 5, 6, 7)]
+    one, two, three = capture.notes
+    assert one == "8 images, 1 without object 8"
+    assert two == "1 images in which nothing of object 8 can be seen are left out"
+    assert three.startswith("2 images cannot be used and are left out; the first: ") and "no cam_t_m2c" in three
+    assert len(open_capture(f"{folder}@object=5").images) == 7
+
+
+@pytest.mark.parametrize("text", ["object=8", "object=8,0::2", "object=8,:-1"])
+def test_an_object_is_chosen_by_the_path(tmp_path, text):
+    folder = write_bop(tmp_path / "000048", World(), objects=(5, 8))
+    capture = open_capture(f"{folder}@{text}")
+    assert len(capture.images) == {"object=8": 5, "object=8,0::2": 3, "object=8,:-1": 4}[text]
+    assert source_name(f"{folder}@{text}") == f"000048@{text.replace('=', '_').replace(',', '_').replace(':', '_')}"
+    check_source(f"{folder}@{text}")
+    assert len(open_source(f"{folder}@{text}", n_views=3, cache_dir=tmp_path)) == 3
+    with pytest.raises(EquiviewError, match=r"one object, found objects 5, 8. Choose one: FOLDER@object="):
+        check_source(folder)
+
+
+@pytest.mark.parametrize("text", ["object=", "object=x", "object=1,object=2", "object=5,", "0:2,object=5", "object=9"])
+def test_other_choices_are_refused(tmp_path, text):
+    folder = write_bop(tmp_path / "000048", World(), objects=(5, 8))
+    with pytest.raises(EquiviewError, match=r"a selection of images PATH@START:STOP:STEP|object 9"):
+        open_capture(f"{folder}@{text}")
+
+
+def test_an_object_of_another_layout_is_refused(tmp_path):
+    with pytest.raises(EquiviewError, match="a BOP scene where an object is chosen, found the layout nerfstudio"):
+        open_capture(f"{write_transforms(tmp_path / 'fox', World())}@object=1")
+
+
+def spoil(change):
+    return lambda content: json.dumps(change(json.loads(content)))
+
+
+BAD = {
+    "scene_gt.json: a number": ("scene_gt.json", lambda _: "3"),
+    "scene_gt.json: names of images": ("scene_gt.json", lambda _: '{"one": []}'),
+    "scene_gt.json: a number as instances": ("scene_gt.json", lambda _: '{"0": 3}'),
+    "scene_gt.json: numbers as instances": ("scene_gt.json", lambda _: '{"0": [3]}'),
+    "scene_gt.json: deep": ("scene_gt.json", lambda _: "[" * 99999),
+    "scene_gt.json: no object": ("scene_gt.json", lambda _: '{"0": []}'),
+    "scene_gt.json: objects without number": ("scene_gt.json", lambda _: '{"0": [{"obj_id": [1]}]}'),
+    "scene_camera.json: a list": ("scene_camera.json", lambda _: "[]"),
+    "scene_camera.json: a long number": ("scene_camera.json", lambda _: '{"0": ' + "9" * 5000 + "}"),
+    "scene_camera.json: no camera": ("scene_camera.json", lambda _: "{}"),
+    "scene_camera.json: numbers": ("scene_camera.json", spoil(lambda c: {k: 3 for k in c})),
+    "scene_camera.json: focal length 0": (
+        "scene_camera.json",
+        spoil(lambda c: {k: v | {"cam_K": [0, 0, 8, 0, 20, 6, 0, 0, 1]} for k, v in c.items()}),
+    ),
+    "scene_camera.json: NaN": (
+        "scene_camera.json",
+        spoil(lambda c: {k: v | {"cam_K": [float("nan")] * 9} for k, v in c.items()}),
+    ),
+    "scene_camera.json: words": ("scene_camera.json", spoil(lambda c: {k: v | {"cam_K": "K"} for k, v in c.items()})),
+    "scene_camera.json: depth of NaN": (
+        "scene_camera.json",
+        spoil(lambda c: {k: v | {"depth_scale": float("nan")} for k, v in c.items()}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "change"), BAD.values(), ids=BAD)
+def test_broken_scenes_are_one_message(tmp_path, file, change):
+    folder = write_bop(tmp_path / "000048", World())
+    (folder / file).write_text(change((folder / file).read_text()))
+    with pytest.raises(EquiviewError, match="expected") as caught:
+        open_capture(folder)
+    assert len(str(caught.value)) < 600
+
+
+def test_rounded_rotations_become_the_nearest_ones_with_a_note(tmp_path):
+    """As LM-O's: written with few digits. Mirrored, sheared and scaled ones stay errors."""
+    folder = write_bop(tmp_path / "000048", World())
+    poses = json.loads((folder / "scene_gt.json").read_text())
+    exact = np.array(poses["2"][0]["cam_R_m2c"]).reshape(3, 3)
+    error = np.array([[1, 2, -3], [-2, 1, 2], [3, -1, 2]]) * 1e-3
+    poses["2"][0]["cam_R_m2c"] = (exact + error).ravel().tolist()
+    (folder / "scene_gt.json").write_text(json.dumps(poses))
+    capture = open_capture(folder)
+    found = capture.images[2].camera.cam_from_world[:3, :3]
+    np.testing.assert_allclose(found @ found.T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(found, exact, atol=4e-3)
+    assert np.linalg.norm(found - exact - error) <= np.linalg.norm(error) + 1e-12  # The nearest rotation of all.
+    assert capture.notes == ("1 of 5 rotations are orthonormal to a few digits only; the nearest ones are used",)
+    for wrong in (np.diag([1, 1, -1.0]), 1.1 * np.eye(3), np.eye(3) + np.eye(3, k=1) * 0.1):
+        with pytest.raises(EquiviewError, match="frame: expected a (right-handed )?rotation"):
+            require_rigid(np.vstack([np.c_[exact @ wrong, np.zeros(3)], [0, 0, 0, 1]]), "frame")
+
+
+@pytest.mark.shared
+def test_linemod_occlusion_opens(shared):
+    for number, references, queries in ((1, 37, 70), (6, 38, 68), (8, 40, 80), (11, 30, 52)):
+        scene = bop_scene(shared / "data" / "pose" / "lmo", number)
+        assert (len(scene.references), len(scene.queries)) == (references, queries) and len(scene.model_points) > 0
+        capture = open_capture(f"{shared / 'data' / 'pose' / 'lmo' / 'test' / '000002'}@object={number}")
+        assert len(capture.images) > 10 and ("orthonormal to a few digits" in " ".join(capture.notes)) == (number == 8)
 
 
 @pytest.mark.parametrize("long_side", [None, 40])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import struct
 import sys
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_badja_joints_are_row_column_in_full_resolution(tmp_path):
 
 @pytest.mark.shared
 def test_the_real_video_has_147_joints_to_find(shared):
-    (clip,) = open_badja(shared / "data" / "tracking")
+    clip = next(one for one in open_badja(shared / "data" / "tracking") if one.name == "horsejump-high")
     points, queries = queries_of(clip, TrackingConfig("first_annotated"))
     assert clip.hw == (480, 854) and len(clip.frames) == 50
     assert (clip.visible & clip.known)[points, 1:].sum() == 147
@@ -143,3 +144,84 @@ def test_without_pyav_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(EquiviewError, match=r"equiview\[video\]"):
         open_video(tmp_path / "clip.mp4")
+
+
+def extra_badja(root, name, hw, joints, folder="extra_videos"):
+    """Write one of BADJA's own videos: joints are pixels of its own frames."""
+    (root / "joint_annotations").mkdir(parents=True, exist_ok=True)
+    entry = {"image_path": f"{folder}/{name}/00000.png", "joints": joints, "visibility": [1] * len(joints)}
+    write_json(root / "joint_annotations" / f"{name}.json", [entry])
+    write_image(root / name / "video" / "00000.png", np.zeros((*hw, 3), np.uint8))
+    return root
+
+
+@pytest.mark.parametrize("folder", ["extra_videos", "data\\extra_videos"])
+def test_joints_of_badjas_own_videos_are_pixels_of_their_frames(tmp_path, folder):
+    (clip,) = open_badja(extra_badja(tmp_path, "rs_dog", (72, 128), [[34, 78]], folder))
+    assert clip.xy.tolist() == [[[78, 34]]] and clip.known.all()
+
+
+def test_joints_outside_the_picture_count_as_unknown_and_the_other_videos_open(tmp_path, caplog):
+    root = extra_badja(badja(tmp_path), "impala0", (54, 96), [[-17, 40], [20, 30], [50, 90]])
+    extra_badja(root, "broken", (54, 96), [[1, 2]])
+    (root / "joint_annotations" / "broken.json").write_text("[" * 99999)
+    (root / "joint_annotations" / "._goat.json").write_bytes(b"\0\5\x16\7")
+    goat, impala = open_badja(root)
+    assert (goat.name, impala.name) == ("goat", "impala0")
+    assert impala.known[:, 0].tolist() == impala.visible[:, 0].tolist() == [False, True, True]
+    assert np.isnan(impala.xy[0]).all() and impala.xy[1, 0].tolist() == [30, 20]
+    assert "1 joints lie outside the picture" in caplog.text and "1 of 3 clips cannot be used" in caplog.text
+
+
+BAD_BADJA = {
+    "a number": "3",
+    "an empty list": "[]",
+    "numbers": "[1, 2]",
+    "a key short": '[{"image_path": "0.png", "joints": []}]',
+    "joints of words": '[{"image_path": "0.png", "joints": [["a", "b"]], "visibility": [1]}]',
+    "joints of three": '[{"image_path": "0.png", "joints": [[1, 2, 3]], "visibility": [1]}]',
+    "NaN joints": '[{"image_path": "0.png", "joints": [[NaN, 2]], "visibility": [1]}]',
+    "large joints": '[{"image_path": "0.png", "joints": [[1e999, 2]], "visibility": [1]}]',
+    "long joints": '[{"image_path": "0.png", "joints": [[' + "9" * 400 + ', 2]], "visibility": [1]}]',
+    "a number as path": '[{"image_path": 3, "joints": [[1, 2]], "visibility": [1]}]',
+    "nested too deep": "[" * 99999,
+    "a number of 5000 digits": "9" * 5000,
+}
+
+
+@pytest.mark.parametrize("text", BAD_BADJA.values(), ids=BAD_BADJA)
+def test_broken_annotations_are_one_message(tmp_path, text):
+    root = extra_badja(tmp_path, "rs_dog", (72, 128), [[34, 78]])
+    (root / "joint_annotations" / "rs_dog.json").write_text(text)
+    with pytest.raises(EquiviewError, match="rs_dog.*expected") as caught:
+        open_badja(root)
+    assert len(str(caught.value)) < 400
+
+
+def turned(path, degrees):
+    """Write into an MP4's track header how players turn it, clockwise."""
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # Version 0: 40 bytes come before the matrix.
+    data[at : at + 36] = struct.pack(">9i", cos << 16, sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_videos_come_as_players_show_them(tmp_path, degrees):
+    av = pytest.importorskip("av")
+    path = tmp_path / "phone.mp4"
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:16, :16] = 255  # The corner that tells where the picture was turned to.
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    turned(path, degrees)
+    clip = open_video(path)
+    expected = np.rot90(picture, -degrees // 90)
+    assert clip.hw == expected.shape[:2] and len(clip.frames) == 3
+    for frame in clip.frames:
+        assert frame.shape == expected.shape and np.abs(frame.astype(int) - expected).mean() < 12

@@ -134,7 +134,7 @@ def test_encoded_pictures_that_change_size_or_are_broken(tmp_path):
     (clip,) = open_tapvid(dump(tmp_path / "k.pkl", [value]))
     with pytest.raises(EquiviewError, match="8x6 pixels as the other frames, found 9x6"):
         clip.frames[1]
-    with pytest.raises(EquiviewError, match="an encoded picture"):
+    with pytest.raises(EquiviewError, match="k-000 frame 2: expected an image that opens"):
         clip.frames[2]
 
 
@@ -180,3 +180,36 @@ def test_dinotracker_with_missing_frames_or_videos(tmp_path):
         list(open_dinotracker(tmp_path / "elsewhere", path))
     with pytest.raises(EquiviewError, match="target_points"):
         list(open_dinotracker(tmp_path, dump(tmp_path / "x.pkl", {"videos": [1]})))
+
+
+def test_a_clip_that_cannot_be_used_is_left_out_and_said(tmp_path, caplog):
+    dump(
+        tmp_path / "a.pkl",
+        {"good": example(), "bad": example() | {"points": np.zeros(3)}, "empty": example() | {"video": []}},
+    )
+    (tmp_path / "b.pkl").write_bytes(b"no pickle")
+    (tmp_path / "._a.pkl").write_bytes(b"\0\5\x16\7")
+    assert [clip.name for clip in open_tapvid(tmp_path)] == ["good"]
+    assert "3 of 4 clips cannot be used" in caplog.text and "b.pkl" in caplog.text
+
+
+BAD_EXAMPLES = {
+    "video: a number": {"video": 3},
+    "video: an array of no dimension": {"video": np.array(3)},
+    "video: nothing": {"video": None},
+    "video: no frames": {"video": []},
+    "video: text": {"video": "abc"},
+    "points: text": {"points": "abc"},
+    "points: nothing": {"points": None},
+    "points: one dimension": {"points": np.zeros(3)},
+    "points: NaN": {"points": np.full((2, 4, 2), np.nan)},
+    "occluded: other shape": {"occluded": np.zeros((5, 5), bool)},
+    "occluded: text": {"occluded": "abc"},
+}
+
+
+@pytest.mark.parametrize("change", BAD_EXAMPLES.values(), ids=BAD_EXAMPLES)
+def test_broken_examples_are_one_message(tmp_path, change):
+    path = dump(tmp_path / "a.pkl", {"one": example() | change})
+    with pytest.raises(EquiviewError, match=r"a.pkl: one.*expected"):
+        list(open_tapvid(path))

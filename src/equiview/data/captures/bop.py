@@ -1,24 +1,35 @@
 """Data sets in the BOP layout (YCB-V, LM-O and others), read for model-free onboarding: references show one object."""
 
-from collections.abc import Iterator, Sequence
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import bad_input
-from ...io import image_hw, read_json
+from ...errors import EquiviewError, bad_input
+from ...io import read_json, stored_hw, visible
 from ...render import load_mesh
+from ...schema import as_array, as_list, as_number, as_record, as_whole
 from ...types import Capture, PosedImage, PoseScene
-from .checks import finish, require_rigid
+from .checks import finish, require_rigid, rounded_note
 from .lens import pinhole
 from .photographs import Photograph
 from .undistortion import pinhole_for
 
 LAYOUT = "BOP: scene_camera.json and scene_gt.json with rgb/ (or gray/), depth/ and mask_visib/"
 WORLD_UNIT_CM = 0.1  # millimetres
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_AGAIN = "Fetch it again."
+log = logging.getLogger(__name__)
+
+
+# Folder, image, instance, camera (None without) and pose.
+_Shown = tuple[Path, int, int, Any, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,15 +55,14 @@ def bop_model(root: str | Path, object_id: int) -> BopModel:
     """
     folders = [Path(root) / name / "models_info.json" for name in ("models_eval", "models")]
     path = next((path for path in folders if path.is_file()), folders[0])
-    entry = read_json(path).get(str(object_id))
+    entry = as_record(read_json(path), str(path), fix=_AGAIN).get(str(object_id))
     if entry is None:
         raise bad_input(str(path), f"object {object_id}", "no such entry", "Check the object's number.")
-    try:
-        low = [float(entry[f"min_{axis}"]) for axis in "xyz"]
-        size = [float(entry[f"size_{axis}"]) for axis in "xyz"]
-        return BopModel(float(entry["diameter"]), np.array([low, np.add(low, size)]), entry)
-    except KeyError as error:
-        raise bad_input(str(path), f"{error} of object {object_id}", "no such key", "Fetch it again.") from error
+    where, keys = f"{path} object {object_id}", tuple(f"{part}_{axis}" for part in ("min", "size") for axis in "xyz")
+    entry = as_record(entry, where, ("diameter", *keys), _AGAIN)
+    values = np.array([as_number(entry[key], f"{where} {key}", fix=_AGAIN) for key in keys])
+    diameter = as_number(entry["diameter"], f"{where} diameter", low=0, fix=_AGAIN)
+    return BopModel(diameter, np.array([values[:3], values[:3] + values[3:]]), entry)
 
 
 def bop_scene(
@@ -85,24 +95,55 @@ def bop_scene(
         EquiviewError: A file is missing or broken, or no image shows the object.
     """
     root = Path(root)
-    found = list(_shown(root / reference_split, object_id))
+    found = [one for one in _shown(root / reference_split, object_id) if not _hidden(*one[:3])]
     every = np.unique(np.linspace(0, len(found) - 1, min(max_references, len(found))).astype(int))
-    references = [_posed(*found[i], depth=depth, mask=True) for i in every]
+    references, unusable = _usable(found[i] for i in every)
     targets = _targets(root, query_split, object_id)
     shown = [one for one in _shown(root / query_split, object_id) if targets is None or (one[0], one[1]) in targets]
-    if not references or not shown:
+    queries, not_located = _usable(shown)
+    if not references or not queries:
         empty = reference_split if not references else query_split
-        raise bad_input(str(root / empty), f"images that show object {object_id}", "none", "Check the split's name.")
-    queries = [_posed(*one, depth=query_depth, mask=False) for one in shown]
-    return PoseScene(f"{root.name}/{object_id:06d}", references, queries, _points(root, object_id), WORLD_UNIT_CM)
+        why = (unusable if not references else not_located)[:2]
+        said = "; ".join(why) or "none"
+        raise bad_input(str(root / empty), f"images that show object {object_id}", said, "Check the split's name.")
+    notes = rounded_note(one.cam_from_world for one in references + queries)
+    for note in (*_left_out(unusable + not_located), *notes):
+        log.warning("%s: %s", root, note)
+    return PoseScene(
+        f"{root.name}/{object_id:06d}",
+        [_posed(one, depth=depth, mask=True) for one in _rigid(root, references)],
+        [_posed(one, depth=query_depth, mask=False) for one in _rigid(root, queries)],
+        _points(root, object_id),
+        WORLD_UNIT_CM,
+    )
 
 
-_Shown = tuple[Path, int, int, dict[str, Any], dict[str, Any]]
+def _usable(shown: Iterable[_Shown], long_side: int | None = None) -> tuple[list[Photograph], list[str]]:
+    """Return the photographs of what is shown, and why others cannot be used: no camera, half a pose, no picture."""
+    usable, reasons = [], []
+    for one in shown:
+        try:
+            usable.append(_photograph(*one, long_side=long_side))
+        except EquiviewError as error:
+            reasons.append(str(error))
+    return usable, reasons
+
+
+def _rigid(folder: Path, photographs: Sequence[Photograph]) -> list[Photograph]:
+    return [
+        replace(one, cam_from_world=require_rigid(one.cam_from_world, f"{folder} image {int(one.path.stem)}"))
+        for one in photographs
+    ]
+
+
+def _left_out(reasons: Sequence[str]) -> list[str]:
+    """Return one note on images that are left out."""
+    return [f"{len(reasons)} images cannot be used and are left out; the first: {reasons[0]}"] if reasons else []
 
 
 def _shown(split: Path, object_id: int) -> Iterator[_Shown]:
     """Yield folder, image, instance, camera and pose wherever an object is shown, in order."""
-    folders = sorted(path for path in split.iterdir() if (path / "scene_gt.json").is_file()) if split.is_dir() else []
+    folders = [path for path in visible(split) if (path / "scene_gt.json").is_file()] if split.is_dir() else []
     if not folders:
         raise bad_input(str(split), "scene folders with scene_gt.json", "none", "Check the split's name.")
     for folder in folders:
@@ -110,20 +151,52 @@ def _shown(split: Path, object_id: int) -> Iterator[_Shown]:
 
 
 def _shown_in(folder: Path, object_id: int) -> Iterator[_Shown]:
-    cameras, poses = read_json(folder / "scene_camera.json"), read_json(folder / "scene_gt.json")
-    for image in sorted(poses, key=int):
+    cameras, poses = _by_image(folder / "scene_camera.json", "cameras"), _poses(folder)
+    for image in sorted(poses):
         for number, pose in enumerate(poses[image]):
             if pose.get("obj_id") == object_id:
-                if image not in cameras:
-                    where = str(folder / "scene_camera.json")
-                    raise bad_input(where, f"a camera for image {image}", "none", "Fetch it again.")
-                yield folder, int(image), number, cameras[image], pose
+                yield folder, image, number, cameras.get(image), pose
 
 
-def _posed(
-    folder: Path, image: int, number: int, camera: dict[str, Any], pose: dict[str, Any], *, depth: bool, mask: bool
-) -> PosedImage:
-    one = _photograph(folder, image, number, camera, pose)
+def _by_image(path: Path, what: str) -> dict[int, Any]:
+    """Read one of BOP's files, which are objects with the numbers of images as keys."""
+    content = as_record(read_json(path), f"{path}: {what} by image number", fix=_AGAIN)
+    wrong = next((key for key in content if not _NUMBER.fullmatch(key)), None)
+    if wrong is not None:
+        raise bad_input(str(path), f"{what} by image number", repr(wrong[:40]), _AGAIN)
+    return {int(key): value for key, value in content.items()}
+
+
+def _poses(folder: Path) -> dict[int, list[dict[str, Any]]]:
+    """Return the labelled instances of each image; an image that nobody labelled has none."""
+    path = folder / "scene_gt.json"
+    found = {}
+    for image, instances in _by_image(path, "poses").items():
+        listed = as_list([] if instances is None else instances, f"{path} image {image}", "a list of instances")
+        found[image] = [as_record(one, f"{path} image {image}", fix=_AGAIN) for one in listed]
+    return found
+
+
+@lru_cache(maxsize=8)
+def _visible_shares(folder: Path) -> dict[int, list[float | None]]:
+    """Return how much of each instance can be seen (0 to 1) where scene_gt_info.json says it."""
+    path, shares = folder / "scene_gt_info.json", {}
+    if path.is_file():
+        for image, instances in _by_image(path, "instances").items():
+            listed = [
+                one if isinstance(one, dict) else {} for one in (instances if isinstance(instances, list) else [])
+            ]
+            shares[image] = [one.get("visib_fract") for one in listed]
+    return shares
+
+
+def _hidden(folder: Path, image: int, number: int) -> bool:
+    """Return True where the data set says that nothing of an instance can be seen."""
+    shares = _visible_shares(folder).get(image, [])
+    return number < len(shares) and shares[number] == 0
+
+
+def _posed(one: Photograph, *, depth: bool, mask: bool) -> PosedImage:
     return replace(one, mask=one.mask if mask else None, depth=one.depth if depth else None).posed()
 
 
@@ -131,32 +204,39 @@ def _photograph(
     folder: Path,
     image: int,
     number: int,
-    camera: dict[str, Any],
+    camera: Any,
     pose: dict[str, Any],
     *,
     long_side: int | None = None,
 ) -> Photograph:
+    where = f"{folder} image {image}"
+    if camera is None:
+        raise bad_input(str(folder / "scene_camera.json"), f"a camera for image {image}", "none", _AGAIN)
+    camera = as_record(camera, f"{where}, its camera", ("cam_K",), _AGAIN)
+    pose = as_record(pose, f"{where}, instance {number}", ("cam_R_m2c", "cam_t_m2c"), _AGAIN)
     picture = _picture(folder, image)
-    try:
-        intrinsics = np.array(camera["cam_K"], float).reshape(3, 3)
-        cam_from_world = np.eye(4)
-        cam_from_world[:3, :3] = np.array(pose["cam_R_m2c"], float).reshape(3, 3)
-        cam_from_world[:3, 3] = np.array(pose["cam_t_m2c"], float)
-    except (KeyError, ValueError) as error:
-        where = f"{folder} image {image}"
-        raise bad_input(where, "cam_K, cam_R_m2c and cam_t_m2c", str(error), "Fetch it again.") from error
+    intrinsics = _numbers(camera["cam_K"], f"{where} cam_K", 9).reshape(3, 3)
+    cam_from_world = np.eye(4)
+    cam_from_world[:3, :3] = _numbers(pose["cam_R_m2c"], f"{where} cam_R_m2c", 9).reshape(3, 3)
+    cam_from_world[:3, 3] = _numbers(pose["cam_t_m2c"], f"{where} cam_t_m2c", 3)
     intrinsics[:2, 2] += 0.5
     mask_file = folder / "mask_visib" / f"{image:06d}_{number:06d}.png"
     depth_file = folder / "depth" / f"{image:06d}.png"
     return Photograph(
         picture,
-        pinhole_for(pinhole(intrinsics, image_hw(picture)), long_side),
+        pinhole_for(pinhole(intrinsics, stored_hw(picture)), long_side),
         cam_from_world,
         f"{folder.name}/{image:06d}",
         mask_file if mask_file.is_file() else None,
         depth_file if depth_file.is_file() else None,
-        float(camera.get("depth_scale", 1.0)),
+        as_number(camera.get("depth_scale", 1.0), f"{where} depth_scale", low=0, fix=_AGAIN),
     )
+
+
+def _numbers(value: Any, where: str, count: int) -> Float[np.ndarray, "n"]:
+    """Return so many numbers, written as one list or as rows."""
+    found = np.asarray(value, object).ravel().tolist() if isinstance(value, list) else value
+    return as_array(found, where, (count,), _AGAIN)
 
 
 def bop_capture(folder: str | Path, *, object_id: int | None = None, long_side: int | None = None) -> Capture:
@@ -175,30 +255,36 @@ def bop_capture(folder: str | Path, *, object_id: int | None = None, long_side: 
             images show it.
     """
     folder = Path(folder)
-    poses = read_json(folder / "scene_gt.json")
-    if not isinstance(poses, dict):
-        raise bad_input(str(folder / "scene_gt.json"), "poses by image number", "something else", "Fetch it again.")
-    objects = sorted({pose.get("obj_id") for image in poses.values() for pose in image})
+    poses = _poses(folder)
+    objects = sorted(
+        {pose["obj_id"] for image in poses.values() for pose in image if isinstance(pose.get("obj_id"), int)}
+    )
     if object_id is None and len(objects) != 1:
         found = f"objects {', '.join(map(str, objects))}" if objects else "none"
-        raise bad_input(str(folder / "scene_gt.json"), "one object", found, "Say which one (object_id).")
+        raise bad_input(str(folder / "scene_gt.json"), "one object", found, "Choose one: FOLDER@object=2 (object_id).")
     chosen = objects[0] if object_id is None else object_id
     if chosen not in objects:
         found = f"objects {', '.join(map(str, objects))}"
         raise bad_input(str(folder / "scene_gt.json"), f"object {chosen}", found, "Check the object's number.")
-    photographs: dict[int, Photograph] = {}
-    for shown in _shown_in(folder, chosen):
-        if shown[1] not in photographs:
-            one = _photograph(*shown, long_side=long_side)
-            require_rigid(one.cam_from_world, f"{folder} image {shown[1]}")
-            photographs[shown[1]] = one
-    without = len(poses) - len(photographs)
+    every = list(_shown_in(folder, chosen))
+    seen: dict[int, _Shown] = {}
+    for shown in every:
+        if not _hidden(*shown[:3]):
+            seen.setdefault(shown[1], shown)
+    given, reasons = _usable(seen.values(), long_side)
+    photographs = _rigid(folder, given)
+    without = len(poses) - len({shown[1] for shown in every})
+    hidden = len({shown[1] for shown in every}) - len(seen)
     notes = [f"{len(poses)} images, {without} without object {chosen}"] if without else []
+    notes += [f"{hidden} images in which nothing of object {chosen} can be seen are left out"] if hidden else []
+    notes += [*_left_out(reasons), *rounded_note(one.cam_from_world for one in given)]
+    if len(photographs) < 2 and reasons:
+        raise bad_input(str(folder), "at least 2 images that can be used", f"{len(photographs)}; {reasons[0]}", _AGAIN)
     root = folder.resolve().parent.parent
     known = any((root / name / "models_info.json").is_file() for name in ("models_eval", "models"))
     box = bop_model(root, chosen).box if known else None
     name = f"{folder.resolve().name}_obj{chosen:06d}"
-    return finish(name, list(photographs.values()), box=box, notes=notes)
+    return finish(name, photographs, box=box, notes=notes)
 
 
 def _picture(folder: Path, image: int) -> Path:
@@ -214,8 +300,11 @@ def _targets(root: Path, split: str, object_id: int) -> set[tuple[Path, int]] | 
     path = root / "test_targets_bop19.json"
     if not path.is_file():
         return None
-    rows: Sequence[dict[str, Any]] = read_json(path)
-    return {(root / split / f"{row['scene_id']:06d}", row["im_id"]) for row in rows if row["obj_id"] == object_id}
+    keys = ("scene_id", "im_id", "obj_id")
+    rows = [as_record(row, f"{path}: a target", keys, _AGAIN) for row in as_list(read_json(path), str(path))]
+    own = [row for row in rows if row["obj_id"] == object_id]
+    numbers = [[as_whole(row[key], f"{path}: {key}", 0, 10**6 - 1, _AGAIN) for key in keys[:2]] for row in own]
+    return {(root / split / f"{scene:06d}", image) for scene, image in numbers}
 
 
 def _points(root: Path, object_id: int) -> Float[np.ndarray, "m 3"] | None:

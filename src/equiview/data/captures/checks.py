@@ -13,9 +13,13 @@ from .photographs import Photograph, Photographs, read_raster
 from .tracks import restrict_tracks
 from .undistortion import require_size
 
+# Published rotations are written with few digits: LM-O's are orthonormal to 0.01. Beyond that the axes are sheared.
+ROUNDED = 0.02
+_EXACT = 1e-3
+
 
 def require_rigid(b_from_a: np.ndarray, where: str) -> Float[np.ndarray, "4 4"]:
-    """Return a pose as 4x4 if it is a rigid transform.
+    """Return a pose as 4x4 if it is a rigid transform; one that is so but for rounding becomes exact (see `ROUNDED`).
 
     Args:
         b_from_a: 3x4 or 4x4.
@@ -35,15 +39,38 @@ def require_rigid(b_from_a: np.ndarray, where: str) -> Float[np.ndarray, "4 4"]:
         raise bad_input(where, "a pose with the last row 0 0 0 1", found, "Write it row by row.")
     gram = pose[:3, :3] @ pose[:3, :3].T
     scale = float(np.sqrt(np.trace(gram) / 3))
-    if scale < 1e-9 or not np.allclose(gram / scale**2, np.eye(3), atol=1e-3):
+    if scale < 1e-9 or not np.allclose(gram / scale**2, np.eye(3), atol=ROUNDED):
         raise bad_input(where, "a rotation", "axes that are not orthogonal", "Restore the pose of this frame.")
     if np.linalg.det(pose[:3, :3]) < 0:
         fix = "One axis is mirrored: check which axes the poses were written with."
         raise bad_input(where, "a right-handed rotation (determinant +1)", "a left-handed one", fix)
-    if not np.allclose(gram, np.eye(3), atol=1e-3):
+    if not np.allclose(gram, np.eye(3), atol=ROUNDED):
         fix = f"Divide the 3x3 part by {scale:.6g}; a scaled scene scales positions and depth, never the rotation."
         raise bad_input(where, "a rotation without scale", f"a scale of {scale:.6g}", fix)
+    if _is_rounded(pose):
+        pose = pose.copy()
+        pose[:3, :3] = nearest_rotation(pose[:3, :3])
     return pose
+
+
+def _is_rounded(b_from_a: np.ndarray) -> bool:
+    """Return whether a pose's rotation is orthonormal to a few digits only."""
+    turn = np.asarray(b_from_a)[:3, :3]
+    return not np.allclose(turn @ turn.T, np.eye(3), atol=_EXACT)
+
+
+def nearest_rotation(turn: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    """Return the rotation nearest to a matrix (least squares over its entries, by its singular vectors)."""
+    left, _, right = np.linalg.svd(turn)
+    return left @ right
+
+
+def rounded_note(poses: Iterable[np.ndarray]) -> tuple[str, ...]:
+    """Return one note on rotations that `require_rigid` makes exact, from the poses as given; none without."""
+    found = [_is_rounded(pose) for pose in poses]
+    if not any(found):
+        return ()
+    return (f"{sum(found)} of {len(found)} rotations are orthonormal to a few digits only; the nearest ones are used",)
 
 
 def finish(

@@ -5,15 +5,17 @@ pixels count from the corner: nothing is converted here.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 
 from ...errors import EquiviewError, bad_input
+from ...io import read_text
 from .lens import Lens
 
 # Name -> COLMAP's number, focal lengths (1 or 2), coefficients, kind of lens.
@@ -79,32 +81,49 @@ def is_model(folder: Path) -> bool:
     return any(all((folder / f"{one}.{form}").is_file() for one in ("cameras", "images")) for form in ("bin", "txt"))
 
 
+def count_images(folder: Path) -> int:
+    """Return how many images a model has.
+
+    Raises:
+        EquiviewError: As `read_model`.
+    """
+    return len(_read_one(folder, "images", _form(folder)))
+
+
+def _form(folder: Path) -> str:
+    return "bin" if (folder / "cameras.bin").is_file() else "txt"
+
+
 def read_model(folder: Path) -> ColmapModel:
     """Read a model; where both forms lie there, the binary one.
 
     Raises:
         EquiviewError: A file is missing, cut off or does not parse, or a camera model is not known.
     """
-    form = "bin" if (folder / "cameras.bin").is_file() else "txt"
-    readers = (_cameras_bin, _images_bin, _points_bin) if form == "bin" else (_cameras_txt, _images_txt, _points_txt)
-    found: list = []
-    for one, read in zip(("cameras", "images", "points3D"), readers, strict=True):
-        path = folder / f"{one}.{form}"
-        if not path.is_file():
-            raise bad_input(str(path), f"the model's {one}", "nothing there", "Copy the whole model.")
-        try:
-            found.append(read(path))
-        except EquiviewError:
-            raise
-        except (struct.error, ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
-            what = "a whole binary COLMAP file" if form == "bin" else "a COLMAP text file"
-            raise bad_input(str(path), what, f"one that is cut off or broken ({error})", "Export it again.") from error
-    lenses, images, (point, points_in_world) = found
+    form = _form(folder)
+    lenses, images, (point, points_in_world) = (_read_one(folder, one, form) for one in _PARTS)
     unknown = next((image for image in images if image.camera not in lenses), None)
     if unknown is not None:
         what = f"{folder} image {unknown.name}"
         raise bad_input(what, "a camera of the model", f"number {unknown.camera}", "Export the model again.")
     return ColmapModel(lenses, images, point, points_in_world)
+
+
+_PARTS = ("cameras", "images", "points3D")
+
+
+def _read_one(folder: Path, one: str, form: str) -> Any:
+    path = folder / f"{one}.{form}"
+    if not path.is_file():
+        raise bad_input(str(path), f"the model's {one}", "nothing there", "Copy the whole model.")
+    try:
+        return _READERS[form][_PARTS.index(one)](path)
+    except EquiviewError:
+        raise
+    except (struct.error, ValueError, IndexError, UnicodeDecodeError, OverflowError, MemoryError) as error:
+        what = "a whole binary COLMAP file" if form == "bin" else "a COLMAP text file"
+        found = f"one that is cut off or broken ({str(error)[:80]})"
+        raise bad_input(str(path), what, found, "Export it again.") from error
 
 
 def _lens(path: Path, number: int, model: str, wh: tuple[int, int], values: Sequence[float]) -> Lens:
@@ -150,6 +169,8 @@ class _Bytes:
         return found
 
     def array(self, dtype: np.dtype, count: int) -> np.ndarray:
+        if dtype.itemsize * count > len(self.data) - self.at:
+            raise ValueError(f"{count} entries announced, {len(self.data) - self.at} bytes left")
         found = np.frombuffer(self.data, dtype, count, self.at) if count else np.zeros(0, dtype)
         self.at += dtype.itemsize * count
         return found
@@ -191,7 +212,7 @@ def _points_bin(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    return (line for line in path.read_text().splitlines() if not line.startswith("#"))
+    return (line for line in read_text(path, "a COLMAP text file").splitlines() if not line.startswith("#"))
 
 
 def _cameras_txt(path: Path) -> dict[int, Lens]:
@@ -224,3 +245,9 @@ def _points_txt(path: Path) -> tuple[np.ndarray, np.ndarray]:
     rows = [line.split(maxsplit=4)[:4] for line in _lines(path) if line.strip()]
     numbers = np.array([int(row[0]) for row in rows], np.int64)
     return numbers, np.array([[float(v) for v in row[1:]] for row in rows], float).reshape(-1, 3)
+
+
+_READERS: dict[str, tuple[Callable[[Path], Any], ...]] = {
+    "bin": (_cameras_bin, _images_bin, _points_bin),
+    "txt": (_cameras_txt, _images_txt, _points_txt),
+}

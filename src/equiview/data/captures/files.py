@@ -1,15 +1,14 @@
-"""Files that the layouts of captures have in common: masks beside pictures, matrices as text, names with numbers."""
+"""Files that the layouts of captures have in common: masks beside pictures, matrices as text."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
+from ... import pictures
 from ...errors import bad_input
-from ...io import image_hw, require_file
+from ...io import read_text, require_file
 
 
 def mask_of(path: Path, folders: Iterable[Path], relative: str | None = None) -> Path | None:
@@ -25,18 +24,13 @@ def mask_of(path: Path, folders: Iterable[Path], relative: str | None = None) ->
     return next((f / one for f in folders for one in tries if (f / one).is_file()), None)
 
 
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort frame2 before frame10."""
-    return [(0, int(word)) if word.isdigit() else (1, word) for word in re.split(r"(\d+)", name)]
-
-
 def read_matrix(path: Path, shapes: Sequence[tuple[int, int]]) -> Float[np.ndarray, "r c"]:
     """Read a text file of numbers as a matrix.
 
     Raises:
         EquiviewError: The file is missing, has words, or another shape.
     """
-    text = require_file(path, "a text file with a matrix").read_text(errors="replace").replace(",", " ")
+    text = read_text(path, "a text file with a matrix").replace(",", " ")
     try:
         rows = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
     except ValueError:
@@ -54,6 +48,5 @@ def has_alpha(path: Path) -> bool:
     Raises:
         EquiviewError: It is missing, or no image.
     """
-    image_hw(path)
-    with Image.open(path) as image:
+    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
         return image.mode in ("RGBA", "LA")

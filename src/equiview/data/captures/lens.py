@@ -28,6 +28,7 @@ from ...errors import bad_input
 Points = Float[np.ndarray, "n 2"]
 _STEP = 1e-6  # of the numerical derivative, in normalised units
 _ITERATIONS = 40
+_LARGEST_SIDE = 2**20  # Far above any picture that is read; sizes beyond it are broken files.
 _SOLVED = 1e-10
 
 
@@ -113,8 +114,9 @@ class Lens:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise bad_input("lens", f"one of {', '.join(KINDS)}", repr(self.kind), "Undistort the pictures first.")
-        if min(self.hw) < 1:
-            raise bad_input("lens", "pictures of at least 1x1 pixel", f"{self.hw[1]}x{self.hw[0]}", "Check the camera.")
+        if min(self.hw) < 1 or max(self.hw) > _LARGEST_SIDE:
+            expected = "pictures of at least 1x1 pixel" + f", {_LARGEST_SIDE} at most" * (min(self.hw) >= 1)
+            raise bad_input("lens", expected, f"{self.hw[1]}x{self.hw[0]}", "Check the camera.")
         count = KINDS[self.kind][0]
         values = tuple(float(value) for value in self.coefficients)
         numbers = np.array([*self.intrinsics.ravel(), *values])

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import image_hw, require_file
+from ...io import read_text, stored_hw, visible
 from ...types import Camera, Capture, PosedImage, PoseScene
-from .checks import finish, missing_note, require_rigid
+from .checks import finish, missing_note, require_rigid, rounded_note
 from .lens import pinhole
 from .photographs import Photograph
 from .undistortion import pinhole_for
@@ -30,11 +30,13 @@ class MiddleburySet:
         images: Those that are present, in the order of the list.
         box: Lowest and highest corner of the README's box, in world.
         missing: Names the list has and the folder lacks.
+        notes: What was done to the list's poses.
     """
 
     images: list[PosedImage]
     box: Float[np.ndarray, "2 3"]
     missing: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def open_middlebury(folder: str | Path) -> MiddleburySet:
@@ -49,23 +51,24 @@ def open_middlebury(folder: str | Path) -> MiddleburySet:
         EquiviewError: No such files, a line that does not parse, or none of the images is there.
     """
     folder = Path(folder)
-    lists = sorted(folder.glob("*_par.txt")) if folder.is_dir() else []
+    lists = visible(folder, "*_par.txt") if folder.is_dir() else []
     if len(lists) != 1:
         found = ", ".join(path.name for path in lists) or ("none" if folder.is_dir() else "no such folder")
         raise bad_input(str(folder), "one list of cameras NAME_par.txt", found, "Give a Middlebury multi-view folder.")
-    cameras = _read_cameras(lists[0])
+    cameras, notes = _read_cameras(lists[0])
     present = {name: matrices for name, matrices in cameras.items() if (folder / name).is_file()}
     if not present:
         raise bad_input(str(folder), f"images that {lists[0].name} names", "none", "Put the pictures beside the list.")
-    hw = image_hw(folder / next(iter(present)))
+    hw = stored_hw(folder / next(iter(present)))
     images = [PosedImage(folder / name, Camera(*matrices, hw), name) for name, matrices in present.items()]
-    return MiddleburySet(images, read_box(folder / "README.txt"), [name for name in cameras if name not in present])
+    missing = [name for name in cameras if name not in present]
+    return MiddleburySet(images, read_box(folder / "README.txt"), missing, notes)
 
 
-def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return intrinsics and cam_from_world by file name, in the order of the list."""
-    cameras = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+def _read_cameras(path: Path) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
+    """Return intrinsics and cam_from_world by file name, in the order of the list, and notes on them."""
+    cameras, given = {}, []
+    for number, line in enumerate(read_text(path, "a list of cameras").splitlines(), 1):
         words = line.split()
         if not words or (number == 1 and (len(words) == 1 or words[0] == "imgname.png")):
             continue
@@ -79,8 +82,9 @@ def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         intrinsics, cam_from_world = values[:9].reshape(3, 3), np.eye(4)
         intrinsics[:2, 2] += 0.5
         cam_from_world[:3, :3], cam_from_world[:3, 3] = values[9:18].reshape(3, 3), values[18:]
+        given.append(cam_from_world)
         cameras[words[0]] = (intrinsics, require_rigid(cam_from_world, f"{path}:{number}"))
-    return cameras
+    return cameras, rounded_note(given)
 
 
 def read_box(path: Path) -> Float[np.ndarray, "2 3"]:
@@ -89,7 +93,7 @@ def read_box(path: Path) -> Float[np.ndarray, "2 3"]:
     Raises:
         EquiviewError: The file is missing or states none.
     """
-    found = _BOX.search(require_file(path, "the README of a Middlebury set").read_text())
+    found = _BOX.search(read_text(path, "the README of a Middlebury set"))
     corners = [] if found is None else [[float(word) for word in part.split()] for part in found.groups()]
     if len(corners) != 2 or any(len(corner) != 3 for corner in corners):
         raise bad_input(str(path), "the bounding box as (x y z) (x y z)", "none", "Fetch the README again.")
@@ -122,5 +126,5 @@ def middlebury_capture(folder: str | Path, *, long_side: int | None = None) -> C
         camera, path = image.camera, Path(folder) / image.name
         undo = pinhole_for(pinhole(camera.intrinsics, camera.hw), long_side)
         photographs.append(Photograph(path, undo, camera.cam_from_world, image.name))
-    notes = missing_note("images", len(found.images) + len(found.missing), found.missing)
+    notes = found.notes + missing_note("images", len(found.images) + len(found.missing), found.missing)
     return finish(Path(folder).resolve().name, photographs, box=found.box, notes=notes)

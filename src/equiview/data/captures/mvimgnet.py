@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 from ...types import Capture
-from .colmap import colmap_capture, find_model
+from .colmap import colmap_capture
+from .colmap_files import is_model
 
 LAYOUT = "MVImgNet: CLASS/INSTANCE with images/ and sparse/0/ (a number, and 6 to 10 hexadecimal digits)"
 _INSTANCE = re.compile(r"[0-9a-f]{6,10}")
@@ -18,7 +19,7 @@ def is_instance(folder: Path) -> bool:
     """Return True for a folder such as 23/4a0112ec that holds pictures and a COLMAP model."""
     whole = folder.resolve()
     named = whole.parent.name.isdigit() and _INSTANCE.fullmatch(whole.name) is not None
-    return named and (folder / "images").is_dir() and find_model(folder) is not None
+    return named and (folder / "images").is_dir() and is_model(folder / "sparse" / "0")
 
 
 def mvimgnet_capture(folder: str | Path, *, long_side: int | None = None) -> Capture:
@@ -38,4 +39,4 @@ def mvimgnet_capture(folder: str | Path, *, long_side: int | None = None) -> Cap
     masks = [folder / name for name in ("masks", "mask")]
     masks += [place / name / instance for place in places for name in ("mask", "masks")]
     name = "_".join(instance.parts)
-    return colmap_capture(folder, long_side=long_side, name=name, masks=masks)
+    return colmap_capture(folder, long_side=long_side, name=name, masks=masks, model_folder=folder / "sparse" / "0")

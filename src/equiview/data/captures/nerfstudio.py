@@ -6,8 +6,9 @@ stay. Without cx and cy the axis goes through the middle. The tests project poin
 epipolar distance of matches is below a pixel, and far above it when the axes are not turned.
 """
 
+import os
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...geometry import inverse
-from ...io import PICTURE_SUFFIXES, image_hw, read_json
+from ...io import PICTURE_SUFFIXES, natural_key, read_json, stored_hw
+from ...render.references import find_file
+from ...schema import as_number, as_text, as_whole
 from ...types import Capture
-from .checks import finish, missing_note, require_rigid
-from .files import has_alpha, mask_of, natural_key
+from .checks import finish, missing_note, require_rigid, rounded_note
+from .files import has_alpha, mask_of
 from .lens import Lens
 from .photographs import Photograph
 from .undistortion import Undistortion, pinhole_for
@@ -65,31 +68,39 @@ def nerfstudio_capture(folder: str | Path, *, long_side: int | None = None) -> C
     frames = scene.get("frames") if isinstance(scene, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise bad_input(str(path), "a list `frames` that is not empty", "none", "Export the scene again.")
-    photographs, missing, known = [], [], {}
+    photographs, missing, poses, known = [], [], [], {}
     for number, frame in enumerate(frames):
         where = f"{path} frame {number}"
-        listed = _text(frame, "file_path", where)
+        listed = as_text(frame.get("file_path"), where, "`file_path`, a path", "Export the scene again.")
         picture = _picture(folder, listed)
         if picture is None:
-            missing.append(Path(listed).name)
+            missing.append(PureWindowsPath(listed).name)  # Takes both separators.
             continue
         lens = _lens({**scene, **frame}, picture, where)
         key = (lens.intrinsics.tobytes(), lens.hw, lens.kind, lens.coefficients)
         if key not in known:  # Most scenes have one camera.
             known[key] = pinhole_for(lens, long_side)
-        photographs.append(_photograph(folder, picture, {**scene, **frame}, known[key], where))
+        matrix = _matrix(frame, where)
+        poses.append(matrix)
+        photographs.append(_photograph(folder, picture, {**scene, **frame}, matrix, known[key], where))
     if not photographs:
         raise bad_input(str(path), "the pictures it lists", f"none of {len(frames)}", "Put the pictures beside it.")
     photographs = sorted(_named_apart(photographs, folder), key=lambda one: natural_key(one.name))
-    return finish(folder.resolve().name, photographs, notes=missing_note("images", len(frames), missing))
+    notes = missing_note("images", len(frames), missing) + rounded_note(poses)
+    return finish(folder.resolve().name, photographs, notes=notes)
 
 
-def _photograph(folder: Path, picture: Path, frame: dict[str, Any], undo: Undistortion, where: str) -> Photograph:
+def _matrix(frame: dict[str, Any], where: str) -> Float[np.ndarray, "..."]:
     try:
-        matrix = np.array(frame["transform_matrix"], float)
-    except (KeyError, TypeError, ValueError) as error:
+        return np.array(frame["transform_matrix"], float)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         fix = "Export the scene again."
         raise bad_input(where, "transform_matrix with 4x4 numbers", f"{error!r}"[:80], fix) from error
+
+
+def _photograph(
+    folder: Path, picture: Path, frame: dict[str, Any], matrix: np.ndarray, undo: Undistortion, where: str
+) -> Photograph:
     cam_from_world = cam_from_world_of(require_rigid(matrix, f"{where} ({picture.name})"))
     mask = _beside(folder, frame, ("mask_path",), where) or mask_of(picture, [folder / "masks", folder / "mask"])
     if mask is None and has_alpha(picture):
@@ -103,17 +114,13 @@ def _named_apart(photographs: list[Photograph], folder: Path) -> list[Photograph
     """Name pictures by their file; where two folders use one name, by the path below the scene."""
     if len({one.name for one in photographs}) == len(photographs):
         return photographs
-    return [replace(one, name=one.path.relative_to(folder).as_posix()) for one in photographs]
+    return [replace(one, name=os.path.relpath(one.path, folder).replace(os.sep, "/")) for one in photographs]
 
 
 def _picture(folder: Path, listed: str) -> Path | None:
     """Return a frame's picture; its path may lack the suffix."""
-    path = folder / listed
-    tries = [
-        path,
-        *(path.with_name(path.name + suffix) for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES))),
-    ]
-    return next((one for one in tries if one.is_file()), None)
+    tries = (find_file(listed + suffix, folder, strict=True) for suffix in ("", *PICTURE_SUFFIXES))
+    return next((path for path in tries if path is not None), None)
 
 
 def _beside(folder: Path, frame: dict[str, Any], keys: tuple[str, ...], where: str) -> Path | None:
@@ -121,25 +128,21 @@ def _beside(folder: Path, frame: dict[str, Any], keys: tuple[str, ...], where: s
     key = next((key for key in keys if frame.get(key)), None)
     if key is None:
         return None
-    path = folder / _text(frame, key, where)
-    longer = path.with_name(path.name + ".png")
-    return longer if longer.is_file() and not path.is_file() else path
-
-
-def _text(frame: dict[str, Any], key: str, where: str) -> str:
-    value = frame.get(key)
-    if not isinstance(value, str) or not value:
-        raise bad_input(where, f"`{key}`, a path", repr(value)[:40], "Export the scene again.")
-    return value
+    listed = as_text(frame[key], f"{where} `{key}`", "a path")
+    tries = (find_file(listed + suffix, folder, strict=True) for suffix in ("", ".png"))
+    return next((path for path in tries if path is not None), folder / listed)
 
 
 def _lens(frame: dict[str, Any], picture: Path, where: str) -> Lens:
     """Return a frame's lens from its values and the scene's."""
     try:
         values = {key: float(frame[key]) for key in _NUMBERS if frame.get(key) is not None}
-    except (TypeError, ValueError) as error:
-        raise bad_input(where, "numbers for intrinsics and depth", str(error), "Export the scene again.") from error
-    h, w = image_hw(picture) if not {"w", "h"} <= values.keys() else (round(values["h"]), round(values["w"]))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise bad_input(
+            where, "numbers for intrinsics and depth", str(error)[:80], "Export the scene again."
+        ) from error
+    _check_numbers(values, where)
+    h, w = stored_hw(picture) if not {"w", "h"} <= values.keys() else (round(values["h"]), round(values["w"]))
     angles = [_focal_px(values, "camera_angle_x", w), _focal_px(values, "camera_angle_y", h)]
     # One focal length in pixels means square pixels, whatever the angles say.
     fx, fy = values.get("fl_x") or angles[0], values.get("fl_y") or values.get("fl_x") or angles[1]
@@ -151,6 +154,23 @@ def _lens(frame: dict[str, Any], picture: Path, where: str) -> Lens:
     return Lens(intrinsics, (h, w), *_distortion(frame, values, where))
 
 
+def _check_numbers(values: dict[str, float], where: str) -> None:
+    """Refuse what no camera has: NaN, a size that is not whole, a focal length of 0, an angle of 180 degrees."""
+    for key, value in values.items():
+        if key in ("w", "h"):
+            as_whole(value, f"{where} `{key}`", 0, _LARGEST_SIDE)
+        elif key in ("fl_x", "fl_y"):
+            as_number(value, f"{where} `{key}`", low=1e-6)
+        elif key in _DEPTH_UNITS:
+            as_number(value, f"{where} `{key}`", low=0)
+        elif key.startswith("camera_angle"):
+            as_number(value, f"{where} `{key}` (radians)", low=1e-6, high=_WIDEST_ANGLE)
+        else:
+            as_number(value, f"{where} `{key}`")
+
+
+_LARGEST_SIDE = 2**20  # Far above any picture that is read.
+_WIDEST_ANGLE = 3.1  # 178 degrees; at 180 the focal length of a flat picture is 0.
 _SIZES = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y")
 _DEPTH_UNITS = ("depth_unit_scale_factor", "integer_depth_scale")
 _NUMBERS = (*_SIZES, *_DEPTH_UNITS, "k1", "k2", "k3", "k4", "p1", "p2")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import image_hw, require_file
+from ...io import read_text, stored_hw, visible
 from ...types import Camera, PosedImage, PoseScene
 
 WORLD_UNIT_CM = 100.0  # metres
@@ -55,11 +55,11 @@ def _folder(root: Path, name: str, number: int) -> Path:
 
 def _sequence(folder: Path) -> list[PosedImage]:
     """Return the frames of a sequence in numerical order; those without a pose are left out."""
-    frames = sorted((folder / "color").glob("*.png"), key=lambda path: (len(path.stem), path.stem))
+    frames = visible(folder / "color", "*.png")
     frames = [path for path in frames if (folder / "poses_ba" / f"{path.stem}.txt").is_file()]
     if not frames:
         raise bad_input(str(folder), "color/*.png with poses_ba/*.txt beside", "none", f"Expected {_LAYOUT}.")
-    hw = image_hw(frames[0])
+    hw = stored_hw(frames[0])
     return [PosedImage(path, _camera(folder, path.stem, hw), f"{folder.name}/{path.name}") for path in frames]
 
 
@@ -71,7 +71,7 @@ def _camera(folder: Path, stem: str, hw: tuple[int, int]) -> Camera:
 
 def _matrix(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "r c"]:
     try:
-        matrix = np.array([float(word) for word in require_file(path, "a matrix as text").read_text().split()])
+        matrix = np.array([float(word) for word in read_text(path, "a matrix as text").split()])
     except ValueError as error:
         raise bad_input(str(path), f"{shape[0]}x{shape[1]} numbers", str(error), "Fetch it again.") from error
     if matrix.size != shape[0] * shape[1]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import EquiviewError, bad_input
-from ...io import require_folder
+from ...io import require_folder, visible
 from ...types import Capture
-from ..names import split_selection
+from ..names import split_selection, split_source
 from . import bop, colmap, middlebury, mvimgnet, nerfstudio, rgbd
 from .checks import choose
 
@@ -30,12 +30,12 @@ class Layout:
 # Tried in this order: a COLMAP model beside a transforms.json brings points, so it comes first.
 LAYOUTS: dict[str, Layout] = {
     "mvimgnet": Layout(mvimgnet.is_instance, mvimgnet.mvimgnet_capture, mvimgnet.LAYOUT),
-    "colmap": Layout(lambda f: colmap.find_model(f) is not None, colmap.colmap_capture, colmap.LAYOUT),
+    "colmap": Layout(lambda f: bool(colmap.find_models(f)), colmap.colmap_capture, colmap.LAYOUT),
     "nerfstudio": Layout(
         lambda f: nerfstudio.find_transforms(f) is not None, nerfstudio.nerfstudio_capture, nerfstudio.LAYOUT
     ),
     "bop": Layout(lambda f: (f / "scene_gt.json").is_file(), bop.bop_capture, bop.LAYOUT),
-    "middlebury": Layout(lambda f: any(f.glob("*_par.txt")), middlebury.middlebury_capture, middlebury.LAYOUT),
+    "middlebury": Layout(lambda f: bool(visible(f, "*_par.txt")), middlebury.middlebury_capture, middlebury.LAYOUT),
     "rgbd": Layout(rgbd.is_rgbd, rgbd.rgbd_capture, rgbd.LAYOUT),
 }
 
@@ -52,9 +52,9 @@ def open_capture(path: str | Path, *, long_side: int | None = 1024, object_id: i
     """Open a capture of any layout, or some of its images.
 
     Args:
-        path: A folder of one of `LAYOUTS`, perhaps with a selection: `fox@0::2`.
+        path: A folder of one of `LAYOUTS`, perhaps with a selection: `fox@0::2`, `scene@object=2`.
         long_side: Larger pictures are reduced to this many pixels; None leaves them as they are.
-        object_id: Which object of a BOP scene with several.
+        object_id: Which object of a BOP scene with several, where the path does not say it.
 
     Raises:
         EquiviewError: No such folder, no layout of these, a selection that leaves fewer than two images, or what the
@@ -62,14 +62,18 @@ def open_capture(path: str | Path, *, long_side: int | None = 1024, object_id: i
     """
     if long_side is not None and long_side < 1:
         raise bad_input("long_side", "at least 1 pixel", f"{long_side}", "Give a number such as 1024.")
-    folder, chosen = split_selection(path)
-    require_folder(folder, "the folder of a capture")
+    chosen = split_source(path)
+    folder = require_folder(chosen.path, "the folder of a capture")
+    if object_id is None:
+        object_id = chosen.object_id
     kind = next((kind for kind, layout in LAYOUTS.items() if layout.recognise(folder)), None)
     if kind is None:
         raise _unrecognised(folder)
+    if chosen.object_id is not None and kind != "bop":
+        raise bad_input(str(path), "a BOP scene where an object is chosen", f"the layout {kind}", "Leave it out.")
     options = {} if object_id is None or kind != "bop" else {"object_id": object_id}
     whole = LAYOUTS[kind].open(folder, long_side=long_side, **options)
-    return whole if chosen == slice(None) else choose(whole, chosen, str(path).rpartition("@")[2])
+    return choose(whole, chosen.images, chosen.text) if chosen.text else whole
 
 
 def _unrecognised(folder: Path) -> EquiviewError:

@@ -7,8 +7,8 @@ from typing import overload
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image, UnidentifiedImageError
 
+from ... import pictures
 from ...cache import Cache
 from ...errors import bad_input
 from ...io import require_file
@@ -92,10 +92,10 @@ def read_raster(path: Path) -> np.ndarray:
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise bad_input(str(path), "an image that opens", str(error), "Fetch or write it again.") from error
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise bad_input(str(path), "an array that opens", str(error), "Fetch or write it again.") from error
+    with pictures.opened(path, str(path), "Fetch or write it again.") as image:
+        return pictures.values(image)
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:

@@ -30,10 +30,10 @@ from scipy.spatial.transform import Rotation
 
 from ...errors import bad_input
 from ...geometry import inverse
-from ...io import PICTURE_SUFFIXES, image_hw, read_json, require_file
+from ...io import PICTURE_SUFFIXES, picture_files, read_json, read_text, stored_hw, visible
 from ...types import Capture
-from .checks import finish, missing_note, require_rigid
-from .files import mask_of, natural_key, read_matrix
+from .checks import finish, missing_note, require_rigid, rounded_note
+from .files import mask_of, read_matrix
 from .lens import Lens
 from .photographs import Photograph
 from .undistortion import pinhole_for
@@ -57,7 +57,7 @@ class _Frame:
 def is_rgbd(folder: Path) -> bool:
     """Return True where a folder has colour pictures and either a folder of poses or of depth beside them."""
     poses = _first(folder, ("pose", "poses"), Path.is_dir)
-    if any(folder.glob("*.pose.txt")):
+    if visible(folder, "*.pose.txt"):
         return True
     colour = _first(folder, ("rgb", "color"), Path.is_dir)
     return colour is not None and (poses or _first(folder, ("depth", "groundtruth.txt"), Path.exists)) is not None
@@ -75,7 +75,7 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
     """
     folder = Path(folder)
     timed = (folder / "groundtruth.txt").is_file()
-    frames = list(_timed(folder) if timed else _flat(folder) if any(folder.glob("*.pose.txt")) else _folders(folder))
+    frames = list(_timed(folder) if timed else _flat(folder) if visible(folder, "*.pose.txt") else _folders(folder))
     kept = [(frame, frame.world_from_cam) for frame in frames if frame.world_from_cam is not None]
     if not kept:
         fix = "Write one 4x4 camera-to-world matrix a picture, or groundtruth.txt."
@@ -83,7 +83,7 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
     blind = [frame.name for frame, _ in kept if frame.depth is None]
     if len(blind) < len(kept):  # Depth everywhere or nowhere: a picture of the others would have no points.
         kept = [(frame, pose) for frame, pose in kept if frame.depth is not None]
-    undo = pinhole_for(_lens(folder, image_hw(kept[0][0].picture)), long_side)
+    undo = pinhole_for(_lens(folder, stored_hw(kept[0][0].picture)), long_side)
     scale_file = folder / "depth_scale.txt"
     steps = _TUM_STEPS_PER_UNIT if timed else _STEPS_PER_UNIT
     if scale_file.is_file():
@@ -103,7 +103,7 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
         for frame, world_from_cam in kept
     ]
     missing = [frame.name for frame in frames if frame.world_from_cam is None]
-    notes = missing_note("poses", len(frames), missing)
+    notes = missing_note("poses", len(frames), missing) + rounded_note(pose for _, pose in kept)
     if len(blind) < len(frames) - len(missing):
         notes += missing_note("depth pictures", len(frames) - len(missing), blind)
     return finish(folder.resolve().name, photographs, notes=notes)
@@ -115,10 +115,10 @@ def _first(folder: Path, names: tuple[str, ...], test=Path.is_file) -> Path | No
 
 def _colour(folder: Path) -> list[Path]:
     place = _first(folder, ("rgb", "color"), Path.is_dir)
-    found = [path for path in place.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES] if place else []
+    found = picture_files(place) if place else []
     if not found:
         raise bad_input(str(folder), "pictures in rgb/ or color/", "none", f"Expected {LAYOUT}.")
-    return sorted(found, key=lambda path: natural_key(path.name))
+    return found
 
 
 def _folders(folder: Path) -> Iterator[_Frame]:
@@ -130,7 +130,7 @@ def _folders(folder: Path) -> Iterator[_Frame]:
 
 
 def _flat(folder: Path) -> Iterator[_Frame]:
-    for pose in sorted(folder.glob("*.pose.txt"), key=lambda path: natural_key(path.name)):
+    for pose in visible(folder, "*.pose.txt"):
         stem = pose.name.removesuffix(".pose.txt")
         picture = (
             _first(folder, tuple(f"{stem}.color{suffix}" for suffix in PICTURE_SUFFIXES))
@@ -149,7 +149,7 @@ def _timed(folder: Path) -> Iterator[_Frame]:
     """Yield TUM's frames: to every picture the pose and the depth nearest in time, within 20 ms."""
     path = folder / "groundtruth.txt"
     rows = _rows(path, 8)
-    depths = {float(one.stem): one for one in (folder / "depth").glob("*.png") if _is_number(one.stem)}
+    depths = {float(one.stem): one for one in visible(folder / "depth", "*.png") if _is_number(one.stem)}
     times = np.array(sorted(depths))
     for picture in _colour(folder):
         if not _is_number(picture.stem):
@@ -161,7 +161,7 @@ def _timed(folder: Path) -> Iterator[_Frame]:
 
 
 def _rows(path: Path, count: int) -> Float[np.ndarray, "n c"]:
-    lines = require_file(path, "a list of poses").read_text(errors="replace").splitlines()
+    lines = read_text(path, "a list of poses").splitlines()
     words = [line.split() for line in lines if line.strip() and not line.startswith("#")]
     wrong = next((row for row in words if len(row) != count or not all(map(_is_number, row))), None)
     if wrong is not None or not words:

@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from ...errors import bad_input
 from ...geometry import pixel_centers
-from ...io import image_hw, read_image
+from ...io import image_hw, read_image, stored_hw
 from .lens import Lens, Points, apply, distort, one_to_one, undistort
 
 _WIDEST_TAN = 1.75  # Beyond 60 degrees from the axis a flat picture is mostly stretched border.
@@ -120,8 +120,8 @@ def require_size(path: Path, hw: tuple[int, int], what: str = "a picture") -> No
     Raises:
         EquiviewError: The file is missing or no image, or its size is not what its camera says.
     """
-    found = image_hw(path)
-    if found != hw:
+    found = stored_hw(path)
+    if found != hw and image_hw(path) != hw:
         expected = f"{what} of {hw[1]}x{hw[0]} pixels as its camera says"
         fix = "Use the pictures the cameras were computed from, or scale the intrinsics with the pictures."
         raise bad_input(str(path), expected, f"{found[1]}x{found[0]}", fix)
@@ -146,7 +146,7 @@ class UndistortedImage:
             EquiviewError: The file is missing, no image, or of another size than its camera says.
         """
         require_size(self.path, self.undistortion.lens.hw)
-        rgb, hw = read_image(self.path), self.undistortion.hw
+        rgb, hw = read_image(self.path, self.undistortion.lens.hw), self.undistortion.hw
         if hw != rgb.shape[:2]:
             rgb = np.asarray(Image.fromarray(rgb).resize(hw[::-1], Image.Resampling.LANCZOS))
         return rgb if self.undistortion.lens.is_pinhole else self._resampled(rgb)

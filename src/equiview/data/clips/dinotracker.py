@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import bad_input
 from ...types import Clip
 from ..safe_pickle import read_pickle
-from .frames import FrameFiles, frame_paths
+from .frames import FrameFiles, frame_paths, usable_clips
 
 
 def open_dinotracker(root: Path, benchmark: Path) -> Iterator[Clip]:
@@ -37,8 +37,7 @@ def open_dinotracker(root: Path, benchmark: Path) -> Iterator[Clip]:
     there = [video for video in videos if (Path(root) / str(video["video_idx"]) / "video").is_dir()]
     if not there:
         raise bad_input(str(root), "frames in ID/video", f"none of {len(videos)} videos", "Put the frames there.")
-    for video in there:
-        yield _clip(Path(root) / str(video["video_idx"]) / "video", str(video["video_idx"]), video)
+    yield from usable_clips(there, lambda v: _clip(Path(root) / str(v["video_idx"]) / "video", str(v["video_idx"]), v))
 
 
 def _clip(folder: Path, name: str, video: dict[str, Any]) -> Clip:

@@ -1,14 +1,19 @@
 """A folder of frames: a clip without tracks, read one picture at a time."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 
-from ...errors import bad_input
-from ...io import PICTURE_SUFFIXES, image_hw, read_image, require_folder
+from ...errors import EquiviewError, bad_input
+from ...io import image_hw, picture_files, read_image, require_folder
 from ...types import Clip
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class FrameFiles(Sequence[UInt8[np.ndarray, "h w 3"]]):
@@ -45,21 +50,38 @@ def changed_size(what: str, expected_hw: tuple[int, ...], found_hw: tuple[int, .
 
 
 def frame_paths(folder: Path) -> list[Path]:
-    """Return the pictures of a folder sorted by the number in their names, then by name.
+    """Return the pictures of a folder in their natural order, see `io.picture_files`.
 
     Raises:
         EquiviewError: No folder, or no pictures in it.
     """
     folder = require_folder(folder, "a folder of frames")
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
+    paths = picture_files(folder)
     if not paths:
         raise bad_input(str(folder), "pictures (jpg, png ...)", "none", "Give the folder that holds the frames.")
-    return sorted(paths, key=lambda path: (_number(path), path.name))
+    return paths
 
 
-def _number(path: Path) -> int:
-    digits = "".join(c for c in path.stem if c.isdecimal())
-    return int(digits) if digits else -1
+def usable_clips(items: Iterable[T], open_one: Callable[[T], Clip]) -> Iterator[Clip]:
+    """Yield the clips that open; one that does not is said and passed over, for it must not end a whole data set.
+
+    Raises:
+        EquiviewError: None opens; why the first did not.
+    """
+    first, failed, opened = None, 0, 0
+    for item in items:
+        try:
+            clip = open_one(item)
+        except EquiviewError as error:
+            first, failed = first or error, failed + 1
+            log.warning("Left out: %s", error)
+            continue
+        opened += 1
+        yield clip
+    if first is not None and not opened:
+        raise first
+    if failed:
+        log.warning("%d of %d clips cannot be used and were left out.", failed, failed + opened)
 
 
 def no_tracks(name: str, frames: Sequence[UInt8[np.ndarray, "h w 3"]], hw: tuple[int, int]) -> Clip:

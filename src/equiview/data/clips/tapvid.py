@@ -6,19 +6,22 @@ corner of the picture as origin (so a multiplication by its size gives our pixel
 Source: Doersch et al., "TAP-Vid", NeurIPS 2022; github.com/google-deepmind/tapnet.
 """
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
-from ...errors import bad_input
+from ... import pictures
+from ...errors import EquiviewError, bad_input
+from ...io import visible
+from ...schema import as_array
 from ...types import Clip
 from ..safe_pickle import read_pickle
-from .frames import changed_size
+from .frames import changed_size, usable_clips
 
 _KEYS = {"video", "points", "occluded"}
 
@@ -30,14 +33,25 @@ def open_tapvid(path: Path) -> Iterator[Clip]:
         EquiviewError: A missing, broken or hostile file, another layout, or an empty video.
     """
     path = Path(path)
-    files = sorted(path.glob("*.pkl")) if path.is_dir() else [path]
+    files = visible(path, "*.pkl") if path.is_dir() else [path]
     if not files:
         raise bad_input(str(path), "shards (*.pkl)", "none", "Give the folder of a TAP-Vid set, or one file.")
-    for file in files:
-        yield from _clips(file)
+    yield from usable_clips(chain.from_iterable(map(_clips, files)), lambda clip: clip())
 
 
-def _clips(path: Path) -> Iterator[Clip]:
+def _clips(path: Path) -> Iterator[Callable[[], Clip]]:
+    """Yield what opens each clip of a file, or what says why the file has none."""
+    try:
+        yield from _openers(path)
+    except EquiviewError as error:
+        yield partial(_failed, error)
+
+
+def _failed(error: EquiviewError) -> Clip:
+    raise error
+
+
+def _openers(path: Path) -> Iterator[Callable[[], Clip]]:
     content = read_pickle(path)
     if isinstance(content, dict) and content.keys() >= _KEYS:
         content = [content]
@@ -47,13 +61,14 @@ def _clips(path: Path) -> Iterator[Clip]:
         raise bad_input(str(path), "examples with video, points and occluded", "something else", "Is it TAP-Vid's?")
     for key, example in examples:
         name = key if isinstance(key, str) else f"{path.stem}-{key:03d}"
-        yield _clip(f"{path}: {name}", name, example)
+        yield partial(_clip, f"{path}: {name}", name, example)
 
 
 def _clip(where: str, name: str, example: dict[str, Any]) -> Clip:
     frames = _frames(where, example["video"])
     hw = frames[0].shape[:2]
-    points, hidden = np.asarray(example["points"]), np.asarray(example["occluded"])
+    points = as_array(example["points"], f"{where} points", (None, None, 2))
+    hidden = as_array(example["occluded"], f"{where} occluded", (None, None))
     if points.ndim != 3 or points.shape[1:] != (len(frames), 2) or hidden.shape != points.shape[:2]:
         expected = f"points [n, {len(frames)}, 2] and occluded [n, {len(frames)}]"
         raise bad_input(where, expected, f"{points.shape} and {hidden.shape}", "Get the file again.")
@@ -65,12 +80,15 @@ def _clip(where: str, name: str, example: dict[str, Any]) -> Clip:
 
 
 def _frames(where: str, video: Any) -> Sequence[UInt8[np.ndarray, "h w 3"]]:
-    if len(video) == 0:
+    several = isinstance(video, list | tuple) or (isinstance(video, np.ndarray) and video.ndim > 0)
+    if not several or len(video) == 0:
         raise bad_input(where, "at least one frame", "none", "Get the file again.")
     if isinstance(video, list | tuple) and all(isinstance(frame, bytes) for frame in video):
         return EncodedFrames(where, video)
     if isinstance(video, list | tuple):
-        sizes = {np.shape(frame) for frame in video}
+        if not all(isinstance(frame, np.ndarray) and frame.ndim == 3 for frame in video):
+            raise bad_input(where, "a list of pictures", "other values among them", "Get the file again.")
+        sizes = {frame.shape for frame in video}
         if len(sizes) > 1:
             first, *others = sorted(size[:2] for size in sizes)
             raise changed_size(where, first, others[0])
@@ -102,9 +120,6 @@ class EncodedFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
         return rgb
 
     def _read(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
-        try:
-            with Image.open(io.BytesIO(self.encoded[index])) as image:
-                return np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            what = f"{self.where} frame {index}"
-            raise bad_input(what, "an encoded picture", str(error), "Get the file again.") from error
+        what = f"{self.where} frame {index}"
+        with pictures.opened(self.encoded[index], what, "Get the file again.") as image:
+            return pictures.rgb(image, what)

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from ...errors import EquiviewError, bad_input
 from ...io import require_file
+from ...pictures import require_pixels
 from ...types import Clip
 from .frames import changed_size, no_tracks
 
@@ -40,7 +41,7 @@ def open_video(path: Path) -> Clip:
 
 
 class VideoFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
-    """The pictures of a video file, decoded when asked for.
+    """The pictures of a video file as players show them (turned as its rotation says), decoded when asked for.
 
     Going forward decodes every frame once. Going back decodes again from the beginning, which is exact for every
     codec (seeking is not). The frames are counted by decoding them all once: what a header says is often wrong.
@@ -57,9 +58,10 @@ class VideoFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
         self.length, self.hw = 0, (0, 0)
         for frame in self._decoded():
             if self.length == 0:
-                self.hw = (frame.height, frame.width)
-            elif (frame.height, frame.width) != self.hw:
-                raise changed_size(f"{path} frame {self.length}", self.hw, (frame.height, frame.width))
+                self.hw = _upright_hw(frame)
+                require_pixels(str(path), self.hw)
+            elif _upright_hw(frame) != self.hw:
+                raise changed_size(f"{path} frame {self.length}", self.hw, _upright_hw(frame))
             self.length += 1
         if self.length == 0:
             raise bad_input(str(path), "a video with at least one frame", "none", "Play it to see what is wrong.")
@@ -85,5 +87,16 @@ class VideoFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
         for frame in self._stream:
             self._next += 1
             if self._next == index + 1:
-                return frame.to_ndarray(format="rgb24")
+                turns = _quarter_turns(frame)
+                return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
         raise bad_input(str(self.path), f"frame {index}", "a file that ends before it", "The file has changed; retry.")
+
+
+def _quarter_turns(frame: Any) -> int:
+    """Return by how many quarter turns to the left a frame is to be turned to stand upright, as its metadata says."""
+    return round(getattr(frame, "rotation", 0) / 90) % 4
+
+
+def _upright_hw(frame: Any) -> tuple[int, int]:
+    stored = (frame.height, frame.width)
+    return stored[::-1] if _quarter_turns(frame) % 2 else stored

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import require_folder
+from ...io import require_folder, visible
 from ...types import KeypointPair
 from .pairs import both_visible, read_record, require_pictures
 
@@ -40,7 +40,7 @@ def load_ap10k(
     """
     folder = require_folder(folder, "the folder ap-10k, prepared as pairs")
     where = require_folder(folder / "PairAnnotation" / f"{split}{FOLDERS[subset]}", f"AP-10K's {subset} pairs")
-    files = sorted(where.glob("*.json"), key=lambda path: (path.stem.rpartition(":")[2], path.name))
+    files = sorted(visible(where, "*.json"), key=lambda path: (path.stem.rpartition(":")[2], path.name))
     if not files:
         raise bad_input(str(where), "one .json a pair", "none", "Run GeoAware-SC's prepare_ap10k.ipynb.")
     read = lru_cache(maxsize=None)(_image)

@@ -21,7 +21,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from ...errors import bad_input
-from ...io import require_file, require_folder
+from ...io import require_file, require_folder, visible
 from ...types import KeypointPair
 from .pairs import both_visible
 
@@ -39,8 +39,8 @@ def load_pf_willow(folder: Path) -> list[KeypointPair]:
     """
     folder = require_folder(folder, "the folder PF-dataset-WILLOW")
     pairs = []
-    for category in sorted(path for path in folder.iterdir() if path.is_dir()):
-        points = {_picture(mat): read_points(mat) for mat in sorted(category.glob("*.mat"))}
+    for category in sorted(path for path in visible(folder) if path.is_dir()):
+        points = {_picture(mat): read_points(mat) for mat in sorted(visible(category, "*.mat"))}
         pairs += [_pair(category.name, a, points[a], b, points[b]) for a, b in permutations(points, 2)]
     if not pairs:
         expected = "class folders (car(G), duck(S), ...) with a .mat beside each picture"

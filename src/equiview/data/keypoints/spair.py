@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import bad_input
-from ...io import require_folder
+from ...io import require_folder, visible
 from ...types import KeypointPair
 from .pairs import as_points, both_visible, read_record, require_pictures
 
@@ -31,7 +31,9 @@ def load_spair(folder: Path, split: Literal["test", "val", "trn"] = "test") -> l
     """
     folder = require_folder(folder, "the folder SPair-71k")
     where = require_folder(folder / "PairAnnotation" / split, f"the pairs of SPair-71k's split {split}")
-    files = sorted(where.glob("*.json"), key=lambda path: (path.stem.rpartition(":")[2], _pictures(path), path.name))
+    files = sorted(
+        visible(where, "*.json"), key=lambda path: (path.stem.rpartition(":")[2], _pictures(path), path.name)
+    )
     if not files:
         raise bad_input(str(where), "one .json a pair", "none", "Unpack SPair-71k again.")
     return require_pictures([_pair(path, folder) for path in files])

@@ -19,10 +19,9 @@ from typing import overload
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
 from ...errors import bad_input
-from ...io import read_image, require_file, require_folder
+from ...io import read_image, require_file, require_folder, stored_hw
 from ...types import KeypointPair
 from .pairs import require_files
 
@@ -84,8 +83,7 @@ def read_pair(folder: Path, direction: tuple[int, int], points: int) -> Keypoint
     if mask.shape != flow.shape[:2]:
         found = f"{mask.shape} and {flow.shape[:2]}"
         raise bad_input(str(folder), f"mask{a}.png and flow{a}.flo of one size", found, "Restore this pair.")
-    with Image.open(folder / f"image{b}.png") as image:
-        w, h = image.size
+    h, w = stored_hw(folder / f"image{b}.png")
     rows, cols = np.nonzero(mask & (np.abs(flow) < UNKNOWN).all(-1))
     xy0 = np.stack([cols, rows], 1) + 0.5
     xy1 = xy0 + flow[rows, cols]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ... import pictures
 from ...errors import bad_input
-from ...io import PICTURE_SUFFIXES, atomic_path, file_name, require_file
+from ...io import atomic_path, file_name, picture_files, require_file, stored_hw
 from ..captures.files import mask_of
 from ..captures.photographs import read_mask
 from ..clips.frames import frame_paths
@@ -39,20 +40,16 @@ class PhotoFiles(Sequence[UInt8[np.ndarray, "h w 3"]]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "h w 3"]:  # type: ignore[override]
-        path = self.paths[index]
-        try:
-            with Image.open(require_file(path, "a photo")) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, SyntaxError) as error:
-            fix = "Export it again as JPEG or PNG, or take it out of the folder."
-            raise bad_input(str(path), "an image that opens", str(error), fix) from error
+        path = require_file(self.paths[index], "a photo")
+        with pictures.opened(path, str(path), "Export it again as PNG, or take it out of the folder.") as image:
+            return pictures.rgb(pictures.upright(image), str(path))
 
     def exif(self, index: int) -> Image.Exif:
         """Return camera and lens of a photo, without place, time or orientation."""
         kept = Image.Exif()
-        with Image.open(self.paths[index]) as image:
+        with pictures.opened(self.paths[index], str(self.paths[index])) as image:
             exif = image.getexif()
-        lens = exif.get_ifd(_EXIF_IFD)
+            lens = exif.get_ifd(_EXIF_IFD)
         kept.update({tag: exif[tag] for tag in _CAMERA_TAGS if tag in exif})
         if any(tag in lens for tag in _LENS_TAGS):
             kept.get_ifd(_EXIF_IFD).update({tag: lens[tag] for tag in _LENS_TAGS if tag in lens})
@@ -90,15 +87,11 @@ def open_photos(source: Path) -> Photos:
         frames = VideoFrames(require_file(source, "a folder of photos, or a video file"))
         return Photos(frames, tuple(f"frame{number:06d}.jpg" for number in range(len(frames))), True)
     inside = source / "images"
-    paths = frame_paths(inside if inside.is_dir() and not _has_pictures(source) else source)
+    paths = frame_paths(inside if inside.is_dir() and not picture_files(source) else source)
     if len(paths) < 2:
         fix = "Walk around the object and take 30 or more; a single photo has no depth."
         raise bad_input(str(source), "two photos or more", "one photo only", fix)
     return Photos(PhotoFiles(paths), file_names([path.stem for path in paths]), False)
-
-
-def _has_pictures(folder: Path) -> bool:
-    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir())
 
 
 def file_names(stems: Sequence[str]) -> tuple[str, ...]:
@@ -190,7 +183,6 @@ def write_photos(
             exif = photos.frames.exif(index) if isinstance(photos.frames, PhotoFiles) else Image.Exif()
             with atomic_path(path) as temporary:
                 picture.save(temporary, quality=JPEG_QUALITY, exif=exif)
-        with Image.open(path) as written:
-            sizes[path.name] = (written.height, written.width)
+        sizes[path.name] = stored_hw(path)
         progress("pictures", number, len(chosen))
     return sizes

@@ -24,9 +24,8 @@ from ..run_folder import (
     claim_folder,
     device_name,
     object_name,
-    rows_path,
 )
-from ..scoring import WorkItem, all_rows, finish_items
+from ..scoring import WorkItem, all_rows, finish_items, rows_path
 from .reading import read_retention
 from .scoring import task_difference, task_metrics
 from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
