@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 PCDP_THRESHOLDS = (0.05, 0.1, 0.2)
+ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
 METRIC_NAMES = ("ape", *(f"pcdp@{threshold:g}" for threshold in PCDP_THRESHOLDS))
 
 
