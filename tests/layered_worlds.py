@@ -30,5 +30,6 @@ def positions(images):
 
 
 def noise(images, block):
-    generator = torch.Generator().manual_seed(1000 * block + int(images.double().sum() * 1000) % 997)
-    return torch.randn(1, 4, images.shape[2] // PATCH, images.shape[3] // PATCH, generator=generator)
+    rows, columns = images.shape[2] // PATCH, images.shape[3] // PATCH
+    seeds = [1000 * block + int(image.double().sum() * 1000) % 997 for image in images]
+    return torch.stack([torch.randn(4, rows, columns, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -11,10 +11,19 @@ from equiview.jobs import choose as job
 from equiview.jobs.choose import ChooseRun, choose, find_preset
 from equiview.jobs.feature_options import FeatureOptions, open_features
 from equiview.jobs.finetune import ImproveConfig
-from equiview.jobs.presets import advice, measured_preset, read_preset, recipe_with_preset, shipped_presets, with_preset
+from equiview.jobs.presets import (
+    SHIPPED,
+    advice,
+    measured_preset,
+    read_preset,
+    recipe_with_preset,
+    shipped_presets,
+    with_preset,
+)
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.heads import AverageHead
 from equiview.report.choice import choice_table, choice_words, write_block_picture
+from equiview.tasks.choosing import score_views
 from layered_worlds import layered
 from worlds import sphere_ring
 
@@ -51,7 +60,6 @@ def test_an_interrupted_run_goes_on_to_the_same_choice(tmp_path, monkeypatch):
         choose(layered(3), RUN, tmp_path / "cut", progress=stop)
     scored = []
     monkeypatch.setattr(job, "score_views", lambda plan, *_: scored.append(plan.name) or score_views(plan, *_))
-    score_views = __import__("equiview.tasks.choosing", fromlist=["x"]).score_views
     assert choose(layered(3), RUN, tmp_path / "cut") == whole
     assert scored == ["procedural-2", "procedural-3", "procedural-4"]
 
@@ -80,7 +88,7 @@ def test_what_cannot_be_chosen_from_is_refused(tmp_path):
 def test_table_words_and_picture_name_the_choice(tmp_path):
     found = choose(layered(2), RUN, tmp_path)
     words = choice_words(found)
-    assert words.startswith("Chosen for matching: blocks 2 ") and "Within noise" in words
+    assert words.startswith("Chosen for matching: blocks 2 ") and "worse by more than chance" in words
     assert choice_table(found).row_count == 13
     write_block_picture(found, tmp_path / "blocks.png")
     assert (tmp_path / "blocks.png").read_bytes().startswith(b"\x89PNG")
@@ -137,7 +145,7 @@ def test_auto_takes_what_was_measured_else_chooses_once_and_keeps_it(monkeypatch
 
 
 def test_shipped_presets_say_how_they_were_measured():
-    content = json.loads(job.read_preset.__globals__["SHIPPED"].read_text())
+    content = json.loads(SHIPPED.read_text())
     assert set(content) == {"dinov2-class", "deit-tiny", "equiview-tiny"}
     for one in content.values():
         assert one["command"].startswith("equiview choose ") and one["baseline"].startswith("baselines/choose_")
