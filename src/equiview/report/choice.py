@@ -15,7 +15,7 @@ HEADS = {
     "none": "plain",
     "average": "averaged",
     "whitened": "centred, whitened",
-    "whitened_average": "the same, averaged",
+    "whitened_average": "centred, whitened, averaged",
 }
 COLOURS = {"none": "#8a949e", "average": "#0a84d0", "whitened": "#ee7733", "whitened_average": "#009988"}
 MARKERS = {"none": "o", "average": "s", "whitened": "^", "whitened_average": "D"}
