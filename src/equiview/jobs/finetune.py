@@ -21,6 +21,7 @@ from ..models.adapters.lora import check_rank, find_targets
 from ..models.adapters.record import RECORD_FILE
 from ..models.backbones import Backbone, load_backbone
 from ..models.extractor import Extractor
+from ..records import Settings
 from ..types import View
 from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
 
@@ -54,7 +55,7 @@ class ImproveConfig:
     notes: tuple[str, ...] = ()
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Settings:
         """What makes a run another one: everything but where it runs."""
         return {key: value for key, value in asdict(self).items() if key != "device"}
 
