@@ -23,7 +23,7 @@ LAYERS = (
     ("data.safe_pickle", "data.letterbox", "data.names"),
     ("data.synthetic", "data.captures", "data.keypoints", "data.clips"),
     ("data.correspond", "data.ambiguity", "data.meshes"),
-    ("data.sfm",),
+    ("data.sfm", "data.identity"),
     ("data.open",),
     ("data",),
     ("models.schema",),

@@ -15,7 +15,7 @@ from equiview.data.names import other_views, source_name
 from equiview.data.open import Kind, check_apart, check_source, open_source, source_kind
 from equiview.errors import EquiviewError
 from equiview.geometry import inverse
-from equiview.io import write_image
+from equiview.io import read_image, write_image
 
 
 def write_rgbd(folder, n=5):
@@ -143,6 +143,8 @@ def test_pictures_without_depth_are_left_out_where_others_have_it(tmp_path):
 
 def test_a_capture_is_not_apart_from_the_photos_it_was_made_of(tmp_path):
     photos, made = write_rgbd(tmp_path / "photos", 4), write_rgbd(tmp_path / "made", 4)
+    for path in (made / "rgb").iterdir():  # Reduced and written again, as `equiview capture` does.
+        write_image(path, read_image(path) // 2)
     check_apart([str(photos)], [str(made)])
     (made / "capture.json").write_text(json.dumps({"source": str(photos)}))
     with pytest.raises(EquiviewError, match="4 shared"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from ..types import Camera
 from .names import is_made, split_up
 from .synthetic.builtin import BUILTINS, builtin_mesh
 from .synthetic.procedural import procedural_mesh
+
+_SEED = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def open_object(
@@ -84,8 +87,9 @@ def check_made(source: str | Path) -> tuple[str, str]:
     kind, _, name = str(source).partition(":")
     if kind == "builtin" and name not in BUILTINS:
         raise bad_input(str(source), f"builtin: and one of {', '.join(BUILTINS)}", repr(name), "Use builtin:mug.")
-    if kind == "procedural" and not name.isdecimal():
-        raise bad_input(str(source), "procedural:SEED with a whole number", repr(name), "Use procedural:0.")
+    if kind == "procedural" and not _SEED.fullmatch(name):  # One way to write a seed: one name for one object.
+        expected = "procedural:SEED with a whole number of at most 18 digits, without zeros before it"
+        raise bad_input(str(source)[:80], expected, repr(name[:40]), "Use procedural:0.")
     return kind, name
 
 

@@ -20,6 +20,7 @@ from .captures.checks import choose
 from .captures.opening import LAYOUTS, capture_kind, open_capture
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
+from .identity import mesh_look, picture_hashes
 from .meshes import check_made, open_mesh, open_object
 from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection, split_source
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
@@ -90,10 +91,11 @@ def check_source(source: str | Path) -> None:
 
 
 def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
-    """Check that no picture of a capture is both trained on and tested on.
+    """Check that no picture of a capture and no object is both trained on and tested on, by what they show.
 
     Raises:
-        EquiviewError: Two selections of one capture share pictures.
+        EquiviewError: Two selections of one capture share pictures, perhaps as copies; or two meshes, or views of them,
+            are one object under two names.
     """
     for one in test:
         for other in train:
@@ -101,21 +103,46 @@ def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
             if both:
                 fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
                 raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
+            if _same_object(one, other):
+                fix = "Leave one out: a score on an object that was trained on says nothing of new ones."
+                raise bad_input(f"{one} and {other}", "different objects to train on and to test on", "one object", fix)
+
+
+_OBJECTS = (Kind.MADE, Kind.MESH, Kind.VIEWS)
+
+
+def _same_object(one: str, other: str) -> bool:
+    """Return whether two meshes, made objects or folders of rendered views show the same object."""
+    kinds = source_kind(one), source_kind(other)
+    if not all(kind in _OBJECTS for kind in kinds):
+        return False
+    if kinds == (Kind.MADE, Kind.MADE):  # These have one name each, and names are compared already.
+        return False
+    if Kind.VIEWS in kinds:  # Of rendered views it is known which mesh they show, and no more.
+        return _mesh_sha256(one) == _mesh_sha256(other)
+    return mesh_look(one).same_object(mesh_look(other))
+
+
+def _mesh_sha256(source: str) -> str:
+    if source_kind(source) is not Kind.VIEWS:
+        return mesh_look(source).sha256
+    return str(read_json(Path(source) / "meta.json").get("mesh_sha256"))
 
 
 def _shared(one: str, other: str) -> int:
     """Return how many pictures two sources share; of photos without poses how many they could."""
-    if is_made(one) or is_made(other):
+    kinds = source_kind(one), source_kind(other)
+    if any(kind in _OBJECTS for kind in kinds):
         return 0
     (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
     if path.resolve() != other_path.resolve():
         if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
             return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
-        return 0 if Kind.CAPTURE not in (source_kind(one), source_kind(other)) else len(_files(one) & _files(other))
-    if source_kind(one) is Kind.CAPTURE:
-        counts = [len(open_capture(path, long_side=LONG_SIDE).images)]
-    else:  # How many will have a camera is not known yet, and selections may count from the end.
-        counts = list(range(2, CaptureConfig().max_frames + 1))
+        return len(picture_hashes(_files(one)) & picture_hashes(_files(other)))
+    if kinds[0] is Kind.CAPTURE:
+        return len(_files(one) & _files(other))
+    # How many will have a camera is not known yet, and selections may count from the end.
+    counts = list(range(2, CaptureConfig().max_frames + 1))
     return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
 
 
@@ -127,13 +154,15 @@ def _origin(path: Path) -> Path:
 
 
 def _files(source: str) -> set[Path]:
-    """Return the pictures of a capture, those chosen, or of a folder of photos, all; one folder has several names."""
+    """Return the pictures of a capture, those chosen, or of a folder of photos or a video, all."""
     kind = source_kind(source)
     if kind is Kind.CAPTURE:
         images = open_capture(source, long_side=LONG_SIDE).images
         return {one.path.resolve() for one in images.photographs} if isinstance(images, Photographs) else set()
     path = split_selection(source)[0]
-    return {file.resolve() for file in open_photos(path).files} if kind is Kind.PICTURES and path.is_dir() else set()
+    if not path.is_dir():
+        return {path.resolve()}
+    return {file.resolve() for file in open_photos(path).files}
 
 
 def open_source(

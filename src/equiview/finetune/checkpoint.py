@@ -10,16 +10,18 @@ import torch
 from torch import nn
 
 from ..errors import EquiviewError, bad_input
-from ..io import atomic_path, read_jsonl
+from ..io import atomic_path
 from ..models.extractor import Extractor
+from ..models.heads import head_spec
 from ..models.schema import check, check_weights, library_loading, reason
+from .network_settings import NetworkTraining
 from .pairs import Objects
-from .recipes import Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the content changes; part of the identity, so that another one is refused by name."""
 # How long a run goes on and how often it saves may change when it is continued; nothing else may.
-FREE = ("steps", "time_budget_s", "checkpoint_every")
+SINCE_2 = ("format", "recipe.features", "recipe.head")
+FREE = ("stage", "steps", "checkpoint_every")
 
 
 class Progress(TypedDict):
@@ -43,11 +45,12 @@ class Checkpoint(TypedDict):
     state: Progress
 
 
-def fingerprint(recipe: Recipe, seed: int, objects: Objects, extractor: Extractor) -> dict[str, Any]:
+def fingerprint(settings: NetworkTraining, seed: int, objects: Objects, extractor: Extractor) -> dict[str, Any]:
     """Return what must agree for a run to be continued (JSON values)."""
-    settings = {k: v for k, v in dataclasses.asdict(recipe).items() if k not in FREE}
+    held = {k: v for k, v in dataclasses.asdict(settings).items() if k not in FREE}
+    held |= {"features": dataclasses.asdict(extractor.config), "head": head_spec(extractor.head)}
     backbone = extractor.backbone.info
-    identity = {f"recipe.{key}": value for key, value in settings.items()} | {
+    identity = {f"recipe.{key}": value for key, value in held.items()} | {
         "format": FORMAT,
         "seed": seed,
         "objects": {name: len(objects[name]) for name in sorted(objects)},
@@ -99,6 +102,9 @@ def load_checkpoint(
         raise bad_input(str(path), "a training checkpoint", told, fix) from error
     check(content, Checkpoint, str(path), fix)
     found, saved = content["identity"], content["parameters"]
+    if found.get("format") == 1:
+        # Of a whole recipe, with other names for what the run record holds as well: features, head, objects.
+        found = dict(identity) | {k: v for k, v in found.items() if k in identity and k not in SINCE_2}
     differing = sorted(k for k in {*found, *identity} if found.get(k) != identity.get(k))
     if differing:
         told = ", ".join(f"{k} {found.get(k)!r} (now {identity.get(k)!r})" for k in differing[:4])
@@ -128,12 +134,3 @@ def load_checkpoint(
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
-
-
-def trim_log(path: Path, steps: int) -> None:
-    """Drop rows of steps after the checkpoint and an unfinished last line: they will be done again."""
-    if not path.exists():
-        return
-    rows = [row for row in read_jsonl(path) if row.get("step", 0) <= steps]
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))

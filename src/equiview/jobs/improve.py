@@ -71,7 +71,7 @@ def improve(
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
     check_names(train_objects, "train objects")
-    check_names([*train_objects, *config.recipe.companions, *test_objects], "objects")
+    check_names([*train_objects, *config.recipe.auxiliary_objects, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
     check_apart(train_objects, test_objects)
     if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:

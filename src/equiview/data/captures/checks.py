@@ -93,7 +93,7 @@ def finish(
         require_size(one.path, hw)
         if one.mask is not None and one.mask != one.path:
             require_size(one.mask, hw, "a mask")
-        if one.depth is not None:
+        if one.depth is not None and one.depth_camera is None:
             _require_depth_size(one.depth, hw)
     capture = Capture(name, Photographs(photographs), tracks, box, tuple(notes))
     if tracks is not None and not len(tracks.points_in_world):

@@ -13,6 +13,7 @@ from ...cache import Cache
 from ...errors import bad_input
 from ...io import require_file
 from ...types import Camera, PosedImage
+from .registration import DepthCamera, registered
 from .undistortion import UndistortedImage, Undistortion, nearest
 
 _KEPT_BYTES = 512 * 2**20
@@ -31,6 +32,7 @@ class Photograph:
         mask: A picture of the same size that is bright where the object is; its own path: its alpha channel.
         depth: A 16-bit picture or .npy of the same size, along the camera's z axis.
         depth_unit: World units of one step of `depth`.
+        depth_camera: What measured depth, where that is not the colour camera; `depth` then has a size of its own.
     """
 
     path: Path
@@ -40,13 +42,17 @@ class Photograph:
     mask: Path | None = None
     depth: Path | None = None
     depth_unit: float = 1.0
+    depth_camera: DepthCamera | None = None
 
     def posed(self) -> PosedImage:
         """Return the posed image; mask and depth are read now, the picture when it is asked for."""
         undo = self.undistortion
         image = self.path if undo.changes_nothing else UndistortedImage(self.path, undo)
         mask = None if self.mask is None else nearest(undo, read_mask(self.mask))
-        depth = None if self.depth is None else nearest(undo, read_depth(self.depth, self.depth_unit))
+        depth = None if self.depth is None else read_depth(self.depth, self.depth_unit)
+        if depth is not None:
+            own = self.depth_camera
+            depth = nearest(undo, depth) if own is None else registered(depth, own, undo)
         return PosedImage(image, Camera(undo.intrinsics, self.cam_from_world, undo.hw), self.name, mask, depth)
 
 

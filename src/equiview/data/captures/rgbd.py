@@ -10,14 +10,18 @@ Layouts (`STEM` is the same in every folder; frames without a pose file are left
     depth_scale.txt  optional: steps of depth in a world unit; 1000 without it (5000 for TUM)
     distortion.txt   optional: k1 k2 p1 p2 [k3 [k4 k5 k6]] in OpenCV's order
     masks/           optional
+    depth camera     optional, where depth is not aligned with colour: intrinsics as depth_intrinsics.txt or
+                     intrinsic/intrinsic_depth.txt, and depth_to_color.txt (4x4, in world units; identity without it)
 
 7-Scenes instead has STEM.color.png, STEM.depth.png and STEM.pose.txt in one folder; TUM has rgb/ and depth/ with times
 as names, and groundtruth.txt (time tx ty tz qx qy qz qw) instead of poses.
 
 Conventions found, and converted here once: poses are world_from_cam with OpenCV axes (ScanNet, 7-Scenes, Redwood, TUM);
 calibrations come from OpenCV, where whole numbers are pixel centres, so principal points move by half a pixel. Depth is
-along the camera's z axis and aligned with the colour picture, of its size. The tests move depth points of a made world
-from one frame into the other; no real set was at hand, so the half pixel is the usual convention and not measured.
+along the camera's z axis, aligned with the colour picture and of its size, or moved into it where the depth camera has
+files of its own. 7-Scenes' depth is not aligned as it is published, which a note says. The tests move depth points of a
+made world from one frame into the other; no real set was at hand, so the half pixel is the usual convention and not
+measured.
 """
 
 from collections.abc import Iterator
@@ -31,15 +35,20 @@ from scipy.spatial.transform import Rotation
 from ...errors import bad_input
 from ...geometry import inverse
 from ...io import PICTURE_SUFFIXES, picture_files, read_json, read_text, stored_hw, visible
+from ...schema import as_array
 from ...types import Capture
 from .checks import finish, missing_note, require_rigid, rounded_note
 from .files import mask_of, read_matrix
 from .lens import Lens
 from .photographs import Photograph
+from .registration import DepthCamera
 from .undistortion import pinhole_for
 
 LAYOUT = "RGB-D: rgb/ or color/ with depth/, pose/ (4x4, camera to world) or groundtruth.txt, and intrinsics.txt"
 _MATRICES = ("intrinsics.txt", "camera-intrinsics.txt", "intrinsic/intrinsic_color.txt", "intrinsic.txt")
+_DEPTH_MATRICES = ("depth_intrinsics.txt", "intrinsics_depth.txt", "intrinsic/intrinsic_depth.txt")
+_TO_COLOUR = ("depth_to_color.txt", "depth_to_colour.txt", "intrinsic/depth_to_color.txt")
+_EXTRINSICS = ("intrinsic/extrinsic_color.txt", "intrinsic/extrinsic_depth.txt")  # ScanNet's.
 _JSON = ("camera_intrinsic.json", "intrinsic.json")
 _STEPS_PER_UNIT, _TUM_STEPS_PER_UNIT = 1000.0, 5000.0
 _TUM_TOLERANCE_S = 0.02
@@ -90,6 +99,7 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
         steps = float(read_matrix(scale_file, [(1, 1)])[0, 0])
     if not np.isfinite(steps) or steps <= 0:
         raise bad_input(str(scale_file), "a positive number of steps in a world unit", f"{steps}", "Such as 1000.")
+    depth_camera = _depth_camera(folder)
     photographs = [
         Photograph(
             frame.picture,
@@ -99,6 +109,7 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
             mask_of(frame.picture, [folder / "masks", folder / "mask"]),
             frame.depth,
             1 / steps,
+            depth_camera,
         )
         for frame, world_from_cam in kept
     ]
@@ -106,6 +117,10 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
     notes = missing_note("poses", len(frames), missing) + rounded_note(pose for _, pose in kept)
     if len(blind) < len(frames) - len(missing):
         notes += missing_note("depth pictures", len(frames) - len(missing), blind)
+    if depth_camera is None and len(blind) < len(kept) and visible(folder, "*.pose.txt"):
+        notes += (
+            "depth is taken as aligned with colour, which it is not in 7-Scenes as published (depth_intrinsics.txt)",
+        )
     return finish(folder.resolve().name, photographs, notes=notes)
 
 
@@ -209,10 +224,37 @@ def _lens(folder: Path, hw: tuple[int, int]) -> Lens:
     return Lens(intrinsics, hw, "perspective", coefficients)
 
 
+def _depth_camera(folder: Path) -> DepthCamera | None:
+    """Return the camera that measured depth; None where nothing says that it is another than the colour camera.
+
+    Raises:
+        EquiviewError: A file does not parse, or says how both cameras lie in a way that can be meant in two.
+    """
+    text, to_colour = _first(folder, _DEPTH_MATRICES), _first(folder, _TO_COLOUR)
+    if text is None and to_colour is None:
+        return None
+    if text is None:
+        fix = "Write the 3x3 matrix of the depth camera, one row a line."
+        raise bad_input(str(folder), f"intrinsics of the depth camera as {', '.join(_DEPTH_MATRICES)}", "none", fix)
+    for name in _EXTRINSICS if to_colour is None else ():
+        path = folder / name
+        if path.is_file() and not np.allclose(read_matrix(path, [(4, 4)]), np.eye(4), atol=1e-6):
+            fix = (
+                "Write depth_to_color.txt, the 4x4 matrix that moves points of the depth camera to the colour camera's."
+            )
+            raise bad_input(str(path), "the identity, or depth_to_color.txt beside it", "another transform", fix)
+    intrinsics = read_matrix(text, [(3, 3), (4, 4)])[:3, :3].copy()
+    intrinsics[:2, 2] += 0.5
+    if not np.isfinite(intrinsics).all() or min(np.diag(intrinsics)) <= 0:
+        raise bad_input(str(text), "positive focal lengths", f"{np.diag(intrinsics)[:2].tolist()}", "Check the file.")
+    pose = np.eye(4) if to_colour is None else require_rigid(read_matrix(to_colour, [(4, 4), (3, 4)]), str(to_colour))
+    return DepthCamera(intrinsics, pose)
+
+
 def _from_json(path: Path) -> Float[np.ndarray, "3 3"]:
     """Return Open3D's matrix, which it writes column by column."""
     record = read_json(path)
     values = record.get("intrinsic_matrix") if isinstance(record, dict) else None
     if not isinstance(values, list) or len(values) != 9:
         raise bad_input(str(path), "`intrinsic_matrix` with 9 numbers", repr(values)[:40], "Export it from Open3D.")
-    return np.array(values, float).reshape(3, 3).T
+    return as_array(values, f"{path} intrinsic_matrix", (9,)).reshape(3, 3).T
