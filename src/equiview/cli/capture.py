@@ -46,7 +46,7 @@ def capture(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Make a capture of your photos or video: an ordinary COLMAP folder, with a verdict on it.
+    """Make a capture of your photos or video: a standard COLMAP folder, with a verdict on it.
 
     Needs pycolmap (pip install 'equiview[colmap]'). Exits with 1 when nothing usable came out; capture.json and the
     last lines say why, and what to photograph differently.

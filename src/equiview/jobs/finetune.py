@@ -90,7 +90,8 @@ def make_adapter(
     backbone: Backbone, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress
 ) -> None:
     """Render the training objects, adapt and save; the backbone is left with the recipe's LoRA, if it has one."""
-    started, recipe = time.monotonic(), config.recipe
+    started = time.monotonic()
+    recipe = config.recipe
     check_recipe(backbone, recipe)
     if config.photos is not None:
         photo_files(Path(config.photos))

@@ -70,7 +70,7 @@ class FeatureConfig:
         return bool(self.sizes or self.mirrored)
 
     @property
-    def seen_once(self) -> "FeatureConfig":
+    def single_pass(self) -> "FeatureConfig":
         """The same for pictures seen once, as they are."""
         return replace(self, sizes=(), mirrored=0.0)
 

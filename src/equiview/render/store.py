@@ -177,7 +177,8 @@ def open_views(folder: str | Path) -> ViewStore:
 
 def encode_view(view: View) -> bytes:
     """Pack a view into the bytes of a compressed npz file."""
-    picture, file = io.BytesIO(), io.BytesIO()
+    picture = io.BytesIO()
+    file = io.BytesIO()
     Image.fromarray(view.rgb).save(picture, format="PNG", compress_level=3)
     points = view.points_in_world[view.mask].astype(np.float64)
     depth = points @ view.camera.cam_from_world[2, :3] + view.camera.cam_from_world[2, 3]

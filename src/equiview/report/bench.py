@@ -204,9 +204,9 @@ def _examples(folder: Path) -> dict[str, list[tuple[str, str]]] | None:
 
 
 def _missing(summary: BenchSummary) -> Table:
-    columns = {"Task": "task", "Why": "problem", "Where to get it": "where", "Layout": "layout"}
-    rows = [
-        Row(Cell(one["dataset"]), [Cell(one[key], style="words") for key in columns.values()])
-        for one in summary["missing"]
-    ]
-    return Table("Data sets that were not measured", ["Data set", *columns], rows)
+    rows = []
+    for data_set in summary["missing"]:
+        texts = (data_set["task"], data_set["problem"], data_set["where"], data_set["layout"])
+        rows.append(Row(Cell(data_set["dataset"]), [Cell(text, style="words") for text in texts]))
+    columns = ["Data set", "Task", "Why", "Where to get it", "Layout"]
+    return Table("Data sets that were not measured", columns, rows)

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -184,7 +184,9 @@ def _read_rows(path: Path, kind: str) -> dict[str, list[PairRow]]:
     for number, row in enumerate(read_jsonl(path), 1):
         missing = [key for key in ROW_KEYS if key not in row]
         _require(not missing, f"{path}:{number}", f"the keys {', '.join(ROW_KEYS)}", f"no {', '.join(missing)}")
-        rows.setdefault(row.get("variant", "pretrained") if kind == "improve" else "measured", []).append(row)
+        rows.setdefault(row.get("variant", "pretrained") if kind == "improve" else "measured", []).append(
+            cast(PairRow, row)
+        )
     order = (*VARIANTS, *rows)
     return {name: rows[name] for name in dict.fromkeys(order) if name in rows}
 

@@ -81,7 +81,8 @@ def _variant_table(
 
 def _difference_table(run: Run) -> Table:
     """Lay out the paired differences, to the pretrained features and to the best control."""
-    rows, bins = [], list(next(iter(run.difference.values())).get("by_angle", {}))
+    rows = []
+    bins = list(next(iter(run.difference.values())).get("by_angle", {}))
     for metric in (CLAIM, "ape"):
         change = run.difference.get(metric)
         if change is None:
