@@ -17,13 +17,14 @@ from equiview.data.meshes import open_object
 from equiview.data.names import source_name
 from equiview.data.synthetic.categories import FamilyView
 from equiview.finetune.adapt import adapt
-from equiview.finetune.head_pairs import TrainingPair, family_pairs, members, object_pairs
-from equiview.finetune.ordinary import ordinary_pictures
-from equiview.finetune.recipes import FIXED_HEADS, SPREAD, THOROUGH, Recipe
+from equiview.finetune.head_pairs import TrainingPair, category_pairs, instance_views, object_pairs
+from equiview.finetune.recipe import Recipe
+from equiview.finetune.recipes import SPREAD, THOROUGH
+from equiview.finetune.stages.add_head import FIXED_HEADS
+from equiview.finetune.unlabeled_images import unlabeled_images
 from equiview.io import atomic_path, read_jsonl
 from equiview.jobs.improve import apply_head
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig, picture_rgb
 from equiview.tasks import transfer
@@ -98,7 +99,7 @@ class Features:
         self.last, self.best = (depth,), (max(1, round(2 / 3 * depth)),)
         self.kept_maps: dict[tuple[str, Any, int, str], list[FeatureMap]] = {}
         self.kept_pairs: dict[tuple[Any, ...], list[TrainingPair]] = {}
-        self.kept_members: dict[int, list[FamilyView]] = {}
+        self.kept_instances: dict[int, list[FamilyView]] = {}
 
     def views(self, name: str, count: int) -> list[Any]:
         return list(open_object(source_of(name), n_views=count, seed=0, cache_dir=self.work / "views"))
@@ -141,16 +142,16 @@ class Features:
         return self.maps(label, lambda: self.views(name, count), blocks, fixed=fixed)
 
     def adapted(self, recipe: Recipe, repetition: Repetition, folder: Path) -> Extractor:
-        """Return what `adapt` makes of a recipe with a repetition's objects and the recipe's companions."""
-        names = (*repetition.objects, *recipe.companions)
+        """Return what `adapt` makes of a recipe with a repetition's objects and the recipe's auxiliary objects."""
+        names = (*repetition.objects, *recipe.auxiliary_objects)
         views = {source_name(name): self.views(name, TRAIN_VIEWS) for name in names}
         return adapt(load_backbone(self.weights), views, recipe, folder, seed=repetition.seed)
 
-    def ordinary(self, seed: int, blocks, fixed: str = "none") -> list[FeatureMap]:
-        return self.maps(f"drawn-{seed}", lambda: ordinary_pictures(None, seed), blocks, fixed=fixed)
+    def unlabeled(self, seed: int, blocks, fixed: str = "none") -> list[FeatureMap]:
+        return self.maps(f"drawn-{seed}", lambda: unlabeled_images(None, seed), blocks, fixed=fixed)
 
     def pairs(self, name: str, seed: int, blocks, count: int = TRAIN_VIEWS, fixed: str = "none") -> list[TrainingPair]:
-        """Return an object's training pairs; the last twenty asked for are kept, as every row has the companions."""
+        """Return an object's training pairs; the last twenty are kept, as all rows share auxiliary objects."""
         key = (name, seed, tuple(blocks), count, fixed)
         if key not in self.kept_pairs:
             self.kept_pairs = dict(list(self.kept_pairs.items())[-19:])
@@ -158,13 +159,13 @@ class Features:
             self.kept_pairs[key] = object_pairs(self.views(name, count), maps, seed=seed)
         return self.kept_pairs[key]
 
-    def families(self, count: int, seed: int, fixed: str) -> list[TrainingPair]:
-        """Return the pairs of members of the rendered families, `count` of each."""
+    def categories(self, count: int, seed: int, fixed: str) -> list[TrainingPair]:
+        """Return the pairs of instances of rendered categories, `count` of each."""
         if count == 0:
             return []
-        pictures = self.kept_members.setdefault(count, members(count))
+        pictures = self.kept_instances.setdefault(count, instance_views(count))
         views = [one.view for one in pictures]
-        return family_pairs(pictures, self.maps(f"members-{count}", lambda: views, self.spread, fixed=fixed), seed)
+        return category_pairs(pictures, self.maps(f"members-{count}", lambda: views, self.spread, fixed=fixed), seed)
 
 
 def through(head: nn.Module | None, maps: list[FeatureMap]) -> list[FeatureMap]:

@@ -12,9 +12,9 @@ import torch
 from equiview.data.meshes import open_object
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.recipes import WIENER
+from equiview.finetune.stages.add_head import AddHead
 from equiview.io import read_json, read_jsonl
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.models.adapters.folder import versions
 from equiview.models.extractor import Extractor, FeatureConfig, split_blocks
 from equiview.tasks.comparison import paired_difference
@@ -22,7 +22,7 @@ from equiview.tasks.equivariance import MeasureConfig, ObjectPlan, plan_object, 
 from equiview.types import FeatureMap
 
 # The recipe one-step of 0.2.0, which some tables were made with.
-ONE_STEP_020 = replace(WIENER, name="one-step", head="average", strength=1.0, closed_form=ClosedFormConfig())
+ONE_STEP_020 = replace(WIENER, name="one-step", stages=(AddHead(head="average"), ClosedFormConfig()))
 VIEWS = 12
 MEASURE = MeasureConfig(points=300)
 

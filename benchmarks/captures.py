@@ -34,7 +34,9 @@ from _protocol import ONE_STEP_020, mesh_path, rounded, shared, split
 
 from equiview.data.captures.opening import open_capture
 from equiview.data.sfm import CaptureConfig, capture_from_pictures, capture_with_poses
-from equiview.finetune.recipes import RECIPES, Recipe
+from equiview.finetune.recipe import Recipe
+from equiview.finetune.recipes import RECIPES
+from equiview.finetune.stages.add_head import AddHead
 from equiview.io import read_json, read_jsonl, write_json
 from equiview.jobs.improve import ImproveConfig, improve
 from equiview.metrics.equivariance import METRIC_NAMES
@@ -86,7 +88,7 @@ def run(backbone: str, work: Path, recipe_name: str, views: int, only: Sequence[
 def summarized(rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> dict[str, Any]:
     """Return an experiment's scores, with the differences to before, to the best control and without the object."""
     summary = improvement_summary(rows, {})
-    without = {"average": "fixed_average"}.get(recipe.head, "pretrained")
+    without = {"average": "fixed_average"}.get(recipe.stage(AddHead).head, "pretrained")
     without = "without_object" if any(row["variant"] == "without_object" for row in rows) else without
     control, adapted = ([row for row in rows if row["variant"] == name] for name in (without, "adapted"))
     for metric in METRIC_NAMES:

@@ -39,21 +39,23 @@ from _method import (
     repetitions,
 )
 from _protocol import MEASURE, ONE_STEP_020, entry, made_with, rounded, shared, split, with_kept
-from _search import FINE
 from _willow import WILLOW_SIDE
 from torch import nn
 
-from equiview.finetune.closed_form import picture_statistics, solve_closed_form, view_statistics
-from equiview.finetune.head_step import step_head
-from equiview.finetune.head_training import train_head
+from equiview.finetune.closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
+from equiview.finetune.head_step import HeadStep, step_head
+from equiview.finetune.head_training import HeadTraining, train_head
+from equiview.finetune.network_settings import NetworkTraining
 from equiview.finetune.overrides import override
-from equiview.finetune.recipes import RECIPES, THOROUGH, Recipe, prepare
+from equiview.finetune.recipe import Recipe
+from equiview.finetune.recipes import RECIPES, THOROUGH, prepare
+from equiview.finetune.stages.add_head import AddHead
 from equiview.finetune.train import train
 from equiview.io import atomic_path, write_json
 from equiview.metrics.equivariance import object_values
 from equiview.metrics.paired import difference
 from equiview.models.adapters import load_adapter, save_adapter
-from equiview.models.adapters.folder import RECORD_FILE
+from equiview.models.adapters.record import RECORD_FILE
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor
 from equiview.models.heads import AverageHead, LinearHead, RandomConvHead
@@ -61,6 +63,8 @@ from equiview.models.heads import AverageHead, LinearHead, RandomConvHead
 WITHOUT = "blocks 4,6,8,10 + averages + whitening"
 CENTRED = "blocks 4,6,8,10 + average + centre"
 SEEN = ", three sizes and mirrored"
+FINE = (0.15, 0.3, 0.5, 0.75, 1.0)
+"""Strengths of the recipes' own rows."""
 CONTROLS = (
     *("last block", "block 8 + average", "blocks 4,6,8,10 + average", "blocks 4,6,8,10 + random conv"),
     *(CENTRED, WITHOUT),
@@ -124,13 +128,13 @@ class Bench:
             lambda repetition: self.head_of(recipe, repetition),
             repeats,
             CONTROLS,
-            recipe.head,
+            recipe.stage(AddHead).head,
             **about,
         )
 
     def head_of(self, recipe: Recipe, repetition: Repetition) -> nn.Module:
         """Return what `adapt` makes of a recipe on its fixed features; it is kept, and serves every strength."""
-        strength, recipe = recipe.strength, replace(recipe, strength=1.0)
+        strength, recipe = recipe.strength, recipe.at_strength(1.0)
         path = self.kept("heads", recipe, repetition).with_suffix(".pt")
         if not path.exists():
             solved = self.solved(recipe, repetition)
@@ -146,24 +150,24 @@ class Bench:
 
     def solved(self, recipe: Recipe, repetition: Repetition) -> LinearHead:
         """Solve, step or train a linear head on features that are kept."""
-        names, seed, fixed = (*repetition.objects, *recipe.companions), repetition.seed, recipe.head
-        spread, f = self.features.spread, self.features
-        if recipe.kind != "closed_form":
-            pairs = [f.pairs(name, seed, spread, fixed=fixed) for name in names]
-        if recipe.kind == "step_head":
-            return step_head(pairs, recipe.head_training, seed=seed)
-        drawn = f.ordinary(seed, spread, fixed)
-        if recipe.kind == "train_head":
-            families = f.families(recipe.head_training.members, seed, fixed)
-            return train_head(pairs, families, drawn, recipe.head_training, seed=seed)
+        names, seed = (*repetition.objects, *recipe.auxiliary_objects), repetition.seed
+        fixed, spread, f = recipe.stage(AddHead).head, self.features.spread, self.features
+        pairs = (f.pairs(name, seed, spread, fixed=fixed) for name in names)
+        if (step := recipe.find(HeadStep)) is not None:
+            return step_head(list(pairs), step, seed=seed)
+        drawn = f.unlabeled(seed, spread, fixed)
+        if (training := recipe.find(HeadTraining)) is not None:
+            categories = f.categories(training.instances, seed, fixed)
+            return train_head(list(pairs), categories, drawn, training, seed=seed)
+        config = recipe.stage(ClosedFormConfig)
         objects = ((f.views(name, TRAIN_VIEWS), f.of_object(name, spread, TRAIN_VIEWS, fixed)) for name in names)
-        views = view_statistics(objects, recipe.closed_form, seed)
-        pictures = picture_statistics(drawn, recipe.closed_form.tokens_per_picture, seed)
-        return solve_closed_form(pictures, views, recipe.closed_form)
+        views = view_statistics(objects, config, seed)
+        pictures = picture_statistics(drawn, config.tokens_per_picture, seed)
+        return solve_closed_form(pictures, views, config)
 
     def heads(self) -> Iterator[Row]:
         one, default = RECIPES["one-step"], RECIPES["default"]
-        alone = replace(default, companions=())
+        alone, training = replace(default, auxiliary_objects=()), default.stage(HeadTraining)
         yield self.linear("one-step", one)
         yield self.linear("default", default)
         yield self.linear("default, without the object", default, objects=0)
@@ -172,16 +176,15 @@ class Bench:
             for recipe in (one, default):
                 if strength != recipe.strength:
                     name = f"{recipe.name}, strength {strength:g}"
-                    yield self.linear(name, replace(recipe, strength=strength), few=3, part="more")
+                    yield self.linear(name, recipe.at_strength(strength), few=3, part="more")
         yield self.linear("wiener", RECIPES["wiener"], few=3, part="more")
-        centred = replace(default, head="centered_average", head_training=replace(default.head_training, steps=600))
+        centred = default.with_stage(AddHead(head="centered_average")).with_stage(replace(training, steps=600))
         yield self.linear("default, centred features, 600 steps", centred, few=3, part="more")
         yield self.linear("one-step of 0.2.0 (not centred)", ONE_STEP_020, few=3, part="more")
-        for steps in (steps for steps in STEPS if steps != default.head_training.steps):
-            training = replace(default.head_training, steps=steps)
+        for steps in (steps for steps in STEPS if steps != training.steps):
             about = {"part": "curves", "curve": {"recipe": "default", "steps": steps}}
             few, name = 1 if steps == STEPS[-1] else 3, f"default, {steps} step{'s' * (steps > 1)}"
-            yield self.linear(name, replace(default, head_training=training), few=few, **about)
+            yield self.linear(name, default.with_stage(replace(training, steps=steps)), few=few, **about)
         for recipe in (one, default):
             for objects in OBJECTS[1:]:
                 about = {"part": "curves", "curve": {"recipe": recipe.name, "objects": objects}}
@@ -204,7 +207,7 @@ class Bench:
     def joined(self) -> Iterator[Row]:
         """Yield the rows of `lora-and-head`: a LoRA of the object, and the head trained on what comes out."""
         joined, few = RECIPES["lora-and-head"], diagonal()
-        of_others = [Repetition(seed, (joined.companions[seed],)) for seed in SEEDS]
+        of_others = [Repetition(seed, (joined.auxiliary_objects[seed],)) for seed in SEEDS]
         yield self.whole("lora-and-head", joined, repetitions())
         yield self.whole("lora-and-head, without the object", joined, of_others)
         yield self.whole("lora-and-head, strength 0.5", joined, repetitions(), strength=0.5)
@@ -223,8 +226,8 @@ class Bench:
 
     def adapted(self, recipe: Recipe, repetition: Repetition, **seen: Any) -> Extractor:
         """Adapt to a repetition's objects, or load what was kept of it."""
-        companions = tuple(name for name in recipe.companions if name not in repetition.objects)
-        recipe = replace(recipe, companions=companions)
+        auxiliary = tuple(name for name in recipe.auxiliary_objects if name not in repetition.objects)
+        recipe = replace(recipe, auxiliary_objects=auxiliary)
         folder = self.kept("adapters", recipe, repetition)
         if not (folder / RECORD_FILE).exists():
             made = self.features.adapted(recipe, repetition, self.kept("training", recipe, repetition))
@@ -242,7 +245,8 @@ class Bench:
     def train(self, recipe: Recipe, repetition: Repetition, label: str) -> Extractor:
         extractor = prepare(load_backbone(self.weights), recipe, seed=repetition.seed)
         views = {name: self.features.views(name, 12) for name in repetition.objects}
-        train(extractor, views, recipe, self.features.work / "training" / label, seed=repetition.seed)
+        folder = self.features.work / "training" / label
+        train(extractor, views, recipe.stage(NetworkTraining), folder, seed=repetition.seed)
         return extractor.eval()
 
     def networks(self) -> Iterator[Row]:

@@ -29,7 +29,8 @@ from _method import Repetition, plain_name, repetitions
 from _protocol import rounded, shared, source_of, with_kept
 
 from equiview.data.synthetic.dead_leaves import dead_leaves
-from equiview.finetune.recipes import COMPANIONS, DEFAULT, FIXED_HEADS, RECIPES
+from equiview.finetune.recipes import AUXILIARY_OBJECTS, DEFAULT, RECIPES, WHITENED
+from equiview.finetune.stages.add_head import FIXED_HEADS
 from equiview.io import read_json, write_json
 from equiview.models.adapters.folder import versions
 from equiview.models.backbones import load_backbone
@@ -71,8 +72,10 @@ WAYS = {
     "one-step, 5 objects": Way("one-step", FIVE.objects),
     "one-step, 10 objects": Way("one-step", TEN.objects),
     "default": Way("default", settings=(ALL,)),
-    "default, without companions": Way("default", settings=(ALL, "companions=")),
-    "default, without the object": Way("default", COMPANIONS[:1], (ALL, f"companions={','.join(COMPANIONS[1:])}")),
+    "default, without companions": Way("default", settings=(ALL, "auxiliary_objects=")),
+    "default, without the object": Way(
+        "default", AUXILIARY_OBJECTS[:1], (ALL, f"auxiliary_objects={','.join(AUXILIARY_OBJECTS[1:])}")
+    ),
     "default, 1 step": Way("default", settings=(ALL, "head_training.steps=1")),
     "default, 10 steps": Way("default", settings=(ALL, "head_training.steps=10")),
     "default, 5 objects": Way("default", FIVE.objects, (ALL,)),
@@ -146,7 +149,7 @@ def extraction(weights: str) -> dict[str, dict[str, float]]:
     backbone = load_backbone(weights)
     depth, dim = backbone.info.blocks, backbone.info.dim
     spread = DEFAULT.feature_config(depth).blocks
-    fixed, channels = FIXED_HEADS[DEFAULT.head](), dim * len(spread)
+    fixed, channels = FIXED_HEADS[WHITENED.head](), dim * len(spread)
     linear = LinearHead(torch.eye(channels), torch.zeros(channels), DEFAULT.strength)
     names = ",".join(map(str, spread))
     whole = HeadChain([fixed, linear])

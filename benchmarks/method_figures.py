@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from equiview.finetune.recipe_records import current_form, stage_of
 from equiview.io import read_json
 
 SMOOTHED = "blocks 4,6,8,10 + average"
@@ -62,9 +63,14 @@ def tradeoff(rows: Mapping[str, Any], protocol: Mapping[str, Any]):
     return figure
 
 
+def strength_of(recipe: Mapping[str, Any]) -> float:
+    """Return the strength of the last head that a recipe's record learns."""
+    return next(stage["strength"] for stage in reversed(current_form(recipe)["stages"]) if "strength" in stage)
+
+
 def row_at(protocol: Mapping[str, Any], recipe: str, strength: float) -> str:
     """Return the row of a recipe at a strength; at its own it has no suffix."""
-    return recipe if protocol["recipes"][recipe]["strength"] == strength else f"{recipe}, strength {strength:g}"
+    return recipe if strength_of(protocol["recipes"][recipe]) == strength else f"{recipe}, strength {strength:g}"
 
 
 def changes(row: Mapping[str, Any], without: str) -> tuple[tuple[float, Any], tuple[float, Any]]:
@@ -115,7 +121,7 @@ def curve_row(recipe: str, key: str, tick: int, protocol: Mapping[str, Any]) -> 
     if key == "objects":
         usual = {"paper": "paper, 100 steps"}.get(recipe, recipe)
         return usual if tick == 1 else f"{recipe}, {tick} objects"
-    training = protocol["recipes"][recipe]["head_training"]
+    training = stage_of(protocol["recipes"][recipe], "head_training")
     if recipe == "one-step" or (training is not None and tick == training["steps"]):
         return recipe
     return f"{recipe}, {tick} step{'s' * (tick > 1)}"

@@ -23,10 +23,11 @@ from _protocol import MEASURE, made_with, rounded, shared, short, split
 from method import WITHOUT, Bench
 from torch import nn
 
-from equiview.finetune.recipes import DEFAULT, ONE_STEP, OWN_OBJECT, RECIPES, Recipe
+from equiview.finetune.head_training import HeadTraining
+from equiview.finetune.recipe import Recipe
+from equiview.finetune.recipes import DEFAULT, ONE_STEP, OWN_OBJECT, RECIPES, WHITENED
 from equiview.io import read_jsonl, write_json
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import write_rows
+from equiview.jobs.scoring import rows_path, write_rows
 from equiview.metrics.paired import difference
 from equiview.tasks.comparison import paired_difference
 from equiview.tasks.equivariance import plan_object, score_object, summarize
@@ -38,7 +39,8 @@ COUNTED = ("value", "ci95", "n", "n_improved")
 
 def changed(name: str, **settings: Any) -> Recipe:
     """Return `own-object` with other settings of the training."""
-    return replace(OWN_OBJECT, name=name, head_training=replace(OWN_OBJECT.head_training, **settings))
+    training = replace(OWN_OBJECT.stage(HeadTraining), **settings)
+    return replace(OWN_OBJECT.with_stage(training), name=name)
 
 
 WAYS = {
@@ -65,7 +67,7 @@ class Own:
         """Return the rows of one object with what a recipe learns of it; what is finished is read."""
         path = rows_path(self.features.work / "own" / plain_name(label), name)
         if not path.exists():
-            maps = self.features.of_object(name, self.features.spread, ALL, DEFAULT.head)[SEEN:]
+            maps = self.features.of_object(name, self.features.spread, ALL, WHITENED.head)[SEEN:]
             with torch.no_grad():
                 write_rows(path, score_object(self.plans[name], through(self.head(recipe, name), maps), MEASURE))
         return read_jsonl(path)
@@ -78,7 +80,7 @@ class Own:
         yield WITHOUT, 0.0, [row for name in self.objects for row in self.score("nothing", name, None)]
         for way, recipe in self.ways.items():
             for strength in STRENGTHS:
-                at, label = replace(recipe, strength=strength), f"{way} {strength:g}"
+                at, label = recipe.at_strength(strength), f"{way} {strength:g}"
                 yield way, strength, [row for name in self.objects for row in self.score(label, name, at)]
 
     def willow(self, label: str, recipe: Recipe | None) -> dict[str, float]:
@@ -87,7 +89,7 @@ class Own:
         for name in self.objects[:3]:
             labels.append(f"own-willow/{'dev' if self.dev else 'test'}/{plain_name(label)}/{name}")
             if not measured.path(labels[-1], "willow").exists():
-                maps = measured.willow_maps(self.features.spread, DEFAULT.head)
+                maps = measured.willow_maps(self.features.spread, WHITENED.head)
                 with torch.no_grad():
                     measured.match(labels[-1], through(self.head(recipe, name), maps))
         return measured.pck(labels, "chosen" if self.dev else "unseen")
@@ -112,7 +114,7 @@ def main() -> None:
         if way == WITHOUT:
             nothing, label = rows, WITHOUT
         else:
-            pck = own.willow(f"{way} {strength:g}", replace(WAYS[way], strength=strength))
+            pck = own.willow(f"{way} {strength:g}", WAYS[way].at_strength(strength))
             entry["gain"] = short(paired_difference(nothing, rows, "pcdp@0.05"), COUNTED)
             entry["willow_change"] = short(difference(plain, pck, "pck@0.10"), COUNTED)
             entry["willow"] = float(np.mean(list(pck.values())))

@@ -38,13 +38,13 @@ from equiview.finetune.closed_form import (
     view_statistics,
     whitening_matrix,
 )
-from equiview.finetune.ordinary import ordinary_pictures
 from equiview.finetune.overrides import override
-from equiview.finetune.recipes import COMPANIONS, RECIPES
+from equiview.finetune.recipes import AUXILIARY_OBJECTS, RECIPES
+from equiview.finetune.unlabeled_images import unlabeled_images
 from equiview.io import write_json
 from equiview.jobs.improve import apply_head
 from equiview.models.adapters import load_adapter, save_adapter
-from equiview.models.adapters.folder import RECORD_FILE
+from equiview.models.adapters.record import RECORD_FILE
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor
 from equiview.models.heads import AverageHead, HeadChain, LinearHead, RandomConvHead
@@ -54,7 +54,7 @@ SEVERAL = (4, 6, 8, 10)
 BASES = {
     "paper": RECIPES["paper"],
     "lora-only": RECIPES["lora-only"],
-    "default": replace(ONE_STEP_020, name="default", companions=COMPANIONS),
+    "default": replace(ONE_STEP_020, name="default", auxiliary_objects=AUXILIARY_OBJECTS),
 }
 # The recipe; with photos in place of drawn pictures; both centred on the pictures with c = 1; the centring alone;
 # the recipe with nothing changed but the centre.
@@ -76,7 +76,7 @@ TRAINED = {
         "default",
         {
             "time_budget_s": None,
-            "kind": "train_then_closed_form",
+            "stages": "add_head,network,closed_form",
             "lora.rank": 8,
             "lora.last_blocks": None,
             "loss": "info_nce",
@@ -133,8 +133,8 @@ class Bench:
             own = view_statistics([(views, maps)], ClosedFormConfig(), seed)
             heads = {variants[0]: whitening(maps, views, own)}
             if len(blocks) > 1:
-                drawn = picture_statistics(source.maps(ordinary_pictures(None, seed)), seed=seed)
-                real = picture_statistics(source.maps(ordinary_pictures(photos, seed)), seed=seed)
+                drawn = picture_statistics(source.maps(unlabeled_images(None, seed)), seed=seed)
+                real = picture_statistics(source.maps(unlabeled_images(photos, seed)), seed=seed)
                 by_pictures = ClosedFormConfig(c=1.0, center="pictures")
                 heads[variants[1]] = solve_closed_form(drawn, own, ClosedFormConfig())
                 heads[variants[2]] = solve_closed_form(real, own, ClosedFormConfig())
@@ -151,7 +151,7 @@ class Bench:
         for seed, train_object in enumerate(TRAIN_OBJECTS):
             folder = self.work / "adapters" / f"{variant.replace(', ', '-').replace(' ', '-')}-{seed}"
             if not (folder / "adapter" / RECORD_FILE).exists():
-                objects = {n: list(views_of(n, self.work)) for n in (train_object, *recipe.companions)}
+                objects = {n: list(views_of(n, self.work)) for n in (train_object, *recipe.auxiliary_objects)}
                 adapted = adapt(load_backbone(self.weights), objects, recipe, folder, seed=seed)
                 save_adapter(folder / "adapter", adapted, {"recipe": name, "seed": seed, "data": sorted(objects)})
             extractor = load_adapter(folder / "adapter", load_backbone(self.weights))

@@ -30,8 +30,9 @@ from equiview.data.meshes import open_object
 from equiview.data.synthetic.pose import PoseWorld, pose_scenes
 from equiview.data.synthetic.rendered import set_seeds
 from equiview.finetune.head_pairs import object_pairs
-from equiview.finetune.head_step import step_head
-from equiview.finetune.recipes import FIXED_HEADS, ONE_STEP
+from equiview.finetune.head_step import HeadStep, step_head
+from equiview.finetune.recipes import ONE_STEP, WHITENED
+from equiview.finetune.stages.add_head import FIXED_HEADS
 from equiview.io import read_json, write_json
 from equiview.jobs.study.points import PointSet, StudyPoint, write_points
 from equiview.metrics.equivariance import object_values
@@ -163,11 +164,11 @@ def head_of(state: str, features: Features, data: Data) -> nn.Module | None:
         return None
     if state == "smoothed":
         return AverageHead(3)
-    fixed = FIXED_HEADS[ONE_STEP.head]()
+    fixed = FIXED_HEADS[WHITENED.head]()
     if state == "whitened":
         return fixed
     maps = list(Features(features.maps_of, features.blocks, fixed).maps(data.train_views))
-    config = ONE_STEP.head_training
+    config = ONE_STEP.stage(HeadStep)
     pairs = object_pairs(
         data.train_views, maps, min_overlap=config.min_overlap, max_angle_deg=config.max_angle_deg, seed=0
     )
@@ -278,7 +279,7 @@ def protocol() -> dict[str, Any]:
         "transfer": f"PF-WILLOW, ordered pairs of the first {WILLOW_PICTURES} pictures of each category, extent, <=",
         "tracking": "BADJA, annotated frames, percent under 8 px at 256 px height",
         "pose": f"{SCENES} rendered objects, {WORLD.references} references and {WORLD.queries} queries each, on black",
-        "whitened": f"the fixed head {ONE_STEP.head}: averages, centring and whitening within each picture",
+        "whitened": f"the fixed head {WHITENED.head}: averages, centring and whitening within each picture",
         "adapted": f"the recipe one-step from {TRAIN_OBJECT}, {VIEWS} views, strength {ONE_STEP.strength}",
         "units": "objects; categories (transfer), query points (tracking), objects (pose)",
         "versions": versions(),

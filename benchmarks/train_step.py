@@ -20,8 +20,9 @@ from pathlib import Path
 import torch
 
 from equiview.data.meshes import open_object
+from equiview.finetune.network_settings import NetworkTraining
 from equiview.finetune.pairs import PAIR_SAMPLERS, PairSample
-from equiview.finetune.recipes import RECIPES, Recipe, prepare
+from equiview.finetune.recipes import RECIPES, prepare
 from equiview.finetune.train import accumulate_gradients, prepare_pairs, trainable
 from equiview.models.backbones import load_backbone
 
@@ -46,10 +47,10 @@ class OneByOne(torch.nn.Module):
         return torch.cat([self.extractor(image[None]) for image in images])
 
 
-def usable_pairs(views, recipe: Recipe, count: int) -> list[PairSample]:
+def usable_pairs(views, settings: NetworkTraining, count: int) -> list[PairSample]:
     pairs, index = [], 0
     while len(pairs) < count:
-        found = PAIR_SAMPLERS[recipe.pairs.sampler]({"object": views}, recipe.pairs, seed=0, index=index)
+        found = PAIR_SAMPLERS[settings.pairs.sampler]({"object": views}, settings.pairs, seed=0, index=index)
         pairs += [found] if isinstance(found, PairSample) else []
         index += 1
     return pairs
@@ -58,22 +59,23 @@ def usable_pairs(views, recipe: Recipe, count: int) -> list[PairSample]:
 def measure(backbone: str, recipe_name: str, variant: str, device: str, steps: int, views_dir: str) -> dict:
     """Return timings of one variant; called in a fresh process, so that the peak memory is its own."""
     dtype = variant.split(maxsplit=1)[0]
-    recipe = replace(RECIPES[recipe_name], dtype=dtype)
+    recipe = RECIPES[recipe_name]
+    settings = replace(recipe.stage(NetworkTraining), dtype=dtype)
     views = list(open_object("procedural:0", n_views=6, seed=0, cache_dir=Path(views_dir)))
-    pairs = usable_pairs(views, recipe, steps + 1)
+    pairs = usable_pairs(views, settings, steps + 1)
     started = time.perf_counter()
     for first in range(3):
-        prepare_pairs({"object": views}, recipe, 0, first)
+        prepare_pairs({"object": views}, settings, 0, first)
     seconds_pairs = (time.perf_counter() - started) / 3
     extractor = prepare(load_backbone(backbone, device=device), recipe, seed=0)
     parameters = list(trainable(extractor).values())
     model = OneByOne(extractor) if "one by one" in variant else extractor
-    optimiser = torch.optim.AdamW(parameters, lr=recipe.lr)
+    optimiser = torch.optim.AdamW(parameters, lr=settings.lr)
     before_mib = _peak_mib("cpu")
     seconds, busy, losses = [], [], []
     for pair in pairs:
         started, busy_before = time.perf_counter(), time.process_time()
-        losses.append(accumulate_gradients(model, [pair], recipe, torch.device(device), optimiser))
+        losses.append(accumulate_gradients(model, [pair], settings, torch.device(device), optimiser))
         optimiser.step()
         if device != "cpu":
             torch.cuda.synchronize()

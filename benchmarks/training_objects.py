@@ -19,11 +19,11 @@ from _protocol import MEASURE, made_with, mesh_path, rounded, shared, split
 from scipy.stats import spearmanr
 
 from equiview.data.meshes import open_object
-from equiview.finetune.budget import FEW_PICTURES
 from equiview.finetune.head_pairs import object_pairs
-from equiview.finetune.head_step import step_head
-from equiview.finetune.recipes import ONE_STEP
-from equiview.finetune.teaching import change_of
+from equiview.finetune.head_step import HeadStep, step_head
+from equiview.finetune.object_diagnostics import change_of
+from equiview.finetune.recipes import ONE_STEP, WHITENED
+from equiview.finetune.stages.head_step import FEW_IMAGES
 from equiview.io import write_json
 from equiview.jobs.improve import apply_head
 from equiview.metrics.paired import difference
@@ -69,11 +69,11 @@ def main() -> None:
     dev = {
         name: (
             plan_object(name, features.views(name, VIEWS), MEASURE),
-            features.of_object(name, spread, VIEWS, ONE_STEP.head),
+            features.of_object(name, spread, VIEWS, WHITENED.head),
         )
         for name in split("dev")
     }
-    pictures = features.ordinary(0, spread, ONE_STEP.head)[:FEW_PICTURES]
+    pictures = features.unlabeled(0, spread, WHITENED.head)[:FEW_IMAGES]
 
     def score(head) -> float:
         rows = [
@@ -88,11 +88,11 @@ def main() -> None:
     for name in [*split("train"), *plain, *(f"procedural:{seed}" for seed in range(9001, 9013)), *SOLIDS]:
         views = views_of(name, features)
         label = f"{name.replace(':', '-').replace(' ', '-')}-{VIEWS}"
-        maps = features.maps(label, lambda v=views: v, spread, fixed=ONE_STEP.head)
+        maps = features.maps(label, lambda v=views: v, spread, fixed=WHITENED.head)
         pairs = object_pairs(views, maps)
         colours = np.concatenate([view.rgb[view.mask] for view in views]).astype(float)
         found[name] = {
-            "gain": score(step_head([pairs], ONE_STEP.head_training, strength=ONE_STEP.strength)) - base,
+            "gain": score(step_head([pairs], ONE_STEP.stage(HeadStep))) - base,
             "change": change_of(pairs, pictures),
             "points": sum(len(pair.xy0) for pair in pairs),
             "colour_std": float(colours.std(0).mean()),

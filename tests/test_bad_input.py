@@ -318,7 +318,7 @@ def test_settings_the_backbone_does_not_have(
         (("--set", "steps"), ["--set", "key=value", "'steps'"]),
         (("--set", "features.blocks=7"), ["blocks 1..3", "[7]"]),
         (("--set", "lora.rank=0"), ["rank"]),
-        (("--set", "strength=0.5"), ["'strength'", "kind 'train'", "Leave it out"]),
+        (("--set", "strength=0.5"), ["'strength'", "stages add_head, network", "Leave it out"]),
         (
             ("--photos", "EMPTY", "--set", "closed_form.c=1", "kind=train_then_closed_form"),
             ["EMPTY", "photos", "Leave --photos out"],

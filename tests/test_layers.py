@@ -26,7 +26,10 @@ LAYERS = (
     ("data.sfm", "data.identity"),
     ("data.open",),
     ("data",),
+    ("models.schema",),
     ("models.backbones", "models.heads", "models.exported_model"),
+    ("models.adapters.proof", "models.adapters.record"),
+    ("models.adapters.lora",),
     ("models.extractor",),
     ("models.adapters", "models.oracle"),
     ("models.loading", "models.importer"),
@@ -51,7 +54,7 @@ NO_MODELS = {"torch", "transformers", "peft", "embreex"}
 
 def room_of(parts: tuple[str, ...]) -> str:
     """Return the room of a module: ("render", "gl") is in `render`, ("data", "sfm", "align") in `data.sfm`."""
-    for length in (2, 1):
+    for length in (3, 2, 1):
         if ".".join(parts[:length]) in LEVEL:
             return ".".join(parts[:length])
     return parts[0]

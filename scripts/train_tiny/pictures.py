@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from equiview.data.meshes import open_object
 from equiview.data.synthetic.dead_leaves import dead_leaves
-from equiview.finetune.ordinary import photo_files
+from equiview.finetune.unlabeled_images import photo_files
 from equiview.io import atomic_path, read_image
 from equiview.render import RenderConfig
 

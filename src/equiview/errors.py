@@ -1,5 +1,15 @@
 """The one exception a user is meant to read."""
 
+import re
+
+VALUE_CHARS = 80
+"""Characters of a value that a message repeats; a longer one loses its middle."""
+TEXT_CHARS = 300
+"""Characters of a message's part, whatever is in it."""
+# Quoted, in brackets, or without a space: a value that came from outside, not our own words.
+_LONG_VALUE = re.compile(rf"'[^']{{{VALUE_CHARS},}}'|\"[^\"]{{{VALUE_CHARS},}}\"|\S{{{VALUE_CHARS + 1},}}")
+_LONG_LIST = re.compile(rf"\[.{{{VALUE_CHARS},}}\]|\{{.{{{VALUE_CHARS},}}\}}")
+
 
 class EquiviewError(ValueError):
     """Bad input, an unusable file, or a run that cannot go on.
@@ -10,12 +20,40 @@ class EquiviewError(ValueError):
 
 
 def bad_input(what: str, expected: str, found: str, fix: str) -> EquiviewError:
-    """Build the error in the form every message of this package has.
+    """Build the error in the form every message of this package has: one line, no matter what is repeated in it.
 
     Args:
         what: The thing that is wrong, usually a path or a parameter name.
         expected: What it should have been.
-        found: What it is.
+        found: What it is. Values in it are cut at 80 characters.
         fix: What the reader can do about it.
     """
+    found = _LONG_VALUE.sub(_shortened, _LONG_LIST.sub(_shortened, one_line(found)))
+    what, expected, found = (cut(text, TEXT_CHARS) for text in (one_line(what), one_line(expected), found))
     return EquiviewError(f"{what}: expected {expected}, found {found}. {fix}")
+
+
+def shown(value: object) -> str:
+    """Return a value from a file as a message repeats it: one line of at most 80 characters."""
+    try:
+        return cut(repr(value), VALUE_CHARS)
+    except (ValueError, RecursionError):  # An integer of over 4,300 digits, or lists in lists without end.
+        return f"a huge {type(value).__name__}"
+
+
+def one_line(text: str) -> str:
+    """Return a text with line breaks as spaces, and what cannot be printed as its escape sequence."""
+    text = " ".join(text.splitlines())
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters: a longer one loses its middle."""
+    head = (limit - 3) * 3 // 5
+    return text if len(text) <= limit else f"{text[:head]}...{text[len(text) - (limit - 3 - head) :]}"
+
+
+def _shortened(value: re.Match[str]) -> str:
+    if "/" in value[0] and " " not in value[0]:  # Of a path the end says which file it is.
+        return f"...{value[0][3 - VALUE_CHARS :]}"
+    return cut(value[0], VALUE_CHARS)

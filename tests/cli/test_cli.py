@@ -20,8 +20,12 @@ from equiview.cli import main
 from equiview.cli.app import ORDER, spread_lists, to_front
 from equiview.cli.common import parse_settings
 from equiview.cli.feature_options import parse_blocks
+from equiview.cli.improve import recipe_and_budget
+from equiview.cli.options import seconds_or_none
 from equiview.cli.progress import StageProgress
 from equiview.errors import EquiviewError
+from equiview.finetune.closed_form import ClosedFormConfig
+from equiview.finetune.recipes import get_recipe
 from equiview.jobs.feature_options import resolve_device
 from report.make_run import write_run
 
@@ -167,7 +171,7 @@ def test_improve_passes_everything_on(run: Run, monkeypatch: pytest.MonkeyPatch,
     assert (seen.backbone, seen.train, seen.test) == ("b", ["x.glb", "y.glb"], ["a.glb", "b.glb"])
     config = seen.config
     assert (config.views, config.points, config.budget_s, config.seed, config.device) == (5, 7, 9.0, 3, "cpu")
-    assert config.recipe.name == "wiener" and config.recipe.closed_form.c == 2
+    assert config.recipe.name == "wiener" and config.recipe.stage(ClosedFormConfig).c == 2
     assert json.loads(out)["command"] == "improve"
 
 
@@ -302,3 +306,18 @@ def test_sigterm_is_143_and_says_how_to_go_on(
     code, stdout, stderr = run("demo", "--out", tmp_path)
     assert code == 143 and stdout == "" and "the same command resumes it" in stderr
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("typed", "seconds"), [("9", 9.0), ("0", 0.0), ("none", None), ("None", None)])
+def test_a_budget_is_seconds_or_none_which_takes_the_recipe_s_away_too(typed: str, seconds: float | None) -> None:
+    recipe, budget_s = recipe_and_budget("default", None, seconds_or_none(typed))
+    assert budget_s == seconds and (recipe.time_budget_s is None) == (seconds is None)
+    assert recipe_and_budget("default", None, None) == (get_recipe("default"), None)
+
+
+@pytest.mark.parametrize("typed", ["-1", "nan", "inf", "ten", ""])
+def test_a_budget_that_is_neither_is_refused(run: Any, tmp_path: Path, typed: str) -> None:
+    words = ("finetune", "-b", "b", "--train-object", "builtin:mug", "--budget", typed)
+    code, _, err = run(*words, "--out", str(tmp_path / "run"))
+    assert code == 2 and "0 or more, or none" in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()

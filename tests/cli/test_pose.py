@@ -1,15 +1,18 @@
 """`equiview pose`: a tiny backbone on a made-up Middlebury folder, and what it says about bad input."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from data.captures.test_bop import write as write_bop_set
 from equiview.cli.pose import parse_intrinsics
 from equiview.errors import EquiviewError
 from equiview.jobs.pose import all_references, open_scenes, pose_config, score_poses
 from equiview.models.oracle import NoiseExtractor
+from equiview.tasks.pose import ObjectModel
 from models.backbones.tiny import make_model
 from worlds import camera_at, ring_eyes, sphere_view
 
@@ -98,3 +101,21 @@ def test_bad_input(run, folder, tmp_path):
     with pytest.raises(EquiviewError, match="--intrinsics: expected fx,fy,cx,cy"):
         parse_intrinsics("1,2,3")
     np.testing.assert_array_equal(parse_intrinsics("2,3,4,5"), [[2, 0, 4], [0, 3, 5], [0, 0, 1]])
+
+
+def test_the_errors_of_bop_reach_the_rows(run, folder, tiny_weights, tmp_path, monkeypatch):
+    """Of a scene that can be located; and the command hands on what is known of the object."""
+    scenes, box = open_scenes(folder, "middlebury")
+    scene, model = replace(scenes[0], model_points=np.eye(3)), ObjectModel(1.5)
+    config, models = pose_config(box, any_roll=False), {scenes[0].name: model}
+    score_poses(NoiseExtractor(stride_px=8), [scene], config, tmp_path / "rows", models=models)
+    rows = [json.loads(line) for line in (tmp_path / "rows" / "rows.jsonl").read_text().splitlines()]
+    assert {(row["diameter"], row["image_width"]) for row in rows} == {(1.5, 128)}
+    assert all("mssd" in row or "failed" in row for row in rows)
+
+    given = []
+    monkeypatch.setattr("equiview.jobs.pose.score_poses", lambda *all_: given.append(all_[-1]) or {"metrics": {}})
+    where = ("--references", write_bop_set(tmp_path / "ycbv"), "--layout", "bop", "--object", 5)
+    code, _, err = run("pose", "-b", tiny_weights, "--device", "cpu", *where, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert given[0]["ycbv/000005"].diameter == 50 and len(given[0]["ycbv/000005"].symmetries) == 1

@@ -1,5 +1,7 @@
 """The Wiener head: what it must do where the answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -133,15 +135,35 @@ def test_whitening_makes_the_view_scatter_round():
     assert np.allclose(matrix, matrix.T)
 
 
-def test_an_extractor_gives_what_the_solver_needs():
+def share_of_scatter(views, maps, config, seed=0):
+    """What changes with the view over all that varies, as traces."""
+    scatter = view_statistics([(views, maps)], config, seed).scatter
+    return np.trace(scatter) / np.trace(picture_statistics(maps).covariance)
+
+
+@pytest.mark.parametrize("c", [0.1, 1.0])
+def test_the_features_of_a_network_change_less_with_the_view_through_its_head(c):
+    """Also at points it was not solved on; with a smaller c less is left, and strength 0 leaves them alone."""
     views = sphere_ring(6)
     maps = list(Extractor(tiny_backbone(), FeatureConfig(long_side=64)).maps(views))
-    config = ClosedFormConfig(points=20)
-    head = solve_closed_form(picture_statistics(maps), view_statistics([(views, maps)], config), config)
-    assert torch.isfinite(head(maps[0].tokens[None])).all()
+    config = ClosedFormConfig(points=20, c=c)
+    statistics = picture_statistics(maps), view_statistics([(views, maps)], config)
+
+    def share(config):
+        head = solve_closed_form(*statistics, config)
+        seen = [fmap.replace_tokens(head(fmap.tokens[None])[0].detach()) for fmap in maps]
+        return share_of_scatter(views, seen, config, seed=1)
+
+    before = share_of_scatter(views, maps, config, seed=1)
+    assert share(config) < 0.8 * before
+    assert share(replace(config, strength=0.0)) == pytest.approx(before, rel=1e-5)
+    assert share(config) < share(replace(config, strength=0.5)) < before
+    assert share(replace(config, c=c / 10)) < share(config)
 
 
-@pytest.mark.parametrize("wrong", [{"c": -1.0}, {"c": float("nan")}, {"points": 0}, {"tokens_per_picture": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"c": -1.0}, {"c": float("nan")}, {"points": 0}, {"tokens_per_picture": 0}, {"strength": 2.0}]
+)
 def test_settings_without_sense_are_refused(wrong):
-    with pytest.raises(EquiviewError, match="closed form"):
+    with pytest.raises(EquiviewError, match="closed form|strength"):
         ClosedFormConfig(**wrong)

@@ -12,8 +12,8 @@ from finetune.tiny import objects
 from models.backbones.tiny import SPECS, make_model, save
 
 SHORT = {
-    **{"steps": 2, "head_training.steps": 2, "head_training.members": 0, "head_training.pictures": 2},
-    **{"companions": (), "features.long_side": 64, "pairs.points": 60},
+    **{"steps": 2, "head_training.steps": 2, "head_training.instances": 0, "head_training.pictures": 2},
+    **{"auxiliary_objects": (), "features.long_side": 64, "pairs.points": 60},
 }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from equiview.finetune.network_settings import NetworkTraining
 from equiview.finetune.pairs import PairSample
 from equiview.finetune.recipes import get_recipe
 from equiview.finetune.train import accumulate_gradients, trainable
@@ -44,12 +45,12 @@ def reference_pair(data: dict, which: str) -> PairSample:
 @pytest.mark.parametrize("which", ["A", "R"])
 def test_one_step_of_the_paper_recipe_is_the_reference_s(golden: Path, which: str):
     data = np.load(golden / "f03b_training_step_network.npz")
-    extractor, recipe = reference_extractor(golden, which), get_recipe("paper")
+    extractor, settings = reference_extractor(golden, which), get_recipe("paper").stage(NetworkTraining)
     parameters = trainable(extractor)
     assert sum(p.numel() for p in parameters.values()) == data[f"{which}/out/n_trainable"]
-    optimiser = torch.optim.AdamW(parameters.values(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(parameters.values(), lr=settings.lr, weight_decay=settings.weight_decay)
     pair = reference_pair(data, which)
-    loss = accumulate_gradients(extractor, [pair], recipe, torch.device("cpu"), optimiser)
+    loss = accumulate_gradients(extractor, [pair], settings, torch.device("cpu"), optimiser)
     assert loss == pytest.approx(float(data[f"{which}/out/loss"]), abs=1e-5)
 
     norm = torch.stack([p.grad.square().sum() for p in parameters.values()]).sum().sqrt()

@@ -10,15 +10,16 @@ import torch
 from equiview.errors import EquiviewError
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import TrainingPair
-from equiview.finetune.head_step import HELD_OUT, SIZES, split_pairs, step_head
-from equiview.finetune.head_training import HeadTraining, pair_loss
+from equiview.finetune.head_step import HELD_OUT, SIZES, HeadStep, split_pairs, step_head
+from equiview.finetune.head_training import pair_loss
 from equiview.finetune.recipes import get_recipe
+from equiview.io import read_jsonl
 from equiview.models.heads import LinearHead, head_spec
 from equiview.types import FeatureMap
 from finetune.test_head_training import DIM, NOISY, noisy_pair
 from finetune.tiny import objects, tiny_backbone
 
-CONFIG = HeadTraining(points=60, negatives=60, members=0)
+CONFIG = HeadStep(points=60, negatives=60)
 
 
 def ring(views=8, seed=0, noise=4.0):
@@ -40,7 +41,7 @@ def length_of(head):
 
 
 def test_it_turns_down_what_changes_with_the_view():
-    head = step_head([ring()], CONFIG, strength=0.4)
+    head = step_head([ring()], replace(CONFIG, strength=0.4))
     gain = head.matrix.diag()
     assert gain[:NOISY].max() < 1 < gain[NOISY:].min()
     assert head.strength == 0.4 and not head.mean.any() and not any(p.requires_grad for p in head.parameters())
@@ -120,10 +121,26 @@ def test_what_it_refuses():
 
 
 def test_the_recipe_steps_from_a_mesh_and_reports(tmp_path):
-    recipe = replace(get_recipe("one-step"), depths=(), head_training=replace(CONFIG, points=30))
+    recipe = replace(get_recipe("one-step").with_stage(replace(CONFIG, points=30)), depths=())
     seen = []
     extractor = adapt(tiny_backbone(), objects(), recipe, tmp_path, progress=lambda *what: seen.append(what))
     assert [part["kind"] for part in head_spec(extractor.head)] == ["average", "center", "whiten", "average", "linear"]
     for stage in ("solve", "train"):
         counts = [(done, total) for name, done, total in seen if name == stage]
         assert counts[-1][0] == counts[-1][1] and [done for done, _ in counts] == list(range(1, len(counts) + 1))
+
+
+def test_the_log_has_the_loss_before_and_after_the_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 2)
+    recipe = replace(get_recipe("one-step").with_stage(replace(CONFIG, points=30)), depths=())
+    for _ in range(2):  # The second time it writes the same log, not a longer one.
+        adapt(tiny_backbone(), objects(), recipe, tmp_path)
+        rows = read_jsonl(tmp_path / "log.jsonl")
+        assert [(row["stage"], row["step"]) for row in rows] == [("head_step", 0), ("head_step", 1)]
+        assert rows[1]["loss"] <= rows[0]["loss"]
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"points": 0}, {"dead_zone": -1.0}, {"strength": 2.0}])
+def test_settings_without_sense_are_refused(wrong):
+    with pytest.raises(EquiviewError):
+        HeadStep(**wrong)

@@ -8,10 +8,11 @@ import torch
 
 from equiview.data.synthetic.categories import FamilyWorld, family_views
 from equiview.errors import EquiviewError
-from equiview.finetune import ordinary as ordinary_module
+from equiview.finetune import unlabeled_images as images_module
 from equiview.finetune.adapt import adapt
-from equiview.finetune.head_pairs import SAME_PLACE, TrainingPair, family_pairs, object_pairs
-from equiview.finetune.head_training import HeadTraining, pair_loss, retention_loss, train_head
+from equiview.finetune.head_pairs import SAME_PLACE, TrainingPair, category_pairs, object_pairs
+from equiview.finetune.head_training import HeadTraining, pair_loss, rate, retention_loss, train_head
+from equiview.io import read_jsonl
 from equiview.models.heads import LinearHead, head_spec
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.types import FeatureMap
@@ -36,23 +37,23 @@ def noisy_pair(seed=0):
     return TrainingPair(*maps, xy, xy)
 
 
-def ordinary(n=3, seed=9):
+def unlabeled(n=3, seed=9):
     generator = torch.Generator().manual_seed(seed)
     return [FeatureMap(torch.randn(DIM, 6, 7, generator=generator), (8.0, 8.0), (4.0, 4.0), (48, 56)) for _ in range(n)]
 
 
 def short(**changes):
-    return HeadTraining(**{"steps": 150, "lr": 0.03, "retention": 0.0, "shrinkage": 0.0, "members": 0} | changes)
+    return HeadTraining(**{"steps": 150, "lr": 0.03, "retention": 0.0, "shrinkage": 0.0, "instances": 0} | changes)
 
 
 def test_without_steps_it_is_the_identity():
-    head = train_head([[noisy_pair()]], [], ordinary(), short(steps=0), strength=0.3)
+    head = train_head([[noisy_pair()]], [], unlabeled(), short(steps=0, strength=0.3))
     assert torch.equal(head.matrix, torch.eye(DIM)) and not head.mean.any() and head.strength == 0.3
     assert not any(parameter.requires_grad for parameter in head.parameters())
 
 
 def test_it_suppresses_what_changes_with_the_view_and_keeps_the_rest():
-    head = train_head([[noisy_pair(seed) for seed in range(4)]], [], ordinary(), short())
+    head = train_head([[noisy_pair(seed) for seed in range(4)]], [], unlabeled(), short())
     gain = head.matrix.norm(dim=0)
     assert gain[:NOISY].max() < 0.3 * gain[NOISY:].min()
     fresh = noisy_pair(99)
@@ -61,32 +62,32 @@ def test_it_suppresses_what_changes_with_the_view_and_keeps_the_rest():
     assert pair_loss(head, fresh, short(), rng) < 0.5 * untrained
 
 
-def test_families_are_drawn_at_their_share(monkeypatch):
+def test_categories_are_drawn_at_their_share(monkeypatch):
     drawn = []
     real = train_head.__globals__["pair_loss"]
     monkeypatch.setattr(
         "equiview.finetune.head_training.pair_loss",
         lambda head, pair, *rest: drawn.append(pair) or real(head, pair, *rest),
     )
-    own, of_family = noisy_pair(0), noisy_pair(1)
+    own, of_category = noisy_pair(0), noisy_pair(1)
     for share in (0.0, 0.25):
         drawn.clear()
-        train_head([[own]], [of_family], ordinary(), short(steps=100, family_share=share))
-        assert np.mean([pair is of_family for pair in drawn]) == pytest.approx(share, abs=0.07)
+        train_head([[own]], [of_category], unlabeled(), short(steps=100, category_share=share))
+        assert np.mean([pair is of_category for pair in drawn]) == pytest.approx(share, abs=0.07)
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(1, 1), (10, 2), (100, 20), (400, 20)])
 def test_the_rate_warms_up_in_proportion_and_falls_to_zero(monkeypatch, steps, warm_up):
     rates, step = [], torch.optim.Adam.step
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
-    train_head([[noisy_pair()]], [], ordinary(), short(steps=steps, lr=0.5, points=4, negatives=4))
+    train_head([[noisy_pair()]], [], unlabeled(), short(steps=steps, lr=0.5, points=4, negatives=4))
     expected = [0.5 * min(1, (n + 1) / warm_up) * (1 - n / steps) for n in range(steps)]
     assert rates == pytest.approx(expected)
 
 
 def test_retention_and_shrinkage_hold_it_at_the_identity():
     free, held, shrunk = (
-        train_head([[noisy_pair()]], [], ordinary(), short(**changes)).matrix
+        train_head([[noisy_pair()]], [], unlabeled(), short(**changes)).matrix
         for changes in ({}, {"retention": 1e4}, {"shrinkage": 1e4})
     )
     away = [float((matrix - torch.eye(DIM)).norm()) for matrix in (free, held, shrunk)]
@@ -94,7 +95,7 @@ def test_retention_and_shrinkage_hold_it_at_the_identity():
 
 
 def test_retention_is_zero_for_the_identity_at_any_scale_and_about_two_for_unrelated_features():
-    tokens = [one.tokens.flatten(1).T for one in ordinary()]
+    tokens = [one.tokens.flatten(1).T for one in unlabeled()]
     same = LinearHead(5 * torch.eye(DIM), torch.zeros(DIM))
     other = LinearHead(
         torch.zeros(DIM, DIM).index_put_((torch.tensor(0), torch.tensor(0)), torch.tensor(1.0)), torch.zeros(DIM)
@@ -105,20 +106,44 @@ def test_retention_is_zero_for_the_identity_at_any_scale_and_about_two_for_unrel
 
 def test_the_seed_decides_everything():
     one, again, other = (
-        train_head([[noisy_pair()]], [], ordinary(), short(steps=5, retention=1.0), seed=seed).matrix
+        train_head([[noisy_pair()]], [], unlabeled(), short(steps=5, retention=1.0), seed=seed).matrix
         for seed in (3, 3, 4)
     )
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
-def test_time_that_runs_out_ends_it_and_is_said(caplog):
-    seen = []
+def test_an_overrun_ends_it_and_is_said_and_the_rate_does_not_follow_the_clock(caplog, monkeypatch):
+    seen, rates, step = [], [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
+    settings = short(steps=10**6, lr=0.5)
     with caplog.at_level(logging.WARNING):
         head = train_head(
-            [[noisy_pair()]], [], ordinary(), short(steps=10**6), budget_s=0.2, progress=lambda *n: seen.append(n)
+            [[noisy_pair()]], [], unlabeled(), settings, stop_after_s=0.2, progress=lambda *n: seen.append(n)
         )
     assert 0 < seen[-1][0] < 10**6 and torch.isfinite(head.matrix).all()
-    assert "of 1000000 steps" in caplog.text
+    assert f"overran: time for {seen[-1][0]} of 1000000 steps" in caplog.text
+    assert rates == [rate(settings, n) for n in range(len(rates))]
+
+
+def test_every_step_is_logged_with_its_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(images_module, "IMAGES", 3)
+    own = recipe(short(steps=4), network=False)
+    for _ in range(2):  # The second time it writes the same log, not a longer one.
+        adapt(tiny_backbone(), objects(), own, tmp_path)
+        rows = read_jsonl(tmp_path / "log.jsonl")
+        assert [(row["stage"], row["step"]) for row in rows] == [("head_training", n) for n in range(1, 5)]
+        assert np.isfinite([row["loss"] for row in rows]).all()
+
+
+def test_the_log_of_a_head_follows_that_of_the_network_below_it(tmp_path):
+    both = recipe(short(steps=2, pictures=2), steps=3)
+    adapt(tiny_backbone(), objects(), both, tmp_path)
+    whole = (tmp_path / "log.jsonl").read_text()
+    stages = [row["stage"] for row in read_jsonl(tmp_path / "log.jsonl")]
+    assert stages == ["network"] * 3 + ["head_training"] * 2
+    # The network is finished, so it goes on from there; the head's rows are written anew.
+    adapt(tiny_backbone(), objects(), both, tmp_path)
+    assert (tmp_path / "log.jsonl").read_text() == whole
 
 
 def test_places_near_the_right_one_are_no_negatives():
@@ -152,7 +177,7 @@ def test_pairs_of_an_object_are_where_the_surface_is():
 def test_pairs_of_a_family_show_the_same_place():
     pictures = family_views(range(7000, 7002), FamilyWorld(hw=(128, 128)))
     maps = list(NoiseExtractor(4, seed=0).maps([one.view for one in pictures]))
-    pairs = family_pairs(pictures, maps)
+    pairs = category_pairs(pictures, maps)
     families = {id(fmap): one for fmap, one in zip(maps, pictures, strict=True)}
     assert pairs
     for pair in pairs:
@@ -166,12 +191,10 @@ def test_pairs_of_a_family_show_the_same_place():
 
 
 def test_a_recipe_trains_the_head_after_its_fixed_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(ordinary_module, "PICTURES", 3)
+    monkeypatch.setattr(images_module, "IMAGES", 3)
     backbone = tiny_backbone()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    own = recipe(
-        kind="train_head", lora=None, head="centered_average", strength=0.6, head_training=short(steps=3, members=2)
-    )
+    own = recipe(short(steps=3, instances=2, strength=0.6), network=False, head="centered_average")
     stages = []
     extractor = adapt(backbone, objects(), own, tmp_path, progress=lambda *what: stages.append(what))
     assert [part["kind"] for part in head_spec(extractor.head)] == ["average", "center", "linear"]
@@ -181,15 +204,23 @@ def test_a_recipe_trains_the_head_after_its_fixed_parts(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lr": 0.0}, {"steps": -1}, {"retention": float("nan")}, {"members": 1}, {"family_share": 1.0}]
+    "wrong",
+    [
+        {"lr": 0.0},
+        {"steps": -1},
+        {"retention": float("nan")},
+        {"instances": 1},
+        {"category_share": 1.0},
+        {"strength": 2.0},
+    ],
 )
 def test_settings_without_sense_are_refused(wrong):
-    with pytest.raises(EquiviewError, match="head training"):
+    with pytest.raises(EquiviewError, match="head training|strength"):
         HeadTraining(**wrong)
 
 
 def test_nothing_to_train_on_is_an_error():
     with pytest.raises(EquiviewError, match="at least one object"):
-        train_head([], [], ordinary(), short())
+        train_head([], [], unlabeled(), short())
     with pytest.raises(EquiviewError, match="one picture"):
         train_head([[noisy_pair()]], [], [], short())

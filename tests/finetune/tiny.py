@@ -1,10 +1,14 @@
 """A tiny random ViT and the sphere world: a training run in a second."""
 
+from dataclasses import fields, replace
+
 import torch
 import transformers
 
+from equiview.finetune.network_settings import NetworkTraining
 from equiview.finetune.pairs import PairConfig
-from equiview.finetune.recipes import Recipe
+from equiview.finetune.recipe import Recipe, Settings
+from equiview.finetune.stages.add_head import AddHead, HeadName
 from equiview.models.adapters.lora import LoraSpec
 from equiview.models.backbones.base import Backbone, BackboneInfo
 from equiview.models.backbones.huggingface import wrap
@@ -30,11 +34,18 @@ def objects(n: int = 6) -> dict:
     return {"sphere": sphere_ring(n)}
 
 
-def recipe(**changes) -> Recipe:
-    settings = {
-        "features": FeatureConfig(long_side=64),
-        "pairs": PairConfig(points=60),
-        "lora": LoraSpec(last_blocks=2),
-    }
+def recipe(*heads: Settings, network: bool = True, head: HeadName = "none", **changes) -> Recipe:
+    """A recipe that trains the network (or not) and then learns heads; changes are of the network or the recipe."""
+    own = {field.name: changes.pop(field.name) for field in fields(Recipe) if field.name in changes}
+    small = {"pairs": PairConfig(points=60), "lora": LoraSpec(last_blocks=2)}
+    trained = (NetworkTraining(**(small | changes)),) if network else ()
+    return Recipe("test", (AddHead(head=head), *trained, *heads), **({"features": FeatureConfig(long_side=64)} | own))
 
-    return Recipe("test", **(settings | changes))
+
+def of_network(recipe: Recipe) -> NetworkTraining:
+    return recipe.stage(NetworkTraining)
+
+
+def changed(recipe: Recipe, **changes) -> Recipe:
+    """The recipe with other settings of the network's training."""
+    return recipe.with_stage(replace(of_network(recipe), **changes))

@@ -18,7 +18,7 @@ def small(monkeypatch):
     config, recipe = demo.ImproveConfig, demo.get_recipe
     monkeypatch.setattr(demo, "ImproveConfig", lambda *a, **k: config(*a, views=5, points=40, **k))
     monkeypatch.setattr(demo, "get_recipe", lambda name: demo_recipe(recipe(name)))
-    monkeypatch.setattr("equiview.finetune.ordinary.PICTURES", 6)
+    monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 6)
 
     def refuse(*args, **kwargs):
         raise AssertionError("the demo asked for the network")

@@ -1,22 +1,29 @@
 """`improve` from end to end on hand-made spheres and a tiny random network."""
 
+import importlib
 import json
+import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from equiview.errors import EquiviewError
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.head_training import HeadTraining
-from equiview.jobs.improve import ImproveConfig, improve
+from equiview.jobs.improve import ImproveConfig, improve, variants
+from equiview.models.adapters import has_lora, load_adapter
 from equiview.models.adapters.lora import LoraSpec
-from finetune.tiny import recipe
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import Extractor, FeatureConfig
+from finetune.tiny import changed, recipe
 from models.backbones.tiny import make_model, save
 from worlds import sphere_ring
 
 TEST = [f"procedural:{seed}" for seed in range(2, 7)]
-BOTH = recipe(kind="train_then_closed_form", head="average", closed_form=ClosedFormConfig(points=30), steps=2)
+BOTH = recipe(ClosedFormConfig(points=30), head="average", steps=2)
 CONFIG = ImproveConfig(BOTH, views=6, points=40, notes=("a note",))
 
 
@@ -28,7 +35,7 @@ def backbone(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def spheres(monkeypatch):
     """Every object is a sphere, turned by its number; nothing is drawn."""
-    monkeypatch.setattr("equiview.finetune.ordinary.PICTURES", 3)
+    monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 3)
     monkeypatch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
 
 
@@ -37,7 +44,7 @@ def finished(backbone, tmp_path_factory):
     """One run for the tests that only look at it."""
     out = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("equiview.finetune.ordinary.PICTURES", 3)
+        patch.setattr("equiview.finetune.unlabeled_images.IMAGES", 3)
         patch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
         stages = []
         improve(backbone, ["procedural:1"], TEST, out, CONFIG, lambda stage, done, total: stages.append(stage))
@@ -89,15 +96,13 @@ def test_everything_else_is_there(finished):
 
 
 def test_the_adapter_loads_in_one_line(finished, backbone):
-    import torch
-
     import equiview
 
     model = equiview.load(backbone, adapter=finished)
     assert model.at(torch.rand(1, 3, 64, 64), torch.tensor([[[30.0, 30.0]]])).shape == (1, 1, 32)
 
 
-@pytest.mark.parametrize("moment", [("train", 1), ("score", 2)])
+@pytest.mark.parametrize("moment", [("train network", 1), ("score", 2)])
 def test_an_interrupted_run_goes_on_to_the_same_scores(finished, backbone, tmp_path, moment):
     def stop(stage, done, total):
         if (stage, done) == moment:
@@ -154,7 +159,7 @@ def test_the_first_two_objects_get_a_live_part(finished):
     ],
 )
 def test_what_does_not_fit_the_backbone_is_found_before_anything_is_rendered(change, what, backbone, tmp_path):
-    wrong = replace(BOTH, **change)
+    wrong = replace(BOTH, **change) if "features" in change else changed(BOTH, **change)
     stages = []
     with pytest.raises(EquiviewError, match=what):
         improve(
@@ -168,8 +173,8 @@ def test_what_does_not_fit_the_backbone_is_found_before_anything_is_rendered(cha
     assert stages == []
 
 
-HEAD = HeadTraining(steps=3, members=0, pictures=2)
-JOINED = replace(CONFIG, recipe=recipe(kind="train_then_head", head="average", head_training=HEAD, steps=2))
+HEAD = HeadTraining(steps=3, instances=0, pictures=2)
+JOINED = replace(CONFIG, recipe=recipe(HEAD, head="average", steps=2))
 
 
 @pytest.mark.parametrize("stage", ["train network", "solve", "train"])
@@ -191,3 +196,90 @@ def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog
     improve(backbone, ["procedural:1"], TEST, tmp_path, replace(JOINED, budget_s=0.0))
     record = read(tmp_path / "adapter" / "equiview.json")
     assert record["trained_network"] == [0, 2] and "take default" in caplog.text
+    assert "0 of 2 steps" in caplog.text and read(tmp_path / "plan.json")["stages"]["network"]["steps"] == 0
+
+
+def adapter_bytes(out):
+    return {path.name: path.read_bytes() for path in (out / "adapter").glob("*.safetensors")}
+
+
+def test_a_plan_is_made_once_and_holds_on_a_machine_that_has_become_slow(backbone, tmp_path, monkeypatch, caplog):
+    """What is trained follows the plan: the clock of another sitting, or of none at all, changes no weight."""
+
+    def stop(stage, done, total):
+        if (stage, done) == ("solve", 1):
+            raise KeyboardInterrupt
+
+    caplog.set_level("INFO")
+    planned = replace(JOINED, budget_s=1e5)
+    with pytest.raises(KeyboardInterrupt):
+        improve(backbone, ["procedural:1"], TEST[:2], tmp_path / "a", planned, stop)
+    assert read(tmp_path / "a" / "plan.json")["stages"]["head_training"]["steps"] == 3
+    assert "--set time_budget_s=none auxiliary_objects= network.steps=2 head_training.steps=3" in caplog.text
+
+    def never(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("equiview.jobs.finetune.measure_costs", never)
+    improve(backbone, ["procedural:1"], TEST[:2], tmp_path / "a", planned)
+    improve(backbone, ["procedural:1"], TEST[:2], tmp_path / "b", JOINED)
+    assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b") != {}
+
+
+FORMER = {
+    **{"name": "test", "kind": "train_then_closed_form", "head": "average", "depths": [], "companions": []},
+    **{"train_long_side": None, "loss": "smooth_ap", "temperature": 0.01, "regulariser": 0.0, "lr": 1e-3},
+    **{"weight_decay": 1e-4, "clip": 1.0, "steps": 2, "time_budget_s": None, "augment": None, "batch": 1},
+    **{"accumulate": 1, "dtype": "float32", "checkpoint_every": 25, "strength": 1.0, "head_training": None},
+    "lora": {"rank": 4, "alpha": None, "last_blocks": 2},
+    "pairs": {"sampler": "overlap", "points": 60, "min_overlap": 0.1, "max_angle_deg": 180.0},
+}
+
+
+def test_a_run_that_an_earlier_version_began_goes_on(finished, backbone, tmp_path):
+    """Its run.json holds the flat form of the recipe, and companions.json what its budget decided."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    about = read(run / "run.json")
+    closed = {k: v for k, v in about["recipe"]["stages"][-1].items() if k not in ("stage", "strength")}
+    flat = FORMER | {"features": about["recipe"]["features"], "closed_form": closed}
+    (run / "run.json").write_text(json.dumps(about | {"recipe": flat}))
+    (run / "companions.json").write_text(json.dumps({"companions": []}))
+    for made in ("plan.json", "summary.json", "rows.jsonl", "log.jsonl", "checkpoint.pt"):
+        (run / made).unlink()
+    shutil.rmtree(run / "adapter")
+    again = improve(backbone, ["procedural:1"], TEST, run, CONFIG)
+    assert again["difference"] == read(finished / "summary.json")["difference"]
+    assert adapter_bytes(run) == adapter_bytes(finished)
+    (run / "run.json").write_text(json.dumps(about | {"recipe": flat | {"lr": 0.5}}))
+    with pytest.raises(EquiviewError, match="differs in: recipe"):
+        improve(backbone, ["procedural:1"], TEST, run, CONFIG)
+
+
+def test_one_backbone_serves_the_whole_run(backbone, tmp_path, monkeypatch):
+    """Loaded, hashed and its adapter's record read once; with the adapter off it is the base to the last bit."""
+    calls = Counter()
+
+    def counted(place, name):
+        whole = getattr(importlib.import_module(place), name)
+
+        def call(*args, **kwargs):
+            calls[name] += 1
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(f"{place}.{name}", call)
+
+    counted("equiview.jobs.finetune", "load_backbone")
+    counted("equiview.models.backbones.huggingface", "state_sha256")
+    counted("equiview.models.adapters.folder", "read_adapter")
+    two_blocks = replace(BOTH, features=replace(BOTH.features, blocks=(2, 3)))
+    improve(backbone, ["procedural:1"], TEST[:1], tmp_path, replace(CONFIG, recipe=two_blocks))
+    assert calls == {"load_backbone": 1, "state_sha256": 1, "read_adapter": 1}
+    base, views = load_backbone(backbone), sphere_ring(3)
+    adapted = load_adapter(tmp_path / "adapter", load_backbone(backbone))
+    found = dict(variants(adapted, views, seed=0))
+    assert has_lora(adapted.backbone)
+    for name, config in (("pretrained", adapted.config), ("last_block", FeatureConfig(long_side=64))):
+        for one, other in zip(found[name], Extractor(base, config).maps(views), strict=True):
+            assert torch.equal(one.tokens, other.tokens)
+    assert not torch.equal(found["adapted"][0].tokens, found["fixed_average"][0].tokens)

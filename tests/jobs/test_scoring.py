@@ -5,8 +5,7 @@ import json
 import pytest
 
 from equiview.io import read_jsonl
-from equiview.jobs.run_folder import rows_path
-from equiview.jobs.scoring import WorkItem, all_rows, finish_items
+from equiview.jobs.scoring import WorkItem, all_rows, finish_items, rows_path
 
 
 def test_a_stopped_run_goes_on_behind_the_last_finished_item(tmp_path):

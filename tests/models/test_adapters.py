@@ -346,7 +346,7 @@ def test_bad_records(vit: Path, tmp_path: Path) -> None:
         ({"format_version": 99}, "format_version: expected 1, found 99"),
         ({"features": {**good["features"], "colour": 1}}, "colour"),
         ({"head": [{"kind": "magic"}]}, "magic"),
-        ({"files": [], "lora": 3}, "the keys lora, files"),
+        ({"files": [], "lora": 3}, "lora: expected an object or null, found 3"),
     ]
     for change, message in changes:
         (folder / "equiview.json").write_text(json.dumps({**good, **change}))

@@ -16,7 +16,6 @@ from equiview.models.backbones import Backbone, BackboneInfo, load_backbone
 from equiview.models.backbones.dinov2_names import backbone_from_dinov2
 from equiview.models.extractor import Extractor
 from equiview.models.importer import apply_checkpoint, import_checkpoint, read_checkpoint
-from equiview.models.loading import EquiviewModel
 from models.backbones.tiny import make_model, save
 
 DIM, RANK = 32, 2
@@ -67,11 +66,11 @@ def test_parity_with_the_reference(golden: Path, tmp_path: Path) -> None:
     long_side = int(expected["load/in/target_res"]) // 8 * 14
     extractor = load_adapter(tmp_path / "a", backbone_from_dinov2(state, heads=4, name="A"), long_side=long_side)
     assert extractor.config.position == "dinov2"
-    model = EquiviewModel(extractor.backbone, extractor.config, extractor.head)
+    model = Extractor(extractor.backbone, extractor.config, extractor.head)
     rgb = torch.from_numpy(expected["load/in/rgb_uint8"]).float() / 255
     found = model.at(rgb, torch.from_numpy(expected["load/in/pts"])).detach()
     np.testing.assert_allclose(found, expected["load/out/feat"], atol=1e-4)
-    merged = EquiviewModel(merge_lora(extractor.backbone), extractor.config, extractor.head)
+    merged = Extractor(merge_lora(extractor.backbone), extractor.config, extractor.head)
     np.testing.assert_allclose(
         merged.at(rgb, torch.from_numpy(expected["load/in/pts"])).detach(), expected["load/out/feat"], atol=1e-4
     )
@@ -94,7 +93,7 @@ def test_parity_of_sizes_and_registers(golden: Path, tmp_path: Path, case: str) 
     golden_case = np.load(golden / "f03_get_feature.npz")
     given = {name: golden_case[f"{case}/in/{name}"] for name in ("rgb_uint8", "pts", "target_res")}
     config = replace(made.config, long_side=int(given["target_res"]) // 8 * 14)
-    model = EquiviewModel(made.backbone, config, made.head)
+    model = Extractor(made.backbone, config, made.head)
     rgb = torch.from_numpy(given["rgb_uint8"]).float() / 255
     assert model.network_hw(rgb.shape[2:]) == tuple(golden_case[f"{case}/out/network_input_shape"][-2:])
     with torch.no_grad():
@@ -150,8 +149,26 @@ class Fused(nn.Module):
         super().__init__()
         self.blocks = nn.Sequential(*[nn.Sequential() for _ in range(3)])
         for block in self.blocks:
-            block.attn = nn.Module()
-            block.attn.qkv = nn.Linear(DIM, 3 * DIM)
+            block.attn = FusedAttention()
+
+
+class FusedAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(DIM, 3 * DIM)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(tokens).chunk(3, -1)
+        return (q @ k.mT).softmax(-1) @ v
+
+
+def run_fused(model: Fused, images: torch.Tensor, blocks: tuple[int, ...], **_: object) -> list[torch.Tensor]:
+    """Tokens are mean colours, the same in every channel."""
+    pooled = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 16)
+    tokens = pooled.flatten(2).mT.expand(-1, -1, DIM)
+    for block in model.blocks:
+        tokens = tokens + block.attn(tokens)
+    return [tokens.mT.reshape(len(images), DIM, *pooled.shape[2:])]
 
 
 def test_fused_projections_are_exact_and_k_is_untouched(tmp_path: Path) -> None:
@@ -159,7 +176,7 @@ def test_fused_projections_are_exact_and_k_is_untouched(tmp_path: Path) -> None:
     info = BackboneInfo("timm:fake", "timm", 16, DIM, 3, 1, (0.5,) * 3, (0.5,) * 3, "0")
     model = Fused()
     before = [block.attn.qkv.weight.clone() for block in model.blocks]
-    extractor = apply_checkpoint(read_checkpoint(write(tmp_path / "x.ckpt", value)), Backbone(info, model, None))
+    extractor = apply_checkpoint(read_checkpoint(write(tmp_path / "x.ckpt", value)), Backbone(info, model, run_fused))
     assert extractor.config.long_side == 80 * 16 and extractor.config.position == "hf"
     assert [layer.r["default"] for _, layer in lora_layers(extractor.backbone)] == [2 * RANK] * 2
     record = read_record(save_adapter(tmp_path / "a", extractor))

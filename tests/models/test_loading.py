@@ -13,7 +13,7 @@ from equiview.jobs.feature_options import FeatureOptions, open_features
 from equiview.models.adapters import LoraSpec, add_lora, has_lora, save_adapter
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig
-from equiview.models.loading import EquiviewModel, load
+from equiview.models.loading import load
 from equiview.sampling import descriptors
 from models.backbones.tiny import make_model, save
 from models.test_adapters import disturb, linear_head
@@ -47,7 +47,7 @@ def batch(items: list[np.ndarray]) -> torch.Tensor:
 @pytest.mark.parametrize("stride", [None, 4])
 def test_at_equals_sampling_the_maps(vit: Path, run: Path, stride: int | None) -> None:
     model = load(vit, adapter=run, stride=stride)
-    assert isinstance(model, EquiviewModel) and not model.training and has_lora(model.backbone)
+    assert isinstance(model, Extractor) and not model.training and has_lora(model.backbone)
     xy = torch.rand((3, 5, 2), generator=torch.Generator().manual_seed(0)) * torch.tensor([70.0, 50.0])
     with torch.no_grad():
         found = model.at(batch(pictures()), xy)

@@ -5,7 +5,7 @@ from pathlib import Path
 from . import options
 from .app import app
 from .common import command, examples
-from .improve import WEIGHTS, show_run
+from .improve import WEIGHTS, shares_of, show_run
 from .progress import StageProgress
 
 NEXT = """Next, your own object with DINOv2 (--test-objects are others, to prove it on):
@@ -28,10 +28,11 @@ def demo(
     json: options.Json = False,
 ) -> None:
     """Adapt equiview/tiny on one built-in object and prove it on seven others; needs no files and no network."""
-    from ..jobs.demo import run_demo
+    from ..finetune.recipes import get_recipe
+    from ..jobs.demo import RECIPE, run_demo
     from ..jobs.feature_options import quiet_transformers, resolve_device
 
     quiet_transformers()
-    with StageProgress(WEIGHTS) as progress:
+    with StageProgress(shares_of(WEIGHTS, get_recipe(RECIPE))) as progress:
         summary = run_demo(out, device=resolve_device(device), seed=seed, progress=progress)
     show_run("demo", summary, out, json, NEXT)

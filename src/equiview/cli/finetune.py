@@ -2,8 +2,8 @@
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_settings
-from .improve import TrainObjects, with_network
+from .common import command, examples, finish
+from .improve import TrainObjects, recipe_and_budget, shares_of
 from .progress import StageProgress
 
 
@@ -31,24 +31,23 @@ def finetune(
     json: options.Json = False,
 ) -> None:
     """Make an adapter from one object or several, without measuring it."""
-    from ..finetune.overrides import override
-    from ..finetune.recipes import get_recipe
     from ..jobs.feature_options import quiet_transformers, resolve_device
     from ..jobs.finetune import ImproveConfig
     from ..jobs.finetune import finetune as run
 
     quiet_transformers()
+    chosen, budget_s = recipe_and_budget(recipe, settings, budget)
     config = ImproveConfig(
-        recipe=override(get_recipe(recipe), parse_settings(settings or [])),
+        recipe=chosen,
         views=views,
         photos=None if photos is None else str(photos),
-        budget_s=budget,
+        budget_s=budget_s,
         device=resolve_device(device),
         dtype=dtype,
         seed=seed,
     )
-    weights = {"render": 0.2, "train": 0.4, "solve": 0.4}
-    with StageProgress(with_network(weights, config.recipe.kind)) as progress:
+    weights = {"render": 0.2, "train network": 0.4, "solve": 0.4, "train": 0.4}
+    with StageProgress(shares_of(weights, config.recipe)) as progress:
         adapter = run(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
     finish({"command": "finetune", "adapter": str(adapter)}, [adapter], json, words)

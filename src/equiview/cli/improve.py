@@ -1,7 +1,9 @@
 """`equiview improve`."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,8 +12,11 @@ from .app import app
 from .common import command, examples, finish, parse_settings
 from .progress import StageProgress
 
+if TYPE_CHECKING:
+    from ..finetune import Recipe
+
 # Expected shares of the time, for the overall bar.
-WEIGHTS = {"render": 0.1, "train": 0.3, "solve": 0.1, "render test": 0.15, "score": 0.35}
+WEIGHTS = {"render": 0.1, "train network": 0.3, "solve": 0.1, "train": 0.3, "render test": 0.15, "score": 0.35}
 TrainObjects = Annotated[
     list[str],
     typer.Option(
@@ -20,9 +25,23 @@ TrainObjects = Annotated[
 ]
 
 
-def with_network(weights: dict[str, float], kind: str) -> dict[str, float]:
-    """Add the stage that a recipe has which trains the network before a head."""
-    return weights | ({"train network": 0.3} if kind == "train_then_head" else {})
+def shares_of(weights: dict[str, float], recipe: "Recipe") -> dict[str, float]:
+    """Leave out what no stage of the recipe does."""
+    from ..finetune.stages import STAGES
+
+    done = {what for settings in recipe.stages for what in STAGES[settings.stage].reports}
+    never = {what for stage in STAGES.values() for what in stage.reports} - done
+    return {what: weight for what, weight in weights.items() if what not in never}
+
+
+def recipe_and_budget(name: str, settings: list[str] | None, budget: float | None) -> "tuple[Recipe, float | None]":
+    """Return the recipe with the changes, and the budget in place of its own; `--budget none` takes that away, too."""
+    from ..finetune.overrides import override
+    from ..finetune.recipes import get_recipe
+
+    recipe = override(get_recipe(name), parse_settings(settings or []))
+    unlimited = budget is not None and math.isinf(budget)
+    return (replace(recipe, time_budget_s=None), None) if unlimited else (recipe, budget)
 
 
 @app.command(
@@ -62,24 +81,23 @@ def improve(
 
     Renders, measures, measures the controls, finetunes, measures again, and writes summary.json, an adapter and a page.
     """
-    from ..finetune.overrides import override
-    from ..finetune.recipes import get_recipe
     from ..jobs.feature_options import quiet_transformers, resolve_device
     from ..jobs.finetune import ImproveConfig
     from ..jobs.improve import improve as run
 
     quiet_transformers()
+    chosen, budget_s = recipe_and_budget(recipe, settings, budget)
     config = ImproveConfig(
-        recipe=override(get_recipe(recipe), parse_settings(settings or [])),
+        recipe=chosen,
         views=views,
         points=points,
         photos=None if photos is None else str(photos),
-        budget_s=budget,
+        budget_s=budget_s,
         device=resolve_device(device),
         dtype=dtype,
         seed=seed,
     )
-    with StageProgress(with_network(WEIGHTS, config.recipe.kind)) as progress:
+    with StageProgress(shares_of(WEIGHTS, config.recipe)) as progress:
         summary = run(backbone, train_objects, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
 

@@ -1,5 +1,6 @@
 """Options that several commands share, so that they read the same everywhere."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +9,24 @@ import typer
 # The most that a command takes, so that a slip of the finger is a message and not a machine without memory.
 MAX_VIEWS, MAX_POINTS, MAX_SIDE, MAX_FRAMES, MAX_PAIRS = 10_000, 1_000_000, 8192, 100_000, 10_000_000
 MAX_SETTING = 1_000_000
+
+
+def seconds_or_none(text: str) -> float:
+    """Read a time limit: seconds, or `none`, which is infinity.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    if text.lower() == "none":
+        return math.inf
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise typer.BadParameter(f"expected seconds, 0 or more, or none; found {text!r}")
+    return seconds
+
 
 BACKBONE_HELP = (
     "equiview/tiny (comes with equiview), hub id (facebook/dinov2-base), folder of a transformers model, timm:NAME "
@@ -41,11 +60,15 @@ Set = Annotated[
 ]
 Budget = Annotated[
     float | None,
-    typer.Option(min=0, help="Seconds from meshes to the adapter, in place of the recipe's; one-step takes none."),
+    typer.Option(
+        parser=seconds_or_none,
+        metavar="SECONDS|none",
+        help="Seconds from meshes to the adapter, in place of the recipe's; one-step takes none.",
+    ),
 ]
 Photos = Annotated[
     Path | None,
-    typer.Option(help="Folder of ordinary photos, which heads are solved or held on; pictures are drawn if left out."),
+    typer.Option(help="Folder of unlabeled photos, which heads are solved or held on; pictures are drawn if left out."),
 ]
 Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..models.extractor import Extractor
-    from ..tasks.pose import PoseConfig
+    from ..tasks.pose import ObjectModel, PoseConfig
     from ..types import PoseScene
 
 
@@ -53,7 +53,7 @@ def pose(
     if bool(query) == (out is not None):
         raise bad_input("pose", "either --query or --out", "both" if query else "neither", "Give one of the two.")
     from ..jobs.feature_options import open_features
-    from ..jobs.pose import all_references, open_scenes, pose_config
+    from ..jobs.pose import all_references, open_models, open_scenes, pose_config
 
     where = (references, layout, object_id)
     scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
@@ -62,7 +62,7 @@ def pose(
     if out is None:
         _locate(source, scenes[0], query or [], intrinsics, config, json)
     else:
-        _score(source, scenes, config, out, json)
+        _score(source, scenes, config, out, open_models(*where), json)
 
 
 def _as_list(found: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":
@@ -108,12 +108,19 @@ def sentence(row: dict[str, Any]) -> str:
     return f"{row['query']}: {found}\n{rows}"
 
 
-def _score(source: "Extractor", scenes: "list[PoseScene]", config: "PoseConfig", out: Path, json: bool) -> None:
+def _score(
+    source: "Extractor",
+    scenes: "list[PoseScene]",
+    config: "PoseConfig",
+    out: Path,
+    models: "dict[str, ObjectModel]",
+    json: bool,
+) -> None:
     """Locate a data set's own queries; the same command goes on with an interrupted run."""
     from ..jobs.pose import score_poses
 
     with StageProgress() as progress:
-        summary = score_poses(source, scenes, config, out, progress)
+        summary = score_poses(source, scenes, config, out, progress, models)
     lines = [f"{name:28s} {value['value']}" for name, value in summary["metrics"].items()]
     result = {"command": "pose", "summary": summary}
     finish(result, [out / "summary.json", out / "rows.jsonl"], json, "\n".join(lines))

@@ -1,8 +1,9 @@
-"""Finetuning on correspondences: losses, pairs, augmentation, recipes, one plain loop."""
+"""Finetuning on correspondences: recipes of stages, pairs, losses, and what each stage learns."""
 
 from .closed_form import ClosedFormConfig, solve_closed_form
 from .overrides import override
-from .recipes import RECIPES, Recipe, get_recipe, prepare
+from .recipe import Recipe
+from .recipes import RECIPES, get_recipe, prepare
 from .train import TrainResult
 
 __all__ = [

@@ -2,31 +2,55 @@
 
 import dataclasses
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
 
 from ..errors import EquiviewError, bad_input
-from ..io import atomic_path, read_jsonl
+from ..io import atomic_path
 from ..models.extractor import Extractor
+from ..models.heads import head_spec
+from ..models.schema import check, check_weights, library_loading, reason
+from .network_settings import NetworkTraining
 from .pairs import Objects
-from .recipes import Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the content changes; part of the identity, so that another one is refused by name."""
 # How long a run goes on and how often it saves may change when it is continued; nothing else may.
-FREE = ("steps", "time_budget_s", "checkpoint_every")
+SINCE_2 = ("format", "recipe.features", "recipe.head")
+FREE = ("stage", "steps", "checkpoint_every")
 
 
-def fingerprint(recipe: Recipe, seed: int, objects: Objects, extractor: Extractor) -> dict[str, Any]:
+class Progress(TypedDict):
+    """How far a run is: the fields of `TrainResult`."""
+
+    steps: int
+    losses: list[float | None]
+    skipped: dict[str, int]
+    next_pair: int
+    seconds: float
+    stopped_by: str
+    resumed_from: int
+
+
+class Checkpoint(TypedDict):
+    """What a checkpoint holds."""
+
+    identity: dict[str, Any]
+    parameters: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    state: Progress
+
+
+def fingerprint(settings: NetworkTraining, seed: int, objects: Objects, extractor: Extractor) -> dict[str, Any]:
     """Return what must agree for a run to be continued (JSON values)."""
-    settings = {k: v for k, v in dataclasses.asdict(recipe).items() if k not in FREE}
+    held = {k: v for k, v in dataclasses.asdict(settings).items() if k not in FREE}
+    held |= {"features": dataclasses.asdict(extractor.config), "head": head_spec(extractor.head)}
     backbone = extractor.backbone.info
-    identity = {f"recipe.{key}": value for key, value in settings.items()} | {
+    identity = {f"recipe.{key}": value for key, value in held.items()} | {
         "format": FORMAT,
         "seed": seed,
         "objects": {name: len(objects[name]) for name in sorted(objects)},
@@ -72,11 +96,15 @@ def load_checkpoint(
     fix = f"Delete {path} to start afresh, or choose another folder."
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found, saved, state = content["identity"], content["parameters"], content["state"]
-        moments = content["optimiser"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise bad_input(str(path), "a training checkpoint", f"a broken file ({reason})", fix) from error
+    except Exception as error:
+        # Only the first sentence of torch: its next ones say how to switch its protection off.
+        told = f"a broken file ({reason(error).split('. ')[0]})"
+        raise bad_input(str(path), "a training checkpoint", told, fix) from error
+    check(content, Checkpoint, str(path), fix)
+    found, saved = content["identity"], content["parameters"]
+    if found.get("format") == 1:
+        # Of a whole recipe, with other names for what the run record holds as well: features, head, objects.
+        found = dict(identity) | {k: v for k, v in found.items() if k in identity and k not in SINCE_2}
     differing = sorted(k for k in {*found, *identity} if found.get(k) != identity.get(k))
     if differing:
         told = ", ".join(f"{k} {found.get(k)!r} (now {identity.get(k)!r})" for k in differing[:4])
@@ -84,17 +112,25 @@ def load_checkpoint(
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     if shapes != {name: tuple(tensor.shape) for name, tensor in saved.items()}:
         raise bad_input(str(path), "weights of this adapter and head", "other names or shapes", fix)
+    check_weights(saved, f"{path}: parameters", fix)
+    settings = [_settings(group) for group in optimiser.param_groups]
+    with library_loading(f"{path}: optimiser", "the state of this optimiser", fix):
+        optimiser.load_state_dict(content["optimiser"])
+    moments = {f"{n}.{key}": v for n, one in enumerate(optimiser.state.values()) for key, v in one.items()}
+    check(moments, dict[str, torch.Tensor], f"{path}: optimiser", fix)
+    check_weights(moments, f"{path}: optimiser", fix)
+    sizes = [{p.shape, torch.Size()} for p in optimiser.state]
+    fitting = all(
+        v.shape in size for size, one in zip(sizes, optimiser.state.values(), strict=True) for v in one.values()
+    )
+    if not fitting or settings != [_settings(group) for group in optimiser.param_groups]:
+        raise bad_input(f"{path}: optimiser", "the moments and settings of this run", "others", fix)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(saved[name])
-    optimiser.load_state_dict(moments)
+    state: dict[str, Any] = content["state"]
     return state
 
 
-def trim_log(path: Path, steps: int) -> None:
-    """Drop rows of steps after the checkpoint and an unfinished last line: they will be done again."""
-    if not path.exists():
-        return
-    rows = [row for row in read_jsonl(path) if row.get("step", 0) <= steps]
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}

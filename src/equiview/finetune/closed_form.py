@@ -1,6 +1,6 @@
 """A linear head from one object's correspondences, solved and not trained.
 
-With S_n the covariance of features over ordinary pictures (what tells things apart) and S_w the scatter within
+With S_n the covariance of features over unlabeled images (what tells things apart) and S_w the scatter within
 correspondences (what changes with the view), the Wiener filter W = S_n (S_n + S_w / c)^-1 keeps the first and
 suppresses the second. Features become W (f - m) and are compared by cosine. Where features are not centred, the mean m
 matters as much as W: taken over the training object, and not over pictures, it makes the gain (docs/measurements.md).
@@ -8,7 +8,7 @@ Features centred on their own picture (`heads.CenterHead`) need none, and keep m
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from ..errors import bad_input
-from ..models.heads import LinearHead
+from ..models.heads import LinearHead, check_strength
 from ..sampling import sample
 from ..types import FeatureMap, View
 from .view_pairs import no_usable_pair, usable_pairs
@@ -28,24 +28,28 @@ class ClosedFormConfig:
 
     Attributes:
         c: Weight of the view scatter: smaller suppresses more.
-        center: What m is the mean over: the training `objects`, or the ordinary `pictures`; `none` subtracts nothing,
+        center: What m is the mean over: the training `objects`, or the unlabeled `pictures`; `none` subtracts nothing,
             for features that are centred already.
         points: Correspondences used of each ordered pair, at most.
         max_angle_deg: Pairs whose viewing directions differ more are left out.
         min_overlap: Pairs that share less of the surface (0-1) are left out.
-        tokens_per_picture: Tokens drawn from each ordinary picture for S_n.
+        tokens_per_picture: Tokens drawn from each unlabeled image for S_n.
+        strength: Of the head: 0 is the features as they were, 1 the head in full.
     """
 
+    stage: str = field(default="closed_form", init=False)
     c: float = 8.0
     center: Literal["objects", "pictures", "none"] = "objects"
     points: int = 500
     max_angle_deg: float = 100.0
     min_overlap: float = 0.1
     tokens_per_picture: int = 200
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.c) and self.c > 0):
             raise bad_input("closed form c", "a number above 0", str(self.c), "8 is the default.")
+        check_strength(self.strength, "recipe strength")
         if self.points < 1 or self.tokens_per_picture < 1:
             found = f"{self.points} points, {self.tokens_per_picture} tokens"
             raise bad_input("closed form", "at least one point and one token", found, "Raise it.")
@@ -53,7 +57,7 @@ class ClosedFormConfig:
 
 @dataclass(frozen=True)
 class PictureStatistics:
-    """Mean and covariance of a backbone's features over ordinary pictures; `n` tokens went in."""
+    """Mean and covariance of a backbone's features over unlabeled images; `n` tokens went in."""
 
     mean: Float[np.ndarray, "c"]
     covariance: Float[np.ndarray, "c c"]
@@ -61,7 +65,7 @@ class PictureStatistics:
 
 
 def picture_statistics(maps: Iterable[FeatureMap], tokens_per_picture: int = 200, seed: int = 0) -> PictureStatistics:
-    """Accumulate mean and covariance over ordinary pictures, one feature map in memory at a time.
+    """Accumulate mean and covariance over unlabeled images, one feature map in memory at a time.
 
     Raises:
         EquiviewError: No pictures.
@@ -123,13 +127,11 @@ def wiener_matrix(
     return np.linalg.solve((both + ridge).T, covariance.T).T
 
 
-def solve_closed_form(
-    pictures: PictureStatistics, views: ViewStatistics, config: ClosedFormConfig, strength: float = 1.0
-) -> LinearHead:
+def solve_closed_form(pictures: PictureStatistics, views: ViewStatistics, config: ClosedFormConfig) -> LinearHead:
     """Return the Wiener head W (f - m), or part of the way there (see `LinearHead`)."""
     matrix = wiener_matrix(pictures.covariance, views.scatter, config.c)
     mean = {"objects": views.mean, "pictures": pictures.mean, "none": np.zeros_like(views.mean)}[config.center]
-    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(mean).float(), strength)
+    return LinearHead(torch.from_numpy(matrix).float(), torch.from_numpy(mean).float(), config.strength)
 
 
 def whitening_matrix(

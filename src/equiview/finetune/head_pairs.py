@@ -1,4 +1,4 @@
-"""Pairs of feature maps with the places that belong together: views of one object, and members of one family."""
+"""Pairs of feature maps with the places that belong together: views of one object, and instances of one category."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from .view_pairs import no_usable_pair, usable_pairs
 POINTS = 300
 """Surface points of a view that pairs are made from."""
 SAME_PLACE = 0.02
-"""Places of two members of a family count as the same below this distance, in units of the average member."""
-FIRST_MEMBER = 7000
-"""Seeds of the members trained on; the rendered data sets use others (`captures.synthetic.set_seeds`)."""
+"""Places of two instances count as the same below this distance, in units of the average instance."""
+FIRST_INSTANCE = 7000
+"""Seeds of the instances trained on; the rendered data sets use others (`data.synthetic.rendered.set_seeds`)."""
 
 
 @dataclass(frozen=True)
@@ -50,51 +50,51 @@ def object_pairs(
     Raises:
         EquiviewError: There is no such pair.
     """
-    found = [
+    pairs = [
         TrainingPair(maps[i], maps[j], _float(truth.xy0), _float(truth.xy1))
         for i, j, truth in usable_pairs(views, POINTS, min_overlap, max_angle_deg, seed)
         if len(truth)
     ]
-    if not found:
+    if not pairs:
         raise no_usable_pair(min_overlap, max_angle_deg)
-    return found
+    return pairs
 
 
-def members(count: int) -> list[FamilyView]:
-    """Return one picture of each of `count` members of every rendered family."""
-    return family_views(range(FIRST_MEMBER, FIRST_MEMBER + count))
+def instance_views(count: int) -> list[FamilyView]:
+    """Return one picture of each of `count` instances of every rendered category."""
+    return family_views(range(FIRST_INSTANCE, FIRST_INSTANCE + count))
 
 
-def family_pairs(pictures: Sequence[FamilyView], maps: Sequence[FeatureMap], seed: int = 0) -> list[TrainingPair]:
-    """Return the ordered pairs of members of one family that show 20 common places or more.
+def category_pairs(pictures: Sequence[FamilyView], maps: Sequence[FeatureMap], seed: int = 0) -> list[TrainingPair]:
+    """Return the ordered pairs of instances of one category that show 20 common places or more.
 
-    Two pixels belong together when what they show lies at the same place of the family's average member.
+    Two pixels belong together when what they show lies at the same place of the category's average instance.
 
     Args:
-        pictures: From `members`.
+        pictures: From `instance_views`.
         maps: Their feature maps.
         seed: Which points.
     """
     rng = np.random.default_rng([seed, 0xFA])
     places = [_places(picture) for picture in pictures]
     trees = [KDTree(where) for _, where in places]
-    found = []
-    for i, one in enumerate(pictures):
-        for j, other in enumerate(pictures):
-            if i == j or one.family != other.family:
+    pairs = []
+    for i, source in enumerate(pictures):
+        for j, target in enumerate(pictures):
+            if i == j or source.family != target.family:
                 continue
             chosen = rng.permutation(len(places[i][0]))[:POINTS]
-            xy0, where = (own[chosen] for own in places[i])
+            xy0, where = (of_pixels[chosen] for of_pixels in places[i])
             distance, nearest = trees[j].query(where)
             same = distance < SAME_PLACE
             if same.sum() >= 20:
                 xy1 = places[j][0][nearest[same]]
-                found.append(TrainingPair(maps[i], maps[j], _float(xy0[same]), _float(xy1)))
-    return found
+                pairs.append(TrainingPair(maps[i], maps[j], _float(xy0[same]), _float(xy1)))
+    return pairs
 
 
 def _places(picture: FamilyView) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 3"]]:
-    """Return the pixel centres on the member and the places on the average member they show."""
+    """Return the pixel centres on the instance and the places on the average instance they show."""
     rows, cols = np.nonzero(picture.view.mask)
     return np.stack([cols + 0.5, rows + 0.5], 1), picture.surface.points_in_world[rows, cols]
 

@@ -6,14 +6,15 @@ the other views take part in. The object decides both, so there is nothing to tu
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ..errors import bad_input
-from ..models.heads import LinearHead
+from ..models.heads import LinearHead, check_strength
 from .head_pairs import TrainingPair
-from .head_training import HeadTraining, pair_loss
+from .head_training import pair_loss
 
 log = logging.getLogger(__name__)
 
@@ -26,25 +27,57 @@ SEARCHED = 32
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class HeadStep:
+    """How a linear head is moved by one step.
+
+    Attributes:
+        temperature: Of InfoNCE.
+        points: Correspondences of a pair, at most.
+        negatives: Tokens of the target view beside the other correspondences.
+        dead_zone: Places of the target nearer than this to the right one are no negatives, in tokens.
+        max_angle_deg: Pairs whose viewing directions differ more are left out.
+        min_overlap: Pairs that share less of the surface (0-1) are left out.
+        strength: Of the head: 0 is the features as they were, 1 the head in full.
+    """
+
+    stage: str = field(default="head_step", init=False)
+    temperature: float = 0.05
+    points: int = 300
+    negatives: int = 400
+    dead_zone: float = 1.5
+    max_angle_deg: float = 120.0
+    min_overlap: float = 0.1
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "points", "negatives"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise bad_input(f"head step {name}", "a number above 0", str(getattr(self, name)), "Raise it.")
+        if not (np.isfinite(self.dead_zone) and self.dead_zone >= 0):
+            raise bad_input("head step dead_zone", "0 or more", str(self.dead_zone), "Raise it.")
+        check_strength(self.strength, "recipe strength")
+
+
 def step_head(
     objects: Sequence[Sequence[TrainingPair]],
-    config: HeadTraining,
+    config: HeadStep,
     *,
-    strength: float = 1.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    report_loss: Callable[[float, float], None] | None = None,
 ) -> LinearHead:
     """Return the head after one full-batch gradient step, its length searched on held-out views.
 
     Args:
         objects: For each training object its pairs of views, see `head_pairs.object_pairs`. Pairs count alike, so an
             object of more views counts more.
-        config: Points, negatives, temperature and dead zone; what only concerns many steps is not used.
-        strength: Of the returned head.
+        config: Points, negatives, temperature, dead zone and strength.
         seed: Of the points and tokens.
         device: Where the head is; maps may lie elsewhere.
         progress: Called after every pair with pairs done and pairs in all.
+        report_loss: Called with the mean loss of the pairs the length is searched on, before and after the step.
 
     Returns:
         `I + length * direction`, without an offset; the identity where no length tried improves the held-out pairs.
@@ -80,7 +113,9 @@ def step_head(
         "one step of length %g from %d pairs; %d %s: %.3f -> %.3f",
         *(best, len(own), len(held), "held-out pairs" if apart else "of its pairs", losses[0.0], losses[best]),
     )
-    return moved(best, strength)
+    if report_loss is not None:
+        report_loss(losses[0.0], losses[best])
+    return moved(best, config.strength)
 
 
 def split_pairs(pairs: Sequence[TrainingPair]) -> tuple[list[TrainingPair], list[TrainingPair]]:
@@ -104,7 +139,7 @@ def split_pairs(pairs: Sequence[TrainingPair]) -> tuple[list[TrainingPair], list
 def mean_loss(
     head: LinearHead,
     pairs: Sequence[TrainingPair],
-    config: HeadTraining,
+    config: HeadStep,
     rng: np.random.Generator,
     *,
     backward: bool = False,

@@ -19,19 +19,18 @@ from jaxtyping import Float
 from torch import nn
 
 from ..errors import EquiviewError, bad_input
-from ..io import append_jsonl
 from ..models.extractor import Extractor
 from ..sampling import descriptors
 from .augment import augment
-from .checkpoint import fingerprint, load_checkpoint, save_checkpoint, trim_log
+from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .losses import LOSSES, equivariance_regulariser
+from .network_settings import NetworkTraining
 from .pairs import PAIR_SAMPLERS, Objects, PairSample, Skipped, check_objects
-from .recipes import Recipe
+from .training_log import begin_log, log_step
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
-LOG = "log.jsonl"
 PATIENCE = 5
 """Steps before a run that mostly skips is given up."""
 REPLACEMENTS = 10
@@ -64,25 +63,25 @@ class TrainResult:
 def train(
     extractor: Extractor,
     objects: Objects,
-    recipe: Recipe,
+    settings: NetworkTraining,
     out_dir: Path,
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    time_budget_s: float | None = None,
+    stop_after_s: float | None = None,
     progress: Callable[[int, int, float | None], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train what is trainable in an extractor (its adapter and head), in place.
 
     Args:
-        extractor: From `recipes.prepare`.
+        extractor: With what is to be trained, see `recipes.prepare`.
         objects: Views by object name, at least two each.
-        recipe: Loss, optimiser, pairs, augmentation, lengths.
+        settings: Loss, optimiser, pairs, augmentation, lengths.
         out_dir: Gets `checkpoint.pt` and `log.jsonl`. A checkpoint found there is continued.
         seed: Of the pairs and augmentations.
         device: Where to train; the extractor is moved there.
-        time_budget_s: Replaces the recipe's; counts training seconds of all sittings.
+        stop_after_s: Training that takes longer, over all sittings, is stopped: it overran its plan. None for never.
         progress: Called after every step with steps done, steps in all and the loss (None: skipped).
         should_stop: Asked after every step; True ends the run, resumable.
 
@@ -94,20 +93,20 @@ def train(
     check_objects(objects)
     extractor.to(torch.device(device))
     parameters = trainable(extractor)
-    optimiser = torch.optim.AdamW(parameters.values(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    run = _Run(extractor, objects, recipe, seed, torch.device(device), optimiser, parameters, Path(out_dir))
+    optimiser = torch.optim.AdamW(parameters.values(), lr=settings.lr, weight_decay=settings.weight_decay)
+    run = _Run(extractor, objects, settings, seed, torch.device(device), optimiser, parameters, Path(out_dir))
     run.resume()
-    state, budget = run.state, recipe.time_budget_s if time_budget_s is None else time_budget_s
+    state = run.state
     with _evaluation_mode(extractor), run.saved_on_interrupt():
         state.stopped_by = "steps"
-        while state.steps < recipe.steps:
-            if budget is not None and state.seconds >= budget:
+        while state.steps < settings.steps:
+            if stop_after_s is not None and state.seconds >= stop_after_s:
                 state.stopped_by = "time"
-                logger.warning("time for %d of %d steps of training the network", state.steps, recipe.steps)
+                logger.warning("overran: time for %d of %d steps of training the network", state.steps, settings.steps)
                 break
             run.step()
             if progress is not None:
-                progress(state.steps, recipe.steps, state.losses[-1])
+                progress(state.steps, settings.steps, state.losses[-1])
             if should_stop is not None and should_stop():
                 state.stopped_by = "request"
                 break
@@ -123,7 +122,7 @@ class _Run:
 
     extractor: Extractor
     objects: Objects
-    recipe: Recipe
+    settings: NetworkTraining
     seed: int
     device: torch.device
     optimiser: torch.optim.Optimizer
@@ -134,7 +133,7 @@ class _Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        return fingerprint(self.recipe, self.seed, self.objects, self.extractor)
+        return fingerprint(self.settings, self.seed, self.objects, self.extractor)
 
     def save(self) -> None:
         path = self.out_dir / CHECKPOINT
@@ -146,15 +145,15 @@ class _Run:
             found = load_checkpoint(path, self.identity, self.parameters, self.optimiser)
             self.state = TrainResult(**found | {"skipped": Counter(found["skipped"]), "resumed_from": found["steps"]})
             logger.info("%s: continuing after step %d", path, self.state.steps)
-        trim_log(self.out_dir / LOG, self.state.steps)
+        begin_log(self.out_dir, self.settings.stage, self.state.steps)
 
     def step(self) -> None:
         """Do step `state.steps`, skipped or not, and write its log row."""
         state, started = self.state, time.monotonic()
-        pairs, skipped, next_pair = prepare_pairs(self.objects, self.recipe, self.seed, state.next_pair)
+        pairs, skipped, next_pair = prepare_pairs(self.objects, self.settings, self.seed, state.next_pair)
         outcome: float | str = "no usable pair"
         if pairs:
-            outcome = accumulate_gradients(self.extractor, pairs, self.recipe, self.device, self.optimiser)
+            outcome = accumulate_gradients(self.extractor, pairs, self.settings, self.device, self.optimiser)
         self.updating = True
         if isinstance(outcome, float):
             self.optimiser.step()
@@ -170,17 +169,18 @@ class _Run:
 
     def _record(self, pairs: Sequence[PairSample], skipped: Counter[str]) -> None:
         state = self.state
-        row = {
-            "step": state.steps,
-            "loss": state.losses[-1],
-            "pair": [[pair.object, *pair.views] for pair in pairs],
-            "seconds": round(state.seconds, 3),
-            "skipped": dict(skipped),
-        }
-        append_jsonl(self.out_dir / LOG, row)
+        log_step(
+            self.out_dir,
+            self.settings.stage,
+            state.steps,
+            state.losses[-1],
+            pair=[[pair.object, *pair.views] for pair in pairs],
+            seconds=round(state.seconds, 3),
+            skipped=dict(skipped),
+        )
         if state.steps >= PATIENCE and state.losses.count(None) * 2 > len(state.losses):
             raise _mostly_skipped(state)
-        if state.steps % self.recipe.checkpoint_every == 0:
+        if state.steps % self.settings.checkpoint_every == 0:
             self.save()
 
     @contextmanager
@@ -207,26 +207,26 @@ def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def prepare_pairs(
-    objects: Objects, recipe: Recipe, seed: int, first: int
+    objects: Objects, settings: NetworkTraining, seed: int, first: int
 ) -> tuple[list[PairSample], Counter[str], int]:
     """Return the pairs of one step, augmented; unusable ones are replaced by the next.
 
     Args:
         objects: Views by object name.
-        recipe: Says how many, which and how they are augmented.
+        settings: Say how many, which and how they are augmented.
         seed: Of the run.
         first: Number of the first pair to try.
 
     Returns:
         The usable pairs, how many were left out for which reason, and the number of the first pair not tried.
     """
-    wanted, index = recipe.batch * recipe.accumulate, first
+    wanted, index = settings.batch * settings.accumulate, first
     usable: list[PairSample] = []
     skipped: Counter[str] = Counter()
     while len(usable) < wanted and index < first + wanted + REPLACEMENTS:
-        pair = PAIR_SAMPLERS[recipe.pairs.sampler](objects, recipe.pairs, seed=seed, index=index)
-        if isinstance(pair, PairSample) and recipe.augment is not None:
-            pair = augment(pair, recipe.augment, seed=seed)
+        pair = PAIR_SAMPLERS[settings.pairs.sampler](objects, settings.pairs, seed=seed, index=index)
+        if isinstance(pair, PairSample) and settings.augment is not None:
+            pair = augment(pair, settings.augment, seed=seed)
             pair = pair if pair.positives else Skipped(index, "no common points after augmentation")
         if isinstance(pair, Skipped):
             skipped[pair.reason] += 1
@@ -253,20 +253,20 @@ def pair_descriptors(
 
 
 def batch_loss(
-    extractor: Extractor, pairs: Sequence[PairSample], recipe: Recipe, device: torch.device
+    extractor: Extractor, pairs: Sequence[PairSample], settings: NetworkTraining, device: torch.device
 ) -> Float[torch.Tensor, ""]:
-    """Return the mean over pairs of the recipe's loss."""
+    """Return the mean over pairs of the loss."""
     # A backbone whose own weights are bf16 needs autocast too: adapter and head are kept, and updated, in float32.
-    half = torch.bfloat16 in (getattr(torch, recipe.dtype), next(extractor.backbone.parameters()).dtype)
+    half = torch.bfloat16 in (getattr(torch, settings.dtype), next(extractor.backbone.parameters()).dtype)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         described = pair_descriptors(extractor, pairs, device)
     losses = []
     for pair, (descriptors0, descriptors1) in zip(pairs, described, strict=True):
         points = (pair.points0[None].to(device), pair.points1[None].to(device))
         both = (descriptors0[None], descriptors1[None], *points)
-        loss = LOSSES[recipe.loss](*both, temperature=recipe.temperature)
-        if recipe.regulariser:
-            loss = loss + recipe.regulariser * equivariance_regulariser(*both)
+        loss = LOSSES[settings.loss](*both, temperature=settings.temperature)
+        if settings.regulariser:
+            loss = loss + settings.regulariser * equivariance_regulariser(*both)
         losses.append(loss)
     return torch.stack(losses).mean()
 
@@ -274,26 +274,26 @@ def batch_loss(
 def accumulate_gradients(
     extractor: Extractor,
     pairs: Sequence[PairSample],
-    recipe: Recipe,
+    settings: NetworkTraining,
     device: torch.device,
     optimiser: torch.optim.Optimizer,
 ) -> float | str:
-    """Leave the clipped gradient of the mean loss over `pairs` in the parameters, `recipe.batch` pairs at a time.
+    """Leave the clipped gradient of the mean loss over `pairs` in the parameters, `settings.batch` pairs at a time.
 
     Returns:
         The loss, or the reason why there is none to follow.
     """
     optimiser.zero_grad(set_to_none=True)
     total = 0.0
-    for start in range(0, len(pairs), recipe.batch):
-        some = pairs[start : start + recipe.batch]
-        loss = batch_loss(extractor, some, recipe, device) * (len(some) / len(pairs))
+    for start in range(0, len(pairs), settings.batch):
+        some = pairs[start : start + settings.batch]
+        loss = batch_loss(extractor, some, settings, device) * (len(some) / len(pairs))
         if not bool(loss.isfinite()):
             return "loss is not finite"
         loss.backward()
         total += loss.item()
     own = [p for group in optimiser.param_groups for p in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(own, recipe.clip)
+    norm = torch.nn.utils.clip_grad_norm_(own, settings.clip)
     return total if bool(norm.isfinite()) else "gradient is not finite"
 
 

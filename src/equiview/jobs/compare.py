@@ -13,7 +13,7 @@ from ..io import read_json, read_jsonl, require_file
 from ..metrics.paired import difference
 from ..metrics.rows import Row, identity, is_bench, of_kind, scores, unit_key
 from ..stats import MIN_UNITS
-from .run_folder import rows_path
+from .scoring import rows_path
 
 KINDS = ("measure", "transfer", "tracking", "track", "pose")
 # Parts of a protocol that say which features were used, or describe the machine and the result: free to differ.

@@ -14,6 +14,7 @@ from .run_folder import Progress
 TRAIN_OBJECTS = (f"builtin:{TRAIN}",)
 TEST_OBJECTS = tuple(f"builtin:{name}" for name in TEST)
 NEEDED_MIB = 300
+RECIPE = "one-step"
 NOTE = (
     f"The backbone is {TINY}, the small ViT that comes with equiview: it learned from a 2D teacher and has seen no two "
     "views of anything. Its numbers show what equiview does; those of a large pretrained model differ. The objects are "
@@ -39,7 +40,7 @@ def run_demo(
         EquiviewError: The folder holds another run, or cannot be written.
     """
     check_space(Path(out))
-    config = ImproveConfig(get_recipe("one-step"), device=device, seed=seed, notes=(NOTE,))
+    config = ImproveConfig(get_recipe(RECIPE), device=device, seed=seed, notes=(NOTE,))
     return improve(TINY, TRAIN_OBJECTS, TEST_OBJECTS, Path(out), config, progress)
 
 

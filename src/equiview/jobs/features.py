@@ -24,7 +24,8 @@ from ..draw.pca import PcaColours, fit_pca, unit_tokens
 from ..draw.sheet import contact_sheet, pca_picture
 from ..errors import bad_input
 from ..io import atomic_path, image_hw, read_image, read_json, require_file, require_folder, write_image, write_json
-from ..models.adapters.folder import file_sha256, versions
+from ..models.adapters.folder import versions
+from ..models.adapters.record import file_sha256
 from ..models.extractor import MapSource
 from ..types import FeatureMap
 from .run_folder import Progress, claim_folder

@@ -15,15 +15,14 @@ from ..draw.live.make import RUN_OBJECTS, save_object
 from ..draw.report_pictures import save_pictures
 from ..finetune.recipes import OWN_OBJECT
 from ..io import file_name, read_json
-from ..models.adapters import has_lora, load_adapter
-from ..models.adapters.folder import RECORD_FILE, versions
-from ..models.backbones import Backbone
+from ..models.adapters import has_lora, load_adapter, lora_disabled, remove_lora
+from ..models.adapters.folder import versions
 from ..models.extractor import Extractor
 from ..models.heads import AverageHead, HeadChain, RandomConvHead, head_parts
 from ..tasks.comparison import improvement_summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from ..types import FeatureMap, View
-from .finetune import ImproveConfig, load, make_adapter
+from .finetune import ImproveConfig, is_adapted, load, make_adapter
 from .run_folder import (
     Progress,
     ambiguous_shares,
@@ -32,10 +31,9 @@ from .run_folder import (
     claim_folder,
     device_name,
     open_objects,
-    rows_path,
     summarize_run,
 )
-from .scoring import Rows, WorkItem, finish_items
+from .scoring import Rows, WorkItem, finish_items, rows_path
 
 log = logging.getLogger(__name__)
 
@@ -72,24 +70,26 @@ def improve(
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
     check_names(train_objects, "train objects")
-    check_names([*train_objects, *config.recipe.companions, *test_objects], "objects")
+    check_names([*train_objects, *config.recipe.auxiliary_objects, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
     check_apart(train_objects, test_objects)
     if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
         log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
     claim_folder(out, what | config.record)
-    base = load(backbone, config)
-    make_adapter(backbone, train_objects, out, config, report)
-    adapted = load_adapter(out / "adapter", load(backbone, config))
+    loaded = load(backbone, config)
+    if not is_adapted(out):
+        make_adapter(loaded, train_objects, out, config, report)
+        # What is scored is what was saved, in this sitting as in a later one.
+        remove_lora(loaded)
+    adapted = load_adapter(out / "adapter", loaded)
     test = open_objects(test_objects, config.views, config.seed, out / "views", lambda _, *n: report("render test", *n))
-    score_all(base, adapted, test, out, config, report)
+    score_all(adapted, test, out, config, report)
     protocol = run_protocol(adapted, out, config) | {"ambiguous_share": ambiguous_shares(out, list(test))}
     return summarize_run(out, list(test), lambda rows, search: improvement_summary(rows, protocol, search))
 
 
 def score_all(
-    base: Backbone,
     adapted: Extractor,
     objects: Mapping[str, Sequence[View]],
     out: Path,
@@ -103,7 +103,7 @@ def score_all(
         before: list[FeatureMap] = []
         rows: Rows = []
         file = f"{file_name(name)}.npz"
-        for variant, maps in variants(base, adapted, plan.views, config.seed):
+        for variant, maps in variants(adapted, plan.views, config.seed):
             rows += score_object(plan, maps, measure, variant)
             if variant == "pretrained":
                 before = maps
@@ -118,31 +118,32 @@ def score_all(
     finish_items(items, partial(progress, "score"))
 
 
-def variants(
-    base: Backbone, adapted: Extractor, views: Sequence[View], seed: int
-) -> Iterator[tuple[str, list[FeatureMap]]]:
+def variants(adapted: Extractor, views: Sequence[View], seed: int) -> Iterator[tuple[str, list[FeatureMap]]]:
     """Yield the feature maps of each variant; the features of the adapter's blocks are computed once and shared.
 
+    There is one backbone: the base is the adapted one with its LoRA disabled, which computes the same to the last bit.
     `without_object` is everything of the adapter that learned nothing; left out if it is the fixed average, or nothing.
-    One variant is in memory at a time beside the base. Where the adapter has no LoRA, its head is applied to the shared
-    features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token by token,
-    and because it is what most people use: it sees a picture once.
+    One variant is in memory at a time beside the pretrained one. Where the adapter has no LoRA, its head is applied to
+    the shared features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token
+    by token, and because it is what most people use: it sees a picture once.
     """
-    config, info = adapted.config, base.info
-    blocks, last = adapted.blocks, info.blocks
-    shared = Extractor(base, replace(config, blocks=blocks))
-    pretrained = list(shared.maps(views))
+    config, backbone, blocks = adapted.config, adapted.backbone, adapted.blocks
+    last = backbone.info.blocks
+    with lora_disabled(backbone):
+        pretrained = list(Extractor(backbone, replace(config, blocks=blocks)).maps(views))
     yield "pretrained", pretrained
     if blocks != (last,):
         plain = replace(config.seen_once, blocks=(last,))
-        yield "last_block", list(Extractor(base, plain).maps(views))
+        with lora_disabled(backbone):
+            maps = list(Extractor(backbone, plain).maps(views))
+        yield "last_block", maps
     yield "fixed_average", apply_head(AverageHead(3), pretrained)
     fixed = fixed_parts(adapted.head)
     if [part.kind for part in fixed] not in ([], ["average"]):
         yield "without_object", apply_head(HeadChain(fixed), pretrained)
     channels = int(pretrained[0].tokens.shape[0])
     yield "random_head", apply_head(RandomConvHead(channels, seed).to(pretrained[0].tokens.device), pretrained)
-    if has_lora(adapted.backbone) or adapted.head is None:
+    if has_lora(backbone) or adapted.head is None:
         yield "adapted", list(adapted.maps(views))
     else:
         yield "adapted", apply_head(adapted.head, pretrained)
@@ -161,11 +162,13 @@ def apply_head(head: torch.nn.Module, maps: Sequence[FeatureMap]) -> list[Featur
 
 def run_protocol(adapted: Extractor, out: Path, config: ImproveConfig) -> dict[str, Any]:
     """Return everything needed to repeat the run."""
+    assert adapted.adapter is not None
     return protocol_of(
-        adapted,
+        # The adapter has an entry of its own, with its whole record.
+        Extractor(adapted.backbone, adapted.config, adapted.head),
         MeasureConfig(points=config.points, seed=config.seed),
         run=read_json(out / "run.json"),
-        adapter=read_json(out / "adapter" / RECORD_FILE),
+        adapter=adapted.adapter.record,
         versions=versions(),
         device=device_name(config.device),
         notes=list(config.notes),

@@ -21,10 +21,9 @@ from .run_folder import (
     device_name,
     object_name,
     open_objects,
-    rows_path,
     summarize_run,
 )
-from .scoring import Rows, WorkItem, finish_items
+from .scoring import Rows, WorkItem, finish_items, rows_path
 
 
 @dataclass(frozen=True)

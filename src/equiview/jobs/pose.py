@@ -1,6 +1,6 @@
 """The jobs behind `equiview pose`: score a data set's queries into a resumable folder, or locate pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +14,12 @@ from ..data.captures.onepose import onepose_scenes
 from ..errors import bad_input
 from ..io import write_json
 from ..matching.pose import LocateConfig, Template
+from ..metrics.pose import symmetry_transforms
 from ..models.extractor import MapSource
-from ..tasks.pose import PoseConfig, protocol_of, samples, seeded, summarize
+from ..tasks.pose import ObjectModel, PoseConfig, protocol_of, samples, seeded, summarize
 from ..types import PoseScene
-from .run_folder import Progress, claim_folder, rows_path
-from .scoring import resumed_rows, write_rows
+from .run_folder import Progress, claim_folder
+from .scoring import resumed_rows, rows_path, write_rows
 
 Layout = Literal["middlebury", "onepose", "bop"]
 Box = Float[np.ndarray, "2 3"]
@@ -64,8 +65,21 @@ def pose_config(box: Box | None, *, any_roll: bool = True, seed: int = 0) -> Pos
     return seeded(PoseConfig(locate=LocateConfig(rolls=rolls), box=corners), seed)
 
 
+def open_models(folder: Path, layout: Layout, object_id: int = 1) -> dict[str, ObjectModel]:
+    """Return what the errors of BOP need to know of the object, by the name of its scene; nothing for other layouts."""
+    if layout != "bop":
+        return {}
+    about = bop_model(folder, object_id)
+    return {bop_scene(folder, object_id).name: ObjectModel(about.diameter, symmetry_transforms(about.info))}
+
+
 def score_poses(
-    source: MapSource, scenes: Sequence[PoseScene], config: PoseConfig, out: Path, progress: Progress | None = None
+    source: MapSource,
+    scenes: Sequence[PoseScene],
+    config: PoseConfig,
+    out: Path,
+    progress: Progress | None = None,
+    models: Mapping[str, ObjectModel] | None = None,
 ) -> dict[str, Any]:
     """Locate the queries of all scenes and write rows.jsonl and summary.json.
 
@@ -75,6 +89,7 @@ def score_poses(
         config: The protocol.
         out: The run folder; an interrupted run goes on behind the last query that was located.
         progress: Called with (scene, queries done, queries in all).
+        models: By scene, for the errors of BOP.
 
     Returns:
         The content of summary.json.
@@ -86,7 +101,9 @@ def score_poses(
     about = [{"scene": scene.name, "references": _names(scene.references)} for scene in scenes]
     queries = [_names(scene.queries) for scene in scenes]
     claim_folder(out, {"command": "pose", "scenes": about, "queries": queries} | protocol)
-    rows = resumed_rows(rows_path(out, "queries"), lambda start: samples(source, scenes, config, progress, start))
+    rows = resumed_rows(
+        rows_path(out, "queries"), lambda start: samples(source, scenes, config, progress, start, models=models)
+    )
     summary = summarize(rows, protocol)
     write_rows(out / "rows.jsonl", rows)
     write_json(out / "summary.json", summary)

@@ -10,10 +10,11 @@ import torch
 from ..data.names import source_name as object_name
 from ..data.open import check_source, open_source
 from ..errors import bad_input
-from ..io import file_name, read_json, read_jsonl, require_file, write_json
+from ..finetune.recipe_records import with_current_recipe
+from ..io import read_json, read_jsonl, require_file, write_json
 from ..metrics.equivariance import METRIC_NAMES
 from ..types import View
-from .scoring import write_rows
+from .scoring import rows_path, write_rows
 
 Progress = Callable[[str, int, int], None]
 SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_unambiguous.json": "unambiguous"}
@@ -22,7 +23,7 @@ SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_un
 PARTS = 100
 
 # What a run folder holds before there is any result.
-PREPARED = ("run.json", "views", "companions.json")
+PREPARED = ("run.json", "views", "plan.json", "companions.json")
 
 
 def check_names(sources: Sequence[str], what: str) -> None:
@@ -64,12 +65,14 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
             fix = f"Choose another --out: nobody knows what these {what_is_there} were made with."
             raise bad_input(str(out), f"run.json beside the {what_is_there} of a run", "none", fix)
     if not path.exists() or all(file.name in PREPARED for file in out.iterdir()):
-        (out / "companions.json").unlink(missing_ok=True)
+        for decided in ("plan.json", "companions.json"):
+            (out / decided).unlink(missing_ok=True)
         write_json(path, wanted)
         return
     found = read_json(path)
     if not isinstance(found, dict):
         raise bad_input(str(path), "the record of a run", type(found).__name__, "Choose another --out.")
+    found = with_current_recipe(found)
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise bad_input(
@@ -99,12 +102,6 @@ def open_objects(
         objects[object_name(source)] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache, progress=part)
     progress("render", len(sources) * PARTS, len(sources) * PARTS)
     return objects
-
-
-def rows_path(out: Path, *name: str) -> Path:
-    """Return where the rows of an object, clip, block ... are; when the file is there it is finished."""
-    *folders, last = map(file_name, name)
-    return out.joinpath("rows", *folders, f"{last}.jsonl")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

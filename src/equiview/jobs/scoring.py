@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import bad_input
-from ..io import append_jsonl, atomic_path, read_jsonl, write_json
+from ..io import append_jsonl, atomic_path, file_name, read_jsonl, write_json
 
 Rows = list[dict[str, Any]]
 
@@ -27,6 +27,12 @@ class WorkItem:
 
     path: Path
     work: Callable[[], Any]
+
+
+def rows_path(out: Path, *name: str) -> Path:
+    """Return where the rows of an object, clip, block ... are; when the file is there it is finished."""
+    *folders, last = map(file_name, name)
+    return out.joinpath("rows", *folders, f"{last}.jsonl")
 
 
 def finish_items(items: Sequence[WorkItem], progress: Callable[[int, int], None] | None = None) -> None:

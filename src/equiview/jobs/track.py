@@ -18,8 +18,8 @@ from ..models.adapters.folder import versions
 from ..models.extractor import Extractor
 from ..tasks.tracking import TrackingConfig, follow, protocol_of, run, summarize
 from ..types import Clip
-from .run_folder import Progress, claim_folder, rows_path
-from .scoring import WorkItem, all_rows, finish_items, write_rows
+from .run_folder import Progress, claim_folder
+from .scoring import WorkItem, all_rows, finish_items, rows_path, write_rows
 
 
 def open_clip(source: Path) -> Clip:

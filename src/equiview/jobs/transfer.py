@@ -29,8 +29,8 @@ from ..tasks.transfer import (
     summarize,
 )
 from ..types import KeypointPair
-from .run_folder import Progress, claim_folder, device_name, rows_path
-from .scoring import Rows, WorkItem, all_rows, finish_items, write_rows
+from .run_folder import Progress, claim_folder, device_name
+from .scoring import Rows, WorkItem, all_rows, finish_items, rows_path, write_rows
 
 # An interrupted run goes on at a multiple of this many pairs.
 BLOCK_PAIRS = 300

@@ -7,7 +7,7 @@ query at the tokens it needs, through `rows` or `dots`, and never forms more of 
 A winner on the border of the map has a neighbour on one side only. `Localise.border` says what follows, axis by axis:
 
 - `centre`: the position stays on the winner's centre along that axis, so it never leaves the rectangle of token
-  centres. Used by all tasks but tracking: what matches at a border is often not in the picture at all.
+  centres. Used by all tasks but tracking; their published numbers were made with it.
 - `extrapolate`: the parabola goes through the winner and the next two tokens inside, and its vertex may lie up to half
   a token beyond the outermost centres. Used by tracking, where a pull to the outermost centres adds up.
 

@@ -7,11 +7,10 @@ import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -19,12 +18,13 @@ from ..errors import EquiviewError, bad_input
 from ..io import atomic_folder, read_json, require_file
 from . import exported_model
 from .adapters import has_lora, merge_lora
-from .adapters.folder import file_sha256
+from .adapters.record import file_sha256
 from .backbones.base import Backbone, BackboneInfo
 from .backbones.huggingface import FAMILIES
-from .extractor import Extractor, FeatureConfig
-from .heads import head_parts, head_spec
+from .extractor import Extractor, FeatureConfig, feature_config
+from .heads import check_head, head_parts, head_spec
 from .loading import load
+from .schema import check, check_fields, check_weights, library_loading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -210,6 +210,15 @@ def _write_preprocessor(folder: Path, model: Extractor) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(value, indent=2) + "\n")
 
 
+class ExportedConfig(TypedDict):
+    """What `open_export` reads of an export's `config.json`."""
+
+    features: dict[str, Any]
+    head: list[dict[str, Any]]
+    equiview_backbone: dict[str, Any]
+    equiview_protocol: dict[str, Any]
+
+
 class ExportedExtractor(Extractor):
     """A reloaded export with the interface of an extractor: `maps`, `describe`, dense maps of a batch."""
 
@@ -241,6 +250,7 @@ def open_export(
     """
     folder = Path(folder)
     raw = read_json(folder / "config.json")
+    check(raw, dict, str(folder / "config.json"), "Export again.")
     if raw.get("model_type") != exported_model.EquiviewConfig.model_type:
         return load(folder, device=device, dtype=dtype or torch.float32, **features)
     if features:
@@ -254,10 +264,15 @@ def open_export(
             "another one, whose code would be executed",
             "Export again, or load it with transformers yourself if you trust it.",
         )
-    named: dict[str, Any] = raw["equiview_backbone"]
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
-    info = BackboneInfo(**values)
-    config = FeatureConfig(**raw["features"])
+    check(raw, ExportedConfig, str(folder / "config.json"), "Export again.")
+    check_head(raw["head"], f"{folder / 'config.json'}: head", "Export again.")
+    check_fields(
+        raw["equiview_backbone"], BackboneInfo, f"{folder / 'config.json'}: equiview_backbone", "Export again."
+    )
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["equiview_backbone"].items()}
+    with library_loading(f"{folder / 'config.json'}: equiview_backbone", "all fields of a backbone", "Export again."):
+        info = BackboneInfo(**values)
+    config = feature_config(**raw["features"])
     backbone = Backbone(info, _from_pretrained(folder, dtype).to(device), _refuse)
     protocol = {**raw["equiview_protocol"], "export_sha256": file_sha256(folder / "model.safetensors")}
     return ExportedExtractor(backbone, config, protocol).eval()
@@ -267,7 +282,7 @@ def _from_pretrained(folder: Path, dtype: torch.dtype | None) -> nn.Module:
     from transformers import AutoModel
 
     require_file(folder / "model.safetensors", "the exported weights")
-    try:
+    with library_loading(str(folder), "an export that loads", "Export again."):
         model, report = AutoModel.from_pretrained(
             folder,
             trust_remote_code=True,
@@ -275,11 +290,10 @@ def _from_pretrained(folder: Path, dtype: torch.dtype | None) -> nn.Module:
             dtype=dtype or "auto",
             output_loading_info=True,
         )
-    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
-        raise bad_input(str(folder), "an export that loads", str(error).strip(), "Export again.") from error
     if report["missing_keys"] or report["unexpected_keys"]:
         found = f"{len(report['missing_keys'])} missing and {len(report['unexpected_keys'])} unknown"
         raise bad_input(str(folder / "model.safetensors"), "all weights of the model", found, "Export again.")
+    check_weights(dict(model.named_parameters()), str(folder / "model.safetensors"), "Export again.")
     return model.eval().requires_grad_(False)
 
 

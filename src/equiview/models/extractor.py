@@ -12,9 +12,13 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from ..errors import bad_input
+from ..sampling import sample_grid, token_from_pixel
 from ..types import FeatureMap, View
+from .adapters.lora import has_lora, lora_strength, merge_lora
+from .adapters.record import Adapter
 from .backbones.base import Backbone, Position, check_settings, grid_hw
-from .heads import head_spec
+from .heads import common_strength, head_spec
+from .schema import check_fields
 
 Picture = View | UInt8[np.ndarray, "h w 3"]
 
@@ -35,7 +39,8 @@ class FeatureConfig:
             again; a half takes what is left and what is right for one another.
 
     Raises:
-        EquiviewError: A size that is not above 0, a share outside 0..0.5, or either with a stride of its own.
+        EquiviewError: A value of another type, a size that is not above 0, a share outside 0..0.5, or either with a
+            stride of its own.
     """
 
     blocks: tuple[int, ...] = ()
@@ -47,6 +52,7 @@ class FeatureConfig:
     mirrored: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(vars(self), FeatureConfig, "feature options", "See FeatureConfig for what each of them means.")
         for name in ("blocks", "sizes"):  # Lists, where they come from JSON.
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not all(0 < size < math.inf for size in self.sizes):
@@ -68,25 +74,42 @@ class FeatureConfig:
         return replace(self, sizes=(), mirrored=0.0)
 
 
+def feature_config(**options: Any) -> FeatureConfig:
+    """Return a `FeatureConfig`; an option it does not have is refused by name."""
+    check_fields(options, FeatureConfig, "feature options", "See FeatureConfig for what each of them means.")
+    return FeatureConfig(**options)
+
+
 class Extractor(nn.Module):
-    """A backbone, a way to use it, and optionally a head on top.
+    """A backbone, a way to use it, and optionally a head on top: what `load` returns.
+
+    `model(images)` gives dense maps [b c rows cols] of a batch of RGB images in 0..1, `model.maps(pictures)` one
+    `FeatureMap` a picture, `model.at(images, xy)` descriptors at points. Put it under `torch.no_grad()` unless
+    gradients are wanted.
 
     Args:
         backbone: From `load_backbone`.
         config: Which blocks, at which resolution.
         head: A module [b c h w] to [b c2 h w], see `heads`.
+        adapter: The folder that LoRA and head were loaded from, for the record; None where there is none.
 
     Raises:
         EquiviewError: A block, stride or position mode the backbone does not have, or a resolution below one patch.
     """
 
     def __init__(
-        self, backbone: Backbone, config: FeatureConfig = FeatureConfig(), head: nn.Module | None = None
+        self,
+        backbone: Backbone,
+        config: FeatureConfig = FeatureConfig(),
+        head: nn.Module | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.config = config
         self.head = head
+        self.adapter = adapter
+        self.merged_strength: float | None = None
         check_settings(backbone.info, self.blocks, config.stride, config.position)
         if config.long_side < backbone.info.patch:
             expected = f"at least one patch of {backbone.info.patch} px"
@@ -178,6 +201,29 @@ class Extractor(nn.Module):
         """Return tokens of an image of this size as a map that knows its pixels."""
         return FeatureMap(tokens, *self.geometry(image_hw), image_hw)
 
+    def at(
+        self, images: Float[torch.Tensor, "b 3 h w"], xy: Float[torch.Tensor, "b n 2"]
+    ) -> Float[torch.Tensor, "b n c"]:
+        """Return L2-normalised float32 descriptors at points of a batch of images.
+
+        Args:
+            images: RGB in 0..1, any size.
+            xy: Pixels of these images, corner origin: (0.5, 0.5) is the centre of the first pixel. Points outside the
+                outermost token centres get the border's feature.
+
+        Raises:
+            EquiviewError: The shapes do not fit together, or a point is not finite.
+        """
+        if xy.ndim != 3 or xy.shape[-1] != 2 or xy.shape[0] != images.shape[0]:
+            found, fix = f"shape {tuple(xy.shape)}", "Give every image of the batch the same number of points."
+            raise bad_input("xy", f"[{images.shape[0]}, n, 2] for {images.shape[0]} images", found, fix)
+        if not torch.isfinite(xy).all():
+            raise bad_input("xy", "finite pixels", "NaN or infinity", "Drop these points first.")
+        maps = self(images).float()
+        # All images share one grid; which of them the map holds does not matter, and there may be none.
+        grid = self.feature_map(maps.flatten(0, 1), (int(images.shape[2]), int(images.shape[3])))
+        return F.normalize(sample_grid(maps, token_from_pixel(grid, xy.to(maps))), dim=-1, eps=1e-12)
+
     def geometry(self, image_hw: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return stride_xy and offset_xy of the tokens in the pixels of an image of this size.
 
@@ -194,9 +240,20 @@ class Extractor(nn.Module):
         patch = self.backbone.info.patch
         return grid_hw(self.network_hw(image_hw), patch, self.config.stride or patch)
 
+    def merged(self) -> "Extractor":
+        """Add the LoRA update to the weights, in place, and return the extractor: same features, faster.
+
+        The strength it has now is then part of the weights.
+        """
+        if has_lora(self.backbone):
+            self.merged_strength = lora_strength(self.backbone)
+            merge_lora(self.backbone)
+        return self
+
     def describe(self) -> dict[str, Any]:
-        """Return what a protocol record needs to name these features (JSON)."""
+        """Return what names these features, an adapter and its strength now included (JSON)."""
         info, config = self.backbone.info, self.config
+        head = head_spec(self.head)
         return {
             "backbone": info.id,
             "weights_sha256": info.weights_sha256,
@@ -210,9 +267,21 @@ class Extractor(nn.Module):
             "mean": list(info.mean),
             "std": list(info.std),
             **({"sizes": list(config.sizes), "mirrored": config.mirrored} if config.several else {}),
-            "head": head_spec(self.head),
+            "head": head,
             "dtype": str(next(self.backbone.parameters()).dtype).removeprefix("torch."),
+            **({} if self.adapter is None else {"adapter": self._describe_adapter(self.adapter, head)}),
         }
+
+    def _describe_adapter(self, adapter: Adapter, head: list[dict[str, Any]]) -> dict[str, Any]:
+        lora, strength = adapter.record["lora"], lora_strength(self.backbone)
+        # Once merged it has no strength to read.
+        strength = self.merged_strength if strength is None else strength
+        kept: dict[str, Any] | None = None
+        if lora is not None:
+            kept = {"rank": lora["rank"], "alpha": lora["alpha"], "targets": lora["targets"], "covers": lora["covers"]}
+            kept |= {} if strength is None else {"strength": strength}
+        # None where parts were saved with different strengths: each part's own is beside it.
+        return {"sha256": adapter.sha256, "lora": kept, "strength": common_strength(head, strength)}
 
 
 class MapSource(Protocol):

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import nn
 
-from ..errors import bad_input
+from ..errors import bad_input, shown
+from .schema import check, check_weights
 
 
 def check_strength(strength: Any, what: str = "strength") -> float:
@@ -260,14 +261,24 @@ def head_spec(head: nn.Module | None) -> list[dict[str, Any]]:
     specs = []
     for part in head_parts(head):
         if not isinstance(part, HEADS):
-            known = f"one of {', '.join(_BUILDERS)}"
+            known = f"one of {', '.join(_SPECS)}"
             raise bad_input("head", known, type(part).__name__, "Compose these in a HeadChain.")
         specs.append(part.spec())
     return specs
 
 
+MAX_CHANNELS = 2**20
 HEADS = (AverageHead, CenterHead, WhitenHead, RandomConvHead, ResidualConvHead, LinearHead)
 
+# What `spec` of each kind says beside the kind and a strength.
+_SPECS: dict[str, dict[str, type]] = {
+    "average": {"kernel": int},
+    "center": {},
+    "whiten": {"power": float, "ridge": float},
+    "random_conv": {"dim": int},
+    "residual_conv": {"dim": int},
+    "linear": {"out": int, "in": int},
+}
 _BUILDERS = {
     "average": lambda spec: AverageHead(spec["kernel"]),
     "center": lambda spec: CenterHead(),
@@ -278,34 +289,70 @@ _BUILDERS = {
         torch.zeros(spec["out"], spec["in"]), torch.zeros(spec["in"]), spec.get("strength", 1.0)
     ),
 }
+_FIX_HEAD = "The head file belongs to another adapter; copy the whole folder again."
 
 
-def build_head(spec: list[dict[str, Any]] | None, state_dict: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+def check_head(spec: Any, where: str = "head", fix: str = "Write the adapter again.") -> None:
+    """Check the form of what `head_spec` returned, as a file holds it.
+
+    Raises:
+        EquiviewError: Not a list of heads, an unknown kind, or a key that is missing or of another type.
+    """
+    check(spec, list[dict], where, fix)
+    for number, part in enumerate(spec):
+        kind = part.get("kind")
+        if not isinstance(kind, str) or kind not in _SPECS:
+            known = f"one of {', '.join(_SPECS)}"
+            raise bad_input(f"{where}[{number}]: kind", known, shown(kind), "Update equiview or fix the file.")
+        here = f"{where}[{number}] {kind!r}"
+        for key, hint in _SPECS[kind].items():
+            check(part.get(key), hint, f"{here}: {key}", fix)
+        # Heads that were saved before there was a strength are applied in full.
+        check_strength(part.get("strength", 1.0), f"{here}: strength")
+        for side in ("dim", "in", "out"):
+            if not 1 <= part.get(side, 1) <= MAX_CHANNELS:
+                expected = f"1 to {MAX_CHANNELS} channels"
+                raise bad_input(f"{here}: {side}", expected, shown(part[side]), fix)
+
+
+def build_head(
+    spec: list[dict[str, Any]] | None,
+    state_dict: Mapping[str, torch.Tensor] | None = None,
+    what: str = "head weights",
+) -> nn.Module:
     """Make the head that `head_spec` described.
 
     Args:
         spec: Its output. `None` or `[]` gives `nn.Identity()`.
         state_dict: The weights; `None` leaves the initial ones.
+        what: The weights' file, for messages.
 
     Raises:
-        EquiviewError: An unknown kind, a missing key, or weights of another shape.
+        EquiviewError: An unknown kind, a key that is missing or of another type, or weights that are of another shape
+            or type or not finite.
     """
-    parts = [_build_part(part) for part in spec or []]
+    check_head(spec or [])
+    # With weights at hand nothing is allocated for others: what the spec says may not be what they need.
+    with torch.device("cpu" if state_dict is None else "meta"):
+        parts = [_BUILDERS[part["kind"]](part) for part in spec or []]
     head: nn.Module = nn.Identity() if not parts else parts[0] if len(parts) == 1 else HeadChain(parts)
     if state_dict is not None:
+        check_weights(state_dict, what, _FIX_HEAD)
         try:
-            head.load_state_dict(dict(state_dict))
+            head.load_state_dict(
+                {key: value.detach().float().clone() for key, value in state_dict.items()}, assign=True
+            )
         except RuntimeError as error:
-            fix = "The head file belongs to another adapter; copy the whole folder again."
-            raise bad_input("head weights", f"those of {spec}", str(error), fix) from error
+            raise bad_input(what, f"those of {shown(spec)}", str(error), _FIX_HEAD) from error
     return head
 
 
-def _build_part(part: dict[str, Any]) -> nn.Module:
-    kind = part.get("kind")
-    if kind not in _BUILDERS:
-        raise bad_input("head kind", f"one of {', '.join(_BUILDERS)}", repr(kind), "Update equiview or fix the file.")
-    try:
-        return _BUILDERS[kind](part)
-    except KeyError as error:
-        raise bad_input(f"head {kind!r}", f"the key {error}", str(part), "Write the adapter again.") from error
+def common_strength(head: Sequence[Mapping[str, Any]], lora: float | None) -> float | None:
+    """Return the one strength of a head's parts, as `head_spec` describes them, and of a LoRA.
+
+    An adapter without any of them is always applied in full: 1. None where they have different ones.
+    """
+    found = {part["strength"] for part in head if "strength" in part} | ({lora} if lora is not None else set())
+    if not found:
+        return 1.0
+    return found.pop() if len(found) == 1 else None

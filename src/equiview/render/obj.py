@@ -14,20 +14,24 @@ from jaxtyping import Float, Int
 from ..errors import EquiviewError, bad_input
 from .mesh import Material, Part
 from .mtl import ObjMaterial, read_materials, statements
+from .polygons import Ragged, fans
 from .references import find_file
 
+# Which numbers a corner has, by its slashes: `1`, `1/2`, `1//3`, `1/2/3`.
+_COLUMNS = {(0, False): [0], (1, False): [0, 1], (2, True): [0, 2], (2, False): [0, 1, 2]}
 _BROKEN = "The file is truncated or corrupt; export it again."
 
 
 @dataclass
 class _Obj:
-    """What the lines of a file hold; corners count from 0, and -1 is none."""
+    """What the lines of a file hold, the words of all faces one behind the other."""
 
     positions: list[list[str]] = field(default_factory=list)
     uv: list[list[str]] = field(default_factory=list)
     normals: list[list[str]] = field(default_factory=list)
-    corners: list[tuple[int, int, int]] = field(default_factory=list)  # Three of them a triangle.
-    material_of: list[str] = field(default_factory=list)  # One a triangle.
+    corners: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)  # Corners of each face.
+    material_of: list[str] = field(default_factory=list)  # Of each face.
     libraries: list[str] = field(default_factory=list)
     has_lines: bool = False
 
@@ -45,9 +49,11 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
         obj = _parse(path)
         positions = _numbers(obj.positions, 3)
         uv, normals = _numbers(obj.uv, 2), _numbers(obj.normals, 3)
+        triangles, face_of, _ = fans(Ragged(np.array(obj.counts, np.int64), np.arange(len(obj.corners))))
+        corners = _corner_numbers(obj.corners)[triangles] if obj.corners else np.zeros((0, 3, 3), np.int64)
     except EquiviewError:
         raise
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise bad_input(
             str(path), "a complete OBJ mesh", f"one that does not parse ({error})"[:160], _BROKEN
         ) from error
@@ -56,11 +62,10 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
     if not obj.corners:
         return [], notes
     materials = _materials(path, obj, notes)
-    corners = np.array(obj.corners, np.int64).reshape(-1, 3, 3)
     _check_corners(path, corners, (len(positions), len(uv), len(normals)))
     names = list(dict.fromkeys(obj.material_of))
     number = {name: i for i, name in enumerate(names)}
-    group = np.array([number[name] for name in obj.material_of])
+    group = np.array([number[name] for name in obj.material_of])[face_of]
     parts = []
     for i, name in enumerate(names):
         material = materials.get(name) or ObjMaterial(Material(name=name or path.stem))
@@ -78,12 +83,12 @@ def _parse(path: Path) -> _Obj:
         elif key == "vn":
             obj.normals.append(rest.split())
         elif key in ("f", "fo"):
-            polygon = [_corner(word, obj) for word in rest.partition("#")[0].split()]
-            if len(polygon) < 3:
+            words = rest.partition("#")[0].split()
+            if len(words) < 3:
                 raise bad_input(str(path), "faces of at least 3 corners", f"f {rest}"[:80], _BROKEN)
-            for second, third in zip(polygon[1:], polygon[2:], strict=False):
-                obj.corners += (polygon[0], second, third)
-                obj.material_of.append(material)
+            obj.corners += [_counted_from_1(word, obj) for word in words] if "-" in rest else words
+            obj.counts.append(len(words))
+            obj.material_of.append(material)
         elif key == "usemtl":
             material = rest
         elif key == "mtllib":
@@ -93,17 +98,33 @@ def _parse(path: Path) -> _Obj:
     return obj
 
 
-def _corner(word: str, obj: _Obj) -> tuple[int, int, int]:
-    """Return the numbers of position, texture coordinate and normal of `7/2/-1`; negative ones count back from here."""
-    parts = word.split("/") if "/" in word else [word]
-    made = [-1, -1, -1]
-    for place, (part, known) in enumerate(zip(parts, (obj.positions, obj.uv, obj.normals), strict=False)):
-        if part:
-            number = int(part)
-            if number == 0 or number < -len(known):
-                raise ValueError(f"corner {word}: numbers count from 1, or back from -1")
-            made[place] = number - 1 if number > 0 else len(known) + number
-    return (made[0], made[1], made[2])
+def _counted_from_1(word: str, obj: _Obj) -> str:
+    """Return the corner `-4/-2` with numbers that count from the first line; negative ones count back from here."""
+    known = (len(obj.positions), len(obj.uv), len(obj.normals))
+    made = []
+    for part, count in zip(word.split("/"), known, strict=False):
+        if part.startswith("-") and int(part) < -count:
+            raise ValueError(f"corner {word}: numbers count from 1, or back from -1")
+        made.append(str(count + 1 + int(part)) if part.startswith("-") else part)
+    return "/".join(made)
+
+
+def _corner_numbers(words: list[str]) -> Int[np.ndarray, "n 3"]:
+    """Return the numbers of position, texture coordinate and normal of corners as `7/2/1`, from 0; -1 is none."""
+    made = np.zeros((len(words), 3), np.int64)
+    shapes = {(word.count("/"), "//" in word) for word in words}
+    columns = _COLUMNS.get(shapes.pop()) if len(shapes) == 1 else None
+    numbers = [int(number) for number in " ".join(words).replace("/", " ").split()] if columns else []
+    if columns and len(numbers) == len(columns) * len(words):  # All alike: at once.
+        made[:, columns] = np.array(numbers, np.int64).reshape(len(words), -1)
+        lowest = min(numbers)
+    else:
+        rows = [[int(part or 0) for part in (*word.split("/"), "", "")[:3]] for word in words]
+        made[:] = rows
+        lowest = min(int(part) for word in words for part in word.split("/") if part)
+    if lowest < 1:
+        raise ValueError("a corner with number 0: numbers count from 1, or back from -1")
+    return made - 1
 
 
 def _numbers(rows: list[list[str]], columns: int) -> Float[np.ndarray, "n c"]:
@@ -184,7 +205,11 @@ def _part(
 ) -> Part:
     """Return triangles whose vertices have one position, texture coordinate and normal each."""
     positions, uv, normals, colors = arrays
-    unique, faces = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+    flat = corners.reshape(-1, 3)
+    # Two numbers at a time become one, which sorts as the three do and much faster; a product of three could overflow.
+    _, pair = np.unique(flat[:, 0] * (len(uv) + 1) + flat[:, 1] + 1, return_inverse=True)
+    _, first, faces = np.unique(pair * (len(normals) + 1) + flat[:, 2] + 1, return_index=True, return_inverse=True)
+    unique = flat[first]
     look, has_uv, has_normals = material.material, (unique[:, 1] >= 0).any(), (unique[:, 2] >= 0).any()
     painted = colors is not None and (look.texture is None or not has_uv)
     if painted and look.texture is not None:

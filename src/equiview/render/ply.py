@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import bad_input
 from .mesh import Material, Part
-from .ply_elements import Element, Ragged, read_ply
+from .ply_elements import Element, read_ply
+from .polygons import Ragged, fans
 from .references import find_file, read_texture
 
 _UV_NAMES = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"), ("tx", "ty"), ("texture_s", "texture_t"))
@@ -36,7 +37,7 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
         raise bad_input(str(path), "vertices with x, y and z", found or "none of them", "Export it as a triangle mesh.")
     notes: list[str] = []
     polygons, face = _polygons(elements)
-    triangles, polygon_of, corner_of = _fans(polygons)
+    triangles, polygon_of, corner_of = fans(polygons)
     n_vertices = len(vertex.scalars["x"])
     if len(triangles) and (triangles.min() < 0 or triangles.max() >= n_vertices):
         wrong = int(triangles.min() if triangles.min() < 0 else triangles.max())
@@ -82,15 +83,6 @@ def _strip(numbers: np.ndarray) -> Int[np.ndarray, "n 3"]:
             triangles[1::2] = triangles[1::2][:, [1, 0, 2]]
             made.append(triangles)
     return np.concatenate(made)
-
-
-def _fans(polygons: Ragged) -> tuple[Int[np.ndarray, "f 3"], Int[np.ndarray, "f"], Int[np.ndarray, "f 3"]]:
-    """Cut polygons into triangles: their vertices, the polygon each is of, and which of its corners each vertex is."""
-    per_polygon = np.maximum(polygons.counts - 2, 0)
-    polygon_of = np.repeat(np.arange(len(per_polygon)), per_polygon)
-    second = np.arange(len(polygon_of)) - np.repeat(np.cumsum(per_polygon) - per_polygon, per_polygon) + 1
-    corner_of = np.stack([np.zeros_like(second), second, second + 1], 1)
-    return polygons.values.astype(np.int64)[polygons.starts[polygon_of][:, None] + corner_of], polygon_of, corner_of
 
 
 def _corner_uv(

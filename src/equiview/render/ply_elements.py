@@ -2,13 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 
 from ..errors import bad_input
+from .polygons import Ragged
 
 _TYPES = {
     **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
@@ -17,28 +16,6 @@ _TYPES = {
 }
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _BROKEN = "The file is truncated or corrupt; export it again."
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Lists of different lengths, one behind the other."""
-
-    counts: Int[np.ndarray, "n"]
-    values: np.ndarray
-
-    @classmethod
-    def empty(cls) -> "Ragged":
-        """Return no lists at all."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-    @cached_property
-    def starts(self) -> Int[np.ndarray, "n"]:
-        """Where each list begins in the values."""
-        return np.cumsum(self.counts) - self.counts
-
-    def row(self, index: int) -> np.ndarray:
-        """Return list `index`."""
-        return self.values[self.starts[index] : self.starts[index] + self.counts[index]]
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,7 @@ def _bop_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Return each query's part in the average recalls of BOP, and ADD(-S) under a tenth of the diameter, percent."""
     scores: dict[str, list[float]] = {}
     kinds = [kind for kind in _WORST if any(kind in row for row in rows)]
-    if kinds:
+    if kinds and all("diameter" in row for row in rows):
         for row in rows:
             errors = {kind: [row.get(kind, _WORST[kind])] for kind in kinds}
             for name, value in bop_average_recalls(errors, row["diameter"], row["image_width"]).items():

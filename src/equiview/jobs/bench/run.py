@@ -9,8 +9,8 @@ from typing import Any
 from ...io import file_name, read_json, write_json
 from ...models.adapters.folder import versions
 from ...models.extractor import Extractor
-from ..run_folder import Progress, as_json, claim_folder, device_name, rows_path
-from ..scoring import WorkItem, finish_items, write_rows
+from ..run_folder import Progress, as_json, claim_folder, device_name
+from ..scoring import WorkItem, finish_items, rows_path, write_rows
 from .examples import save_examples
 from .real import missing_set, real_sets, try_open
 from .scoring import score, source_for

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...finetune.recipes import TRAIN_HEAD
+from ...finetune.recipe_records import stage_of
 from ...io import write_json
 from ...metrics.rows import failure_counts
 from ...models.adapters import adapter_folder, read_record
@@ -24,9 +24,8 @@ from ..run_folder import (
     claim_folder,
     device_name,
     object_name,
-    rows_path,
 )
-from ..scoring import WorkItem, all_rows, finish_items
+from ..scoring import WorkItem, all_rows, finish_items, rows_path
 from .reading import read_retention
 from .scoring import task_difference, task_metrics
 from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
@@ -119,12 +118,9 @@ def saved_strength(knob: Knob) -> float | None:
 
 
 def trained_on_families(record: Mapping[str, Any]) -> bool:
-    """Say whether an adapter's recipe trained on members of the rendered families, as those of a trained head do."""
-    recipe = record.get("recipe")
-    if not isinstance(recipe, Mapping) or recipe.get("kind") not in TRAIN_HEAD:
-        return False
-    training = recipe.get("head_training")
-    return isinstance(training, Mapping) and bool(training.get("members"))
+    """Say whether an adapter's recipe trained on instances of the rendered categories, as `default` does."""
+    training = stage_of(record.get("recipe"), "head_training")
+    return training is not None and bool(training.get("instances"))
 
 
 def check_inputs(config: RetentionConfig) -> None:

@@ -13,7 +13,7 @@ from ...data.keypoints.loaders import open_pairs
 from ...data.synthetic.builtin import BUILTINS
 from ...data.synthetic.dead_leaves import dead_leaves
 from ...errors import bad_input
-from ...finetune.ordinary import photo_files
+from ...finetune.unlabeled_images import photo_files
 from ...io import read_image
 from ...metrics.pck import SCORINGS
 from ...models.extractor import Picture

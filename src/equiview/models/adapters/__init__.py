@@ -1,36 +1,8 @@
-"""Adapters: LoRA on a backbone, and the folders that hold one together with its head."""
+"""Adapters: LoRA on a backbone, and the folders that hold one together with its head.
 
-from .folder import FORMAT_VERSION, adapter_folder, load_adapter, read_record, save_adapter
-from .lora import (
-    LoraSpec,
-    LoraTargets,
-    add_lora,
-    find_targets,
-    has_lora,
-    lora_disabled,
-    lora_parameters,
-    lora_strength,
-    merge_lora,
-    set_lora_strength,
-)
-from .strength import set_strength, strength_of
+The names stand in `__init__.pyi` and are imported when first used: an extractor knows LoRA, and a folder extractors.
+"""
 
-__all__ = [
-    "FORMAT_VERSION",
-    "LoraSpec",
-    "LoraTargets",
-    "adapter_folder",
-    "add_lora",
-    "find_targets",
-    "has_lora",
-    "load_adapter",
-    "lora_disabled",
-    "lora_parameters",
-    "lora_strength",
-    "merge_lora",
-    "read_record",
-    "save_adapter",
-    "set_lora_strength",
-    "set_strength",
-    "strength_of",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,27 +7,27 @@
 The whole folder appears at once, and `equiview.json` holds the sha256 of the other files.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ...errors import EquiviewError, bad_input
-from ...io import atomic_folder, read_json, require_file, require_folder
+from ...io import atomic_folder, read_json, require_file
 from ..backbones.base import Backbone
-from ..extractor import Extractor, FeatureConfig
+from ..extractor import Extractor, FeatureConfig, feature_config
 from ..heads import build_head, check_strength, head_parts, head_spec
+from ..schema import check, check_fields, check_weights, library_loading
 from .lora import (
     ADAPTER_NAME,
     FUSED_NAMES,
+    LoraSpec,
     find_targets,
     has_lora,
     inject,
@@ -37,12 +37,21 @@ from .lora import (
     peft_config,
     set_lora_strength,
 )
+from .record import (
+    CONFIG_FILE,
+    FILES,
+    FORMAT_VERSION,
+    HEAD_FILE,
+    RECORD_FILE,
+    SAVE_AGAIN,
+    WEIGHTS_FILE,
+    Adapter,
+    BackboneRecord,
+    file_sha256,
+    read_adapter,
+)
 from .strength import check_adjustable, set_strength
 
-FORMAT_VERSION = 1
-RECORD_FILE, HEAD_FILE = "equiview.json", "head.safetensors"
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-FILES = (RECORD_FILE, HEAD_FILE, CONFIG_FILE, WEIGHTS_FILE)
 # What PeftModel puts before the names of the model it wraps.
 PEFT_PREFIX = "base_model.model."
 RESERVED = ("format", "format_version", "backbone", "features", "head", "lora", "files", "versions")
@@ -71,9 +80,7 @@ def save_adapter(folder: Path, extractor: Extractor, record: Mapping[str, Any] |
     _check_replaceable(folder)
     tensors = {WEIGHTS_FILE: lora_state(extractor.backbone), HEAD_FILE: head_state(extractor.head)}
     for name, state in tensors.items():
-        bad = [key for key, value in (state or {}).items() if not torch.isfinite(value).all()]
-        if bad:
-            raise bad_input(name, "finite weights", f"NaN or infinity in {bad[0]}", "Train again with a lower rate.")
+        check_weights(state or {}, name, "Train again with a lower rate.")
     with atomic_folder(folder) as temporary:
         _write(temporary, extractor, record, tensors)
     return folder
@@ -132,12 +139,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _lora_record(backbone: Backbone) -> dict[str, Any]:
     layers = lora_layers(backbone)
     first = layers[0][1]
@@ -181,51 +182,21 @@ def head_state(head: nn.Module | None) -> dict[str, torch.Tensor] | None:
     return state
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read and check `equiview.json` and the checksums of the files it names.
+class PeftConfig(TypedDict):
+    """What is used of `adapter_config.json`."""
 
-    Raises:
-        EquiviewError: A file is missing, changed or broken, or the format is unknown.
-    """
-    folder = require_folder(folder, "an adapter folder (as `equiview improve` writes)")
-    record = read_json(require_file(folder / RECORD_FILE, "the record of an adapter folder"))
-    if not isinstance(record, dict) or record.get("format") != "equiview-adapter":
-        found = repr(record.get("format")) if isinstance(record, dict) else type(record).__name__
-        raise bad_input(f"{folder / RECORD_FILE}: format", "'equiview-adapter'", found, "Give an adapter folder.")
-    if record.get("format_version") != FORMAT_VERSION:
-        fix = "Update equiview, or save the adapter with this version."
-        raise bad_input(
-            f"{folder / RECORD_FILE}: format_version", str(FORMAT_VERSION), repr(record.get("format_version")), fix
-        )
-    types = {"backbone": dict, "features": dict, "head": list, "lora": dict | None, "files": dict}
-    wrong = [key for key, kind in types.items() if key not in record or not isinstance(record[key], kind)]
-    if wrong:
-        found = "a record where they are missing or of another type"
-        raise bad_input(str(folder / RECORD_FILE), f"the keys {', '.join(wrong)}", found, "Save it again.")
-    for name, expected in record["files"].items():
-        require_file(folder / name, "a file of the adapter")
-        if file_sha256(folder / name) != expected:
-            fix = "Copy the whole folder again."
-            raise bad_input(str(folder / name), f"sha256 {expected[:12]}...", "a truncated or changed file", fix)
-    return record
+    r: int
+    lora_alpha: float
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; a broken one is named."""
+    """Read a safetensors file of weights; a broken one, or one with NaN in it, is named."""
     require_file(path, "a safetensors file")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        fix = "Copy the whole folder again."
-        raise bad_input(str(path), "a safetensors file", f"a truncated or corrupt one ({error})", fix) from error
-
-
-def adapter_folder(path: Path) -> Path:
-    """Return the adapter folder meant by `path`: itself, or `path/adapter` of a run folder."""
-    path = Path(path)
-    if not (path / RECORD_FILE).is_file() and (path / "adapter" / RECORD_FILE).is_file():
-        return path / "adapter"
-    return path
+    fix = "Copy the whole folder again."
+    with library_loading(str(path), "a safetensors file that is not truncated or corrupt", fix):
+        state = load_file(path)
+    check_weights(state, str(path), fix)
+    return state
 
 
 def load_adapter(
@@ -253,66 +224,62 @@ def load_adapter(
         EquiviewError: A missing, truncated or corrupt file, an unknown format, another backbone, or a strength the
             adapter cannot have.
     """
-    folder = adapter_folder(folder)
-    record = read_record(folder)
+    adapter = read_adapter(folder)
+    folder, record = adapter.folder, adapter.record
     if strength is not None:
         # Before the backbone is touched.
         check_adjustable(record["head"], record["lora"] is not None, check_strength(strength))
     _check_backbone(folder, record["backbone"], backbone, allow_other_weights)
     if has_lora(backbone):
         raise EquiviewError(f"{backbone.info.id} has an adapter already. Load the backbone anew before {folder}.")
-    config = _feature_config(folder, record, overrides)
+    config = _feature_config(adapter, overrides)
     dtype = next(backbone.model.parameters()).dtype
-    if record["lora"] is not None:
-        as_saved = check_strength(record["lora"].get("strength", 1.0), f"{folder / RECORD_FILE}: LoRA strength")
-        _load_lora(folder, backbone)
-        set_lora_strength(backbone, as_saved)
-        for parameter in lora_parameters(backbone):
-            parameter.requires_grad_(trainable)
     head = None
     if record["head"]:
-        head = build_head(record["head"], read_tensors(folder / HEAD_FILE))
+        head = build_head(record["head"], read_tensors(folder / HEAD_FILE), str(folder / HEAD_FILE))
         head = head.to(next(backbone.model.parameters()).device, dtype).requires_grad_(trainable)
-    extractor = Extractor(backbone, config, head).eval()
+    if record["lora"] is not None:
+        _load_lora(folder, backbone)
+        set_lora_strength(backbone, record["lora"].get("strength", 1.0))
+        for parameter in lora_parameters(backbone):
+            parameter.requires_grad_(trainable)
+    extractor = Extractor(backbone, config, head, adapter).eval()
     return extractor if strength is None else set_strength(extractor, strength)
 
 
-def _check_backbone(folder: Path, made_for: dict[str, Any], backbone: Backbone, allow_other_weights: bool) -> None:
+def _check_backbone(folder: Path, made_for: BackboneRecord, backbone: Backbone, allow_other_weights: bool) -> None:
     info = backbone.info
     for key in ("dim", "blocks", "patch"):
-        if made_for.get(key) != getattr(info, key):
+        if made_for[key] != getattr(info, key):
             raise bad_input(
-                f"{folder}: made for {made_for.get('id')}; {key}",
-                str(made_for.get(key)),
+                f"{folder}: made for {made_for['id']}; {key}",
+                str(made_for[key]),
                 f"{getattr(info, key)} in {info.id}",
                 "Load the backbone the adapter was made for.",
             )
-    if made_for.get("weights_sha256") != info.weights_sha256 and not allow_other_weights:
+    if made_for["weights_sha256"] != info.weights_sha256 and not allow_other_weights:
         raise bad_input(
             f"{folder}: backbone weights",
-            f"those of {made_for.get('id')} (sha256 {str(made_for.get('weights_sha256'))[:12]}...)",
+            f"those of {made_for['id']} (sha256 {made_for['weights_sha256'][:12]}...)",
             f"those of {info.id} (sha256 {info.weights_sha256[:12]}...)",
             "Load the backbone the adapter was made for (from Python, allow_other_weights=True takes it as it is).",
         )
 
 
-def _feature_config(folder: Path, record: dict[str, Any], overrides: dict[str, Any]) -> FeatureConfig:
-    known = {field.name for field in fields(FeatureConfig)}
-    for where, keys in ((f"{folder / RECORD_FILE}: features", record["features"]), ("feature options", overrides)):
-        unknown = sorted(set(keys) - known)
-        if unknown:
-            raise bad_input(where, f"names among {sorted(known)}", ", ".join(unknown), "Check the spelling.")
-    values = {**record["features"], **overrides}
-    values["blocks"] = tuple(values.get("blocks", ()))
-    if record["head"] and len(values["blocks"]) != len(record["features"].get("blocks", ())):
-        fix = "Leave `blocks` out."
-        raise bad_input("blocks", f"{record['features']['blocks']}, which the head needs", str(values["blocks"]), fix)
-    return FeatureConfig(**values)
+def _feature_config(adapter: Adapter, overrides: dict[str, Any]) -> FeatureConfig:
+    own = adapter.record["features"]
+    check_fields(own, FeatureConfig, f"{adapter.folder / RECORD_FILE}: features", SAVE_AGAIN)
+    config = feature_config(**{**own, **overrides})
+    if adapter.record["head"] and len(config.blocks) != len(own.get("blocks", ())):
+        raise bad_input("blocks", f"{own['blocks']}, which the head needs", str(config.blocks), "Leave `blocks` out.")
+    return config
 
 
 def _load_lora(folder: Path, backbone: Backbone) -> None:
     state = read_tensors(folder / WEIGHTS_FILE)
-    config = read_json(folder / CONFIG_FILE)
+    config, fix = read_json(folder / CONFIG_FILE), "Copy the folder again."
+    check(config, PeftConfig, str(folder / CONFIG_FILE), fix)
+    spec = LoraSpec(config["r"], float(config["lora_alpha"]))  # Checks both.
     names = sorted({key.removeprefix(PEFT_PREFIX).rsplit(".lora_", 1)[0] for key in state})
     absent = [name for name in names if not isinstance(_submodule(backbone.model, name), nn.Linear)]
     if absent or not names:
@@ -323,12 +290,7 @@ def _load_lora(folder: Path, backbone: Backbone) -> None:
             f"weights for {absent[0]}" if absent else "no weights",
             "Load the backbone from the source the adapter was made with.",
         )
-    try:
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    except (KeyError, TypeError, ValueError) as error:
-        fix = "Copy the folder again."
-        raise bad_input(str(folder / CONFIG_FILE), "r and lora_alpha", f"neither ({error})", fix) from error
-    inject(backbone, tuple(names), rank, alpha)
+    inject(backbone, tuple(names), spec.rank, float(config["lora_alpha"]))
     set_lora_state(backbone, state, str(folder / WEIGHTS_FILE))
 
 

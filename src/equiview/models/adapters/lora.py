@@ -18,6 +18,7 @@ from torch import nn
 from ...errors import EquiviewError, bad_input
 from ..backbones.base import Backbone
 from ..heads import check_strength
+from .proof import prove_lora
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,12 @@ def check_rank(backbone: Backbone, names: tuple[str, ...], rank: int) -> None:
 
 
 def inject(backbone: Backbone, names: tuple[str, ...], rank: int, alpha: float) -> None:
-    """Wrap the named linears with untrained adapter layers (internal; weights are set by the caller)."""
+    """Wrap the named linears with untrained adapter layers (internal; weights are set by the caller).
+
+    Raises:
+        EquiviewError: A rank above a layer's size, or an adapter that would do nothing (see `prove_lora`); the
+            backbone is then as it was.
+    """
     from peft import inject_adapter_in_model
 
     check_rank(backbone, names, rank)
@@ -187,6 +193,11 @@ def inject(backbone: Backbone, names: tuple[str, ...], rank: int, alpha: float) 
     for _, layer in lora_layers(backbone):
         layer.lora_A.float()
         layer.lora_B.float()
+    try:
+        prove_lora(backbone, lora_layers(backbone), ADAPTER_NAME)
+    except EquiviewError:
+        remove_lora(backbone)
+        raise
 
 
 def peft_config(names: tuple[str, ...], rank: int, alpha: float, base: str | None = None):
@@ -279,6 +290,12 @@ def merge_lora(backbone: Backbone) -> Backbone:
             layer.merge(safe_merge=True)
         except ValueError as error:
             raise EquiviewError(f"merging the adapter into {name}: {error}. Train again with a lower rate.") from error
+    return remove_lora(backbone)
+
+
+def remove_lora(backbone: Backbone) -> Backbone:
+    """Take the adapter layers out, in place: what is left is the base, unless they were merged before."""
+    for name, layer in lora_layers(backbone):
         parent, _, leaf = name.rpartition(".")
         setattr(backbone.model.get_submodule(parent), leaf, layer.get_base_layer())
     # peft leaves its configuration on the model, and save_pretrained of transformers would act on it.

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from ...errors import bad_input
 from ..extractor import Extractor
-from ..heads import LinearHead, ResidualConvHead, check_strength, head_parts, head_spec
+from ..heads import LinearHead, ResidualConvHead, check_strength, common_strength, head_parts, head_spec
 from .lora import has_lora, lora_strength, set_lora_strength
 
 E = TypeVar("E", bound=Extractor)
@@ -47,14 +47,6 @@ def strength_of(extractor: Extractor) -> float | None:
         EquiviewError: The layers of the LoRA have different ones.
     """
     return common_strength(head_spec(extractor.head), lora_strength(extractor.backbone))
-
-
-def common_strength(head: Sequence[dict[str, Any]], lora: float | None) -> float | None:
-    """Return the one strength of a head's parts, as `head_spec` describes them, and of a LoRA; as `strength_of`."""
-    found = {part["strength"] for part in head if "strength" in part} | ({lora} if lora is not None else set())
-    if not found:
-        return 1.0
-    return found.pop() if len(found) == 1 else None
 
 
 def check_adjustable(head: Sequence[dict[str, Any]], lora: bool, strength: float) -> None:

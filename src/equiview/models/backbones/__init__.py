@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ...errors import EquiviewError, bad_input
+from ..schema import check_weights, library_loading
 from .base import Backbone, BackboneInfo, base_model, state_sha256
 from .huggingface import load_huggingface
 from .tiny import TINY, TINY_FOLDER
@@ -33,7 +34,7 @@ def load_backbone(
         random_weights_seed: The same architecture, initialised afresh from this seed: the random-weights control.
 
     Raises:
-        EquiviewError: It cannot be found, is of an unsupported type, or is broken.
+        EquiviewError: It cannot be found, is of an unsupported type, is broken, or does not give the maps it says.
     """
     name = str(name)
     if name.startswith("timm:"):
@@ -46,7 +47,24 @@ def load_backbone(
         backbone = load_torchhub(name, random_weights_seed=random_weights_seed)
     else:
         backbone = load_huggingface(name, _find_folder(name), random_weights_seed=random_weights_seed)
+    prove_maps(backbone)
     return backbone.to(device=device, dtype=dtype)
+
+
+def prove_maps(backbone: Backbone) -> None:
+    """Run a backbone on a picture of 2 x 3 patches: hybrids and hierarchical models have other maps than they state.
+
+    Raises:
+        EquiviewError: Weights that are not finite floats, a failure, or a map of another size.
+    """
+    info, fix = backbone.info, "Use a plain Vision Transformer of RGB pictures with float weights."
+    check_weights(dict(backbone.model.named_parameters()), info.id, fix)
+    what = f"a Vision Transformer with one token for each patch of {info.patch} x {info.patch} RGB pixels"
+    with library_loading(info.id, what, fix), torch.no_grad():
+        (fmap,) = backbone(torch.zeros(1, 3, 2 * info.patch, 3 * info.patch), blocks=(info.blocks,))
+    if tuple(fmap.shape) != (1, info.dim, 2, 3):
+        found = f"{tuple(fmap.shape[1:])} for a picture of 2 x 3 patches, not {(info.dim, 2, 3)}"
+        raise bad_input(info.id, what, found, fix)
 
 
 def _find_folder(name: str) -> Path:

@@ -12,15 +12,16 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import nn
 
-from ...errors import bad_input
+from ...errors import bad_input, shown
 from ...io import read_json
+from ..schema import check, library_loading, reason
 from .base import IMAGENET, Backbone, BackboneInfo, Position, base_model, grid_hw, state_sha256
 from .normalisation import mean_std
 from .position import resample_table, rotary, table_side
@@ -113,6 +114,17 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+class ModelConfig(TypedDict):
+    """What is looked at in `config.json` before `transformers` reads it; a model of two towers has it inside."""
+
+    model_type: NotRequired[str | None]
+    num_channels: NotRequired[int]
+    hidden_size: NotRequired[int]
+    num_hidden_layers: NotRequired[int]
+    vision_config: NotRequired[dict[str, Any]]
+    quantization_config: NotRequired[dict[str, Any] | None]
+
+
 def load_huggingface(name: str, folder: Path, *, random_weights_seed: int | None = None) -> Backbone:
     """Load the vision encoder in a `save_pretrained` folder, in float32 on the CPU, frozen.
 
@@ -126,8 +138,7 @@ def load_huggingface(name: str, folder: Path, *, random_weights_seed: int | None
         EquiviewError: An unsupported type, a missing or broken file, or weights that do not belong to the config.
     """
     raw = read_json(folder / "config.json")
-    if not isinstance(raw, dict):
-        raise bad_input(str(folder / "config.json"), "a model config", type(raw).__name__, "Download it again.")
+    _check_config(raw, str(folder / "config.json"))
     family = _family(name, raw)
     config = _vision_config(family, raw, folder)
     if random_weights_seed is None:
@@ -237,6 +248,20 @@ def _to_map(tokens: Float[torch.Tensor, "b n c"], grid: tuple[int, int]) -> Floa
     return patches.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)
 
 
+def _check_config(raw: Any, path: str) -> None:
+    fix = "Download it again."
+    check(raw, ModelConfig, path, fix)
+    tower = raw.get("vision_config", raw)
+    check(tower, ModelConfig, f"{path}: vision_config", fix)
+    quantised = raw.get("quantization_config") or tower.get("quantization_config")
+    if quantised:
+        found = f"weights quantised by {shown(quantised.get('quant_method'))}"
+        raise bad_input(path, "float weights", found, "Use the model before its quantisation.")
+    if tower.get("num_channels", 3) != 3:
+        found, fix = f"{tower['num_channels']}", "Use a model of RGB pictures."
+        raise bad_input(f"{path}: num_channels", "3 (RGB)", found, fix)
+
+
 def _family(name: str, raw: dict[str, Any]) -> Family:
     kind = raw.get("model_type")
     if kind in FAMILIES:
@@ -249,20 +274,19 @@ def _family(name: str, raw: dict[str, Any]) -> Family:
             "Use for instance google/siglip2-base-patch16-224.",
         )
     supported = ", ".join(sorted({family.name for family in FAMILIES.values()}))
-    raise bad_input(f"{name}: model_type", f"one of {supported}", repr(kind), "timm models load as timm:NAME.")
+    raise bad_input(f"{name}: model_type", f"one of {supported}", shown(kind), "timm models load as timm:NAME.")
 
 
 def _vision_config(family: Family, raw: dict[str, Any], folder: Path) -> Any:
     import transformers
-    from huggingface_hub.errors import StrictDataclassError
 
     config_class = getattr(transformers, family.model_class).config_class
     try:
         # A full CLIP or SigLIP config holds the vision tower's under a key of its own.
         config = config_class.from_dict(raw["vision_config"]) if "vision_config" in raw else config_class.from_dict(raw)
-    except (TypeError, ValueError, AttributeError, StrictDataclassError) as error:
-        fix = "Download it again."
-        raise bad_input(str(folder / "config.json"), f"a {family.name} config", str(error), fix) from error
+    except Exception as error:
+        what = str(folder / "config.json")
+        raise bad_input(what, f"a {family.name} config", reason(error), "Download it again.") from error
     if hasattr(config, "vision_use_head"):
         config.vision_use_head = False
     return config
@@ -271,7 +295,8 @@ def _vision_config(family: Family, raw: dict[str, Any], folder: Path) -> Any:
 def _random(family: Family, config: Any, seed: int) -> Any:
     import transformers
 
-    with torch.random.fork_rng(devices=[]):
+    loading = library_loading(config.name_or_path or family.name, f"a {family.name} config", "Fix config.json.")
+    with torch.random.fork_rng(devices=[]), loading:
         torch.manual_seed(seed)
         # The dtype is said, because a config may carry that of its checkpoint (CLIP: float16).
         model = getattr(transformers, family.model_class)._from_config(
@@ -297,7 +322,6 @@ def _finish_random(family: Family, model: Any) -> None:
 
 def _pretrained(family: Family, config: Any, folder: Path) -> Any:
     import transformers
-    from safetensors import SafetensorError
 
     _check_files(folder)
     try:
@@ -312,7 +336,7 @@ def _pretrained(family: Family, config: Any, folder: Path) -> Any:
                 output_loading_info=True,
                 **dict(family.options),
             )
-    except (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, KeyError, ZeroDivisionError) as error:
+    except Exception as error:
         fix = "Download or save it again."
         raise bad_input(str(folder), f"weights of a {family.model_class}", _reason(error), fix) from error
     # Without these checks transformers only warns, and the "pretrained" features would be random ones.
@@ -328,7 +352,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnpicklingError | EOFError | KeyError):
         # torch's restricted reader refused it, malicious files included; its own advice is to switch that off.
         return "a pytorch_model.bin that is no plain pickle of tensors"
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    return reason(error).split(". ")[0]
 
 
 @contextmanager

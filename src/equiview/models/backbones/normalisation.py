@@ -3,14 +3,23 @@
 import logging
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from ...errors import bad_input
 from ...io import read_json
+from ..schema import check, is_kind
 
 log = logging.getLogger(__name__)
 
 FILES = (("preprocessor_config.json", ()), ("processor_config.json", ("image_processor",)))
+
+
+class Processor(TypedDict):
+    """What is used of the settings of an image processor."""
+
+    do_normalize: NotRequired[bool | None]
+    image_mean: NotRequired[Any]
+    image_std: NotRequired[Any]
 
 
 def mean_std(name: str, folder: Path, family: str, usual: tuple[tuple, tuple]) -> tuple[tuple, tuple]:
@@ -28,26 +37,26 @@ def mean_std(name: str, folder: Path, family: str, usual: tuple[tuple, tuple]) -
     for file, keys in FILES:
         if not (folder / file).is_file():
             continue
-        values = read_json(folder / file)
+        where, values = str(folder / file), read_json(folder / file)
         for key in keys:
             values = values.get(key, {}) if isinstance(values, dict) else values
         if not isinstance(values, dict):
-            found = type(values).__name__
-            raise bad_input(str(folder / file), "the settings of an image processor", found, "Download it again.")
+            raise bad_input(where, "the settings of an image processor", type(values).__name__, "Download it again.")
+        check(values, Processor, where, "Fix the file.")
         if values.get("do_normalize", True) is False:
             return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         mean, std = values.get("image_mean"), values.get("image_std")
         if mean is not None and std is not None:
-            if not (_three_numbers(mean) and _three_numbers(std) and all(value > 0 for value in std)):
+            if not (_three_numbers(mean) and _three_numbers(std) and min(std) > 0):
                 expected = "image_mean and image_std of three numbers each, std above 0"
-                raise bad_input(str(folder / file), expected, f"{mean} and {std}", "Fix the file.")
+                raise bad_input(where, expected, f"{mean} and {std}", "Fix the file.")
             return tuple(map(float, mean)), tuple(map(float, std))
     _tell_usual(name, family, folder)
     return usual
 
 
 def _three_numbers(values: Any) -> bool:
-    return isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | float) for value in values)
+    return isinstance(values, list) and len(values) == 3 and all(is_kind(value, float) for value in values)
 
 
 @cache

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from ...errors import EquiviewError, bad_input
+from ...errors import TEXT_CHARS, EquiviewError, bad_input, cut
+from ..schema import reason
 from .base import Backbone, BackboneInfo, Position, base_model, own_way_only, state_sha256, whole_patches
 
 
@@ -29,6 +30,10 @@ def load_timm(name: str, *, random_weights_seed: int | None = None) -> Backbone:
             kind, fix = type(model).__name__, "Choose one whose name starts with vit_, deit or eva."
             raise bad_input(name, "a Vision Transformer with one token grid", f"a {kind}", fix)
     model.eval().requires_grad_(False)
+    if isinstance(getattr(model.patch_embed, "backbone", None), nn.Module):
+        found, fix = "a hybrid, whose patches come out of a convolutional network", "Choose a plain one, such as vit_*."
+        raise bad_input(name, "a Vision Transformer of pixel patches", found, fix)
+    mean, std = _mean_std(name, model.pretrained_cfg)
     info = BackboneInfo(
         id=name,
         family="timm",
@@ -36,8 +41,8 @@ def load_timm(name: str, *, random_weights_seed: int | None = None) -> Backbone:
         dim=model.embed_dim,
         blocks=len(model.blocks),
         prefix_tokens=model.num_prefix_tokens,
-        mean=tuple(model.pretrained_cfg["mean"]),
-        std=tuple(model.pretrained_cfg["std"]),
+        mean=mean,
+        std=std,
         weights_sha256=state_sha256(model.state_dict()),
     )
     return Backbone(info, model, encode)
@@ -74,6 +79,14 @@ def encode(
     return [maps[order.index(block)] for block in blocks]
 
 
+def _mean_std(name: str, config: Any) -> tuple[Any, Any]:
+    mean, std = (tuple(config.get(key) or ()) for key in ("mean", "std"))
+    if not (len(mean) == len(std) == 3 and min(std) > 0):
+        fix = "Choose a model of RGB pictures, or correct its config.json."
+        raise bad_input(f"{name}: mean and std", "three numbers each, std above 0", f"{mean} and {std}", fix)
+    return mean, std
+
+
 def _import_timm():
     try:
         import timm
@@ -91,9 +104,6 @@ def _import_timm():
 
 
 def _create(timm, name: str, found: str, seed: int | None) -> Any:
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    from huggingface_hub.utils import httpx
-
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed or 0)
@@ -102,9 +112,9 @@ def _create(timm, name: str, found: str, seed: int | None) -> Any:
         # dynamic_img_size is an argument of plain Vision Transformers only.
         fix = "Choose one whose name starts with vit_, deit or eva."
         raise bad_input(name, "a Vision Transformer that takes any image size", str(error), fix) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except Exception as error:
+        told = cut(reason(error), TEXT_CHARS)
         raise EquiviewError(
-            f"{name}: timm could not get the weights ({reason}). Check the network, or save the model with "
+            f"{name}: timm could not get the weights ({told}). Check the network, or save the model with "
             "timm.models.push_to_hf_hub's folder form and give timm:local-dir:FOLDER."
         ) from error

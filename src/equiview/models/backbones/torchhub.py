@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from ...errors import EquiviewError, bad_input
+from ...errors import TEXT_CHARS, EquiviewError, bad_input, cut
+from ..schema import reason
 from .base import IMAGENET, Backbone, BackboneInfo, Position, base_model, own_way_only, state_sha256, whole_patches
 from .dinov2_names import backbone_from_dinov2
 
@@ -82,9 +83,9 @@ def _load(name: str, repo: str, entry: str, seed: int | None) -> Any:
                 verbose=False,
                 **options,
             )
-    except (OSError, RuntimeError, ValueError, ImportError, EOFError, TypeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except Exception as error:
+        told = cut(f"{type(error).__name__}: {reason(error)}", TEXT_CHARS)
         raise EquiviewError(
-            f"{name}: torch.hub could not load it ({type(error).__name__}: {reason}). Check the name and the network, "
+            f"{name}: torch.hub could not load it ({told}). Check the name and the network, "
             "or clone the repository and give hub:FOLDER:ENTRY."
         ) from error

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from equiview.finetune.head_pairs import TrainingPair
-from equiview.finetune.teaching import ENOUGH_CHANGE, ENOUGH_POINTS, change_of, warn_if_little
+from equiview.finetune.object_diagnostics import ENOUGH_CHANGE, ENOUGH_POINTS, change_of, warn_if_little
 from equiview.types import FeatureMap
 
 
@@ -19,12 +19,12 @@ def test_the_change_is_the_scatter_over_the_variance():
     """Independent maps: half the mean squared difference is their own variance."""
     rows, cols = torch.meshgrid(torch.arange(10), torch.arange(10), indexing="ij")
     xy = torch.stack([cols.flatten(), rows.flatten()], 1) * 8.0 + 4
-    ordinary = [fmap(1.0, seed) for seed in range(20)]
+    unlabeled = [fmap(1.0, seed) for seed in range(20)]
     for scale in (0.5, 1.0, 2.0):
         pairs = [TrainingPair(fmap(scale, 100 + n), fmap(scale, 200 + n), xy, xy) for n in range(10)]
-        assert change_of(pairs, ordinary) == pytest.approx(scale**2, rel=0.1)
+        assert change_of(pairs, unlabeled) == pytest.approx(scale**2, rel=0.1)
     same = fmap(1.0, 0)
-    assert change_of([TrainingPair(same, same, xy, xy)], ordinary) == 0
+    assert change_of([TrainingPair(same, same, xy, xy)], unlabeled) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ordinary pictures, which show what a backbone tells apart in general: photos of a folder, or drawn ones."""
+"""Unlabeled images, which show what a backbone tells apart in general: photos of a folder, or drawn ones."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from ..data.synthetic.dead_leaves import dead_leaves
 from ..errors import bad_input
 from ..io import read_image, visible
 
-PICTURES = 60
+IMAGES = 60
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
@@ -25,19 +25,19 @@ def photo_files(photos: Path) -> list[Path]:
     return files
 
 
-def ordinary_pictures(photos: Path | None, seed: int = 0, count: int | None = None) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Return pictures that show what a backbone tells apart in general.
+def unlabeled_images(photos: Path | None, seed: int = 0, count: int | None = None) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Return images that show what a backbone tells apart in general.
 
     Args:
-        photos: A folder of photos (60 are drawn from it); None draws dead-leaves pictures instead.
+        photos: A folder of photos (60 are drawn from it); None draws dead-leaves images instead.
         seed: Which photos, or which drawings.
-        count: Only so many of the 60, first ones first.
+        count: Only the first so many of the 60.
 
     Raises:
-        EquiviewError: The folder holds no picture.
+        EquiviewError: The folder holds no photo.
     """
     if photos is None:
-        return [dead_leaves(seed * PICTURES + number) for number in range(PICTURES)[:count]]
+        return [dead_leaves(seed * IMAGES + number) for number in range(IMAGES)[:count]]
     files = photo_files(photos)
-    chosen = np.random.default_rng([seed, 60]).permutation(len(files))[:PICTURES]
+    chosen = np.random.default_rng([seed, 60]).permutation(len(files))[:IMAGES]
     return [read_image(files[number]) for number in sorted(chosen)[:count]]

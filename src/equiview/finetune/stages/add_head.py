@@ -1,0 +1,77 @@
+"""Put a head on top of the features before anything is learned. The smallest stage: copy this file to write another.
+
+A stage is one file and one line in `stages.STAGES`:
+
+1. Settings: a frozen dataclass. Its field `stage` is the stage's name, which is no argument, but written into records.
+   Wrong values are refused in `__post_init__` by an `EquiviewError`. Users type `--set add_head.head=average`.
+2. `run`: takes the settings, the extractor so far and the `Context` of the run (objects, folder, seed, progress), and
+   returns the extractor that the next stage gets. Everything random comes from `context.seed`; nothing reads the clock.
+3. `STAGE`: both, and where needed what users type without the stage's name, what it reports, what it costs.
+
+A recipe then has the settings among its `stages` (`recipes.RECIPES`), and `Recipe.stages` is all there is to say.
+"""
+
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import nn
+
+from ...models.extractor import Extractor
+from ...models.heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead, WhitenHead
+from ..choices import check_one_of
+from ..head_features import with_head
+from .base import Context, Stage
+
+HeadName = Literal[
+    "none", "average", "centered", "centered_average", "whitened_average", "random_conv", "residual_conv"
+]
+FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
+    "none": lambda: None,
+    "average": AverageHead,
+    "centered": CenterHead,
+    "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
+    "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
+}
+"""Values of `AddHead.head` that learn nothing."""
+CONV_HEADS: dict[str, Callable[[int, int], nn.Module]] = {
+    "random_conv": RandomConvHead,
+    "residual_conv": lambda dim, seed: ResidualConvHead(dim),
+}
+"""Values that a stage which trains the network trains with it; from channels and seed."""
+
+
+@dataclass(frozen=True)
+class AddHead:
+    """Which head is put on top.
+
+    Attributes:
+        head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened_average` (each
+            picture's variances evened out, between two averages); `random_conv` (the paper's); `residual_conv` (starts
+            as the identity).
+    """
+
+    stage: str = field(default="add_head", init=False)
+    head: HeadName = "none"
+
+    def __post_init__(self) -> None:
+        check_one_of("head", self.head, typing.get_args(HeadName))
+
+
+def run(settings: AddHead, extractor: Extractor, context: Context) -> Extractor:
+    """Return the extractor with the head on top."""
+    return add_head(settings, extractor, context.seed)
+
+
+def add_head(settings: AddHead, extractor: Extractor, seed: int) -> Extractor:
+    """Return the extractor with the head; `seed` is of its initial weights, where it has any."""
+    if settings.head in FIXED_HEADS:
+        head = FIXED_HEADS[settings.head]()
+    else:
+        dim = extractor.backbone.info.dim * max(1, len(extractor.config.blocks))
+        head = CONV_HEADS[settings.head](dim, seed)
+    return extractor if head is None else with_head(extractor, head)
+
+
+STAGE = Stage(AddHead, run, ungrouped=frozenset({"head"}))

@@ -1,0 +1,118 @@
+"""The record of an adapter folder, `equiview.json`: read once, and right in every part behind this module."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+from ...errors import bad_input, shown
+from ...io import read_json, require_file, require_folder
+from ..heads import check_head, check_strength
+from ..schema import check
+
+FORMAT_VERSION = 1
+RECORD_FILE, HEAD_FILE = "equiview.json", "head.safetensors"
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+FILES = (RECORD_FILE, HEAD_FILE, CONFIG_FILE, WEIGHTS_FILE)
+SAVE_AGAIN = "Save the adapter again, or copy the whole folder again."
+
+
+class BackboneRecord(TypedDict):
+    """The part of a `BackboneInfo` that an adapter must find again."""
+
+    id: str
+    dim: int
+    blocks: int
+    patch: int
+    weights_sha256: str
+
+
+class LoraRecord(TypedDict):
+    """What is said about a LoRA beside its weights; `strength` is younger than the format."""
+
+    rank: int
+    alpha: float
+    targets: list[str]
+    covers: str
+    strength: NotRequired[float]
+
+
+class Record(TypedDict):
+    """What every adapter's record holds; whoever saved it may have added more (`recipe`, `data`, `seed`, ...)."""
+
+    backbone: BackboneRecord
+    features: dict[str, Any]
+    head: list[dict[str, Any]]
+    lora: LoraRecord | None
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A checked adapter folder.
+
+    Attributes:
+        folder: Where it is.
+        record: The content of `equiview.json`.
+        sha256: Of `equiview.json`. That holds the sha256 of every other file, so this one names the adapter.
+    """
+
+    folder: Path
+    record: Record
+    sha256: str
+
+
+def adapter_folder(path: Path) -> Path:
+    """Return the adapter folder meant by `path`: itself, or `path/adapter` of a run folder."""
+    path = Path(path)
+    if not (path / RECORD_FILE).is_file() and (path / "adapter" / RECORD_FILE).is_file():
+        return path / "adapter"
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Read and check `equiview.json` and the checksums of the files it names.
+
+    Args:
+        folder: An adapter folder, or the run folder that contains `adapter/`.
+
+    Raises:
+        EquiviewError: A file is missing, changed or broken, the format is unknown, or a value is of another type.
+    """
+    folder = require_folder(adapter_folder(folder), "an adapter folder (as `equiview improve` writes)")
+    path = require_file(folder / RECORD_FILE, "the record of an adapter folder")
+    record = _checked(read_json(path), str(path))
+    for name, expected in record["files"].items():
+        require_file(folder / name, "a file of the adapter")
+        if file_sha256(folder / name) != expected:
+            fix = "Copy the whole folder again."
+            raise bad_input(str(folder / name), f"sha256 {expected[:12]}...", "a truncated or changed file", fix)
+    return Adapter(folder, record, file_sha256(path))
+
+
+def _checked(record: Any, path: str) -> Record:
+    if not isinstance(record, dict) or record.get("format") != "equiview-adapter":
+        found = shown(record.get("format")) if isinstance(record, dict) else type(record).__name__
+        raise bad_input(f"{path}: format", "'equiview-adapter'", found, "Give an adapter folder.")
+    if record.get("format_version") != FORMAT_VERSION:
+        fix = "Update equiview, or save the adapter with this version."
+        raise bad_input(f"{path}: format_version", str(FORMAT_VERSION), shown(record.get("format_version")), fix)
+    check(record, Record, path, SAVE_AGAIN)
+    check_head(record["head"], f"{path}: head", SAVE_AGAIN)
+    if record["lora"] is not None:
+        check_strength(record["lora"].get("strength", 1.0), f"{path}: LoRA strength")
+    others = sorted(set(record["files"]) - set(FILES))
+    if others:
+        raise bad_input(f"{path}: files", f"names among {', '.join(FILES)}", shown(others[0]), SAVE_AGAIN)
+    return cast(Record, record)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the content of a checked `equiview.json`; raises as `read_adapter`."""
+    return cast(dict[str, Any], read_adapter(folder).record)
