@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import EquiviewError, bad_input
 from ..io import atomic_path, read_jsonl
 from ..models.extractor import Extractor
-from ..models.schema import check, check_weights, library_loading, reason
+from ..schema import check, check_weights, library_loading, reason
 from .pairs import Objects
 from .recipes import Recipe
 
