@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # not know each other (`tasks` and `finetune`, for example). The longest name that fits a module is its room.
 LAYERS = (
     ("errors",),
-    ("types", "pictures", "schema"),
+    ("records", "types", "pictures", "schema"),
     ("io", "stats", "cache"),
     ("geometry", "sampling"),
     ("render",),

@@ -139,7 +139,7 @@ def read_json(path: Path) -> Any:
     return parse_json(require_file(path, "a JSON file").read_bytes(), str(path), _DAMAGED)
 
 
-def append_jsonl(path: Path, row: dict[str, Any]) -> None:
+def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
     """Append one row; it is on disk when this returns."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

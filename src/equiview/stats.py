@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from .records import Metric
+
 DRAWS = 10_000
 MIN_UNITS = 5
 # Draws at once: their weights are 512 x units numbers.
@@ -29,7 +31,7 @@ def bootstrap_ci95(values: Sequence[float], seed: int = 0) -> list[float] | None
     return [float(low), float(high)]
 
 
-def mean_with_ci(values: Sequence[float]) -> dict[str, object]:
+def mean_with_ci(values: Sequence[float]) -> Metric:
     """Return {"value", "ci95", "n"}; an empty sample has value None and n 0."""
     if len(values) == 0:
         return {"value": None, "ci95": None, "n": 0}

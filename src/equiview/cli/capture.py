@@ -62,6 +62,6 @@ def capture(
         about = make_capture(source, out, config, layout=layout, keep=keep, progress=progress)
     wrote = [path for path in (out / "images", out / "masks", out / "sparse" / "0", out / "capture.json")]
     there = [path for path in wrote if path.exists()]
-    finish({"command": "capture"} | about, there, json, capture_table(about), capture_words(about))
+    finish({"command": "capture", **about}, there, json, capture_table(about), capture_words(about))
     if about["verdict"]["grade"] == "failed":
         raise typer.Exit(EXIT_FAILED)

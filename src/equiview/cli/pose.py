@@ -1,11 +1,12 @@
 """`equiview pose`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import bad_input
+from ..records import LocatedPicture
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -99,7 +100,7 @@ def parse_intrinsics(text: str) -> "np.ndarray":
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
-def sentence(row: dict[str, Any]) -> str:
+def sentence(row: "LocatedPicture") -> str:
     """Return a line for a person."""
     if "failed" in row:
         return f"{row['query']}: not found ({row['failed']})"

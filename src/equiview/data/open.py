@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from ..errors import EquiviewError, bad_input
 from ..io import file_name, picture_files, read_json
+from ..records import CaptureRecord
 from ..render import open_views
 from ..schema import as_record, as_text
 from ..types import Capture, View
@@ -232,7 +232,7 @@ def _lacks_points(capture: Capture) -> bool:
 
 
 def _made(
-    path: Path, object_id: int | None, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]
+    path: Path, object_id: int | None, cache_dir: Path, make: Callable[[Path, CaptureConfig], CaptureRecord]
 ) -> Capture:
     """Make a capture folder in the cache, or find it there, and open it under the source's name."""
     config = CaptureConfig(long_side=LONG_SIDE)

@@ -20,6 +20,7 @@ from ..io import read_json, write_json
 from ..models.adapters import save_adapter
 from ..models.adapters.record import RECORD_FILE
 from ..models.backbones import Backbone, load_backbone
+from ..records import Settings
 from ..types import View
 from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
 
@@ -53,7 +54,7 @@ class ImproveConfig:
     notes: tuple[str, ...] = ()
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Settings:
         """What makes a run another one: everything but where it runs."""
         return {key: value for key, value in asdict(self).items() if key != "device"}
 

@@ -1,7 +1,6 @@
 """What commands print of their results."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..jobs.doctor import Finding
+from ..records import CaptureRecord, EpipolarSummary, Summary
 from .numbers import interval, number
 
 COLORS = {"ok": "green", "missing": "yellow", "broken": "bold red"}
@@ -25,7 +25,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return rows
 
 
-def capture_table(about: dict[str, Any]) -> Table:
+def capture_table(about: CaptureRecord) -> Table:
     """Return what is known of a capture, the verdict last."""
     found = about["statistics"]
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -51,14 +51,14 @@ def capture_table(about: dict[str, Any]) -> Table:
     return table
 
 
-def capture_words(about: dict[str, Any]) -> str | None:
+def capture_words(about: CaptureRecord) -> str | None:
     """Return why a capture got its verdict, and what to do better."""
     verdict = about["verdict"]
     lines = [*verdict["reasons"], *(f"Next time: {advice}" for advice in verdict["advice"])]
     return "\n".join([*about.get("notes", []), *lines]) or None
 
 
-def epipolar_table(summary: dict[str, Any]) -> Table:
+def epipolar_table(summary: EpipolarSummary) -> Table:
     """Return the shares within each distance, with chance beside them."""
     table = Table(title="Mutual matches near their epipolar line, percent", title_justify="left")
     for title in ("within", "share", "chance", "above chance", "95 % over pairs", "pairs"):
@@ -72,7 +72,7 @@ def epipolar_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def scores_words(summary: dict[str, Any]) -> str:
+def scores_words(summary: Summary) -> str:
     """Return the scores as lines of text."""
     lines = []
     for name, metric in summary["metrics"].items():

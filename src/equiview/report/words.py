@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from ..data.names import other_views, source_name
 from ..metrics.equivariance import object_values
@@ -195,13 +195,23 @@ def _over_views(ci95: list[float] | None, digits: int, what: str = "") -> list[s
     return [f"Over the views of this one object the interval {what}is {words}; it says nothing about other objects."]
 
 
-def object_table(run: Run, metric: str) -> list[dict[str, Any]]:
+class ObjectScores(TypedDict):
+    """Keys: object: name; pairs: scored pairs; values: score by variant; difference: adapted minus pretrained."""
+
+    object: str
+    pairs: int
+    values: dict[str, float | None]
+    difference: float | None
+
+
+def object_table(run: Run, metric: str) -> list[ObjectScores]:
     """Return, for each object, its pairs, its score under every variant, and adapted minus pretrained."""
     scores = {name: object_values(rows, metric) for name, rows in run.rows.items()}
-    table = []
+    table: list[ObjectScores] = []
     for name in run.objects():
         values = {variant: found.get(name) for variant, found in scores.items()}
-        before, after = values.get("pretrained"), values.get("adapted")
+        before = values.get("pretrained")
+        after = values.get("adapted")
         pairs = sum(row["object"] == name for row in next(iter(run.rows.values())))
         change = None if before is None or after is None else after - before
         table.append({"object": name, "pairs": pairs, "values": values, "difference": change})

@@ -1,13 +1,13 @@
 """Two sets of cameras of the same pictures, compared after the best similarity between their frames."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 from ...errors import bad_input
+from ...records import Settings
 
 _ROUNDS, _KEEP_WITHIN = 10, 5.0
 _TRIALS, _SPREAD = 300, 0.05
@@ -110,7 +110,7 @@ class CameraDifference:
     position_error_percent_median: float
     position_error_percent_max: float
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Settings:
         """Return the numbers by name."""
         return asdict(self)
 

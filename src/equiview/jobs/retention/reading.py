@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from ...records import RetentionReading
 from .settings import HEADLINES
 
 TAUGHT = (
@@ -43,7 +44,7 @@ def recommended(entries: Entries, tolerance: float) -> float | None:
     return max(within, default=None)
 
 
-def read_retention(entries: Entries, tolerance: float, taught: bool = False) -> dict[str, Any]:
+def read_retention(entries: Entries, tolerance: float, taught: bool = False) -> RetentionReading:
     """Return the recommended strength, a verdict for each strength above 0, and the sentences that say so ("lead").
 
     Args:

@@ -14,6 +14,7 @@ from ...metrics.rows import failure_counts
 from ...models.adapters import adapter_folder, read_record
 from ...models.adapters.folder import versions
 from ...models.loading import load
+from ...records import ProtocolRecord, RetentionResult, Settings, StrengthEntry
 from ...tasks import equivariance
 from ..bench import scoring
 from ..run_folder import (
@@ -25,7 +26,7 @@ from ..run_folder import (
     device_name,
     object_name,
 )
-from ..scoring import WorkItem, all_rows, finish_items, rows_path
+from ..scoring import Rows, WorkItem, all_rows, finish_items, rows_path
 from .reading import read_retention
 from .scoring import task_difference, task_metrics
 from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
@@ -47,7 +48,7 @@ from .units import (
     transfer_units,
 )
 
-Protocols = Mapping[str, dict[str, Any]]
+Protocols = Mapping[str, ProtocolRecord]
 
 
 def measure_retention(
@@ -60,7 +61,7 @@ def measure_retention(
     dtype: str = "float32",
     long_side: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RetentionResult:
     """Measure what an adapter costs elsewhere, at several strengths, and write retention.json.
 
     Rows of every piece (photos, object, block of pairs, clip) and strength are written as soon as they exist: the same
@@ -83,12 +84,13 @@ def measure_retention(
     Raises:
         EquiviewError: Bad input, an adapter that does not fit or has no strength, or a folder that holds another run.
     """
-    out, report = Path(out), progress or (lambda stage, done, total: None)
+    out = Path(out)
+    report = progress or (lambda stage, done, total: None)
     record = read_record(adapter_folder(Path(adapter)))
     config = config or RetentionConfig()
     config = replace(config, objects=config.objects or builtin_objects(record))
     check_inputs(config)
-    sizes: dict[str, Any] = {} if long_side is None else {"long_side": long_side}
+    sizes: dict[str, int] = {} if long_side is None else {"long_side": long_side}
     knob = Knob(load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes))
     saved = saved_strength(knob)
     if config.strengths == STRENGTHS and saved is not None:
@@ -101,12 +103,17 @@ def measure_retention(
             [one for several in zip(*items[task].values(), strict=True) for one in several], partial(report, task)
         )
     protocols = protocols_of(knob, config, data)
-    found = [*strength_entries(items, protocols, data)]
+    entries = [*strength_entries(items, protocols, data)]
     seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
-    more = {"trained_on": seen, "tasks": protocols, "device": device_name(device), "saved_strength": saved}
-    protocol = protocol_of(knob, config, data) | more
-    reading = read_retention(found, config.tolerance, config.pairs is None and trained_on_families(record))
-    result = as_json({"protocol": protocol, "strengths": found, "reading": reading})
+    protocol = {
+        **protocol_of(knob, config, data),
+        "trained_on": seen,
+        "tasks": protocols,
+        "device": device_name(device),
+        "saved_strength": saved,
+    }
+    reading = read_retention(entries, config.tolerance, config.pairs is None and trained_on_families(record))
+    result: RetentionResult = as_json({"protocol": protocol, "strengths": entries, "reading": reading})
     write_json(out / "retention.json", result)
     return result
 
@@ -171,16 +178,19 @@ def work_items(units: Sequence[Unit], knob: Knob, strengths: Sequence[float], ou
 def protocols_of(knob: Knob, config: RetentionConfig, data: Data) -> Protocols:
     """Return what must be known to repeat each task; the features stand beside them."""
     source: Any = knob.at(1.0)
-    found: dict[str, dict[str, Any]] = {
-        "drift": {"queries": config.queries, "units": NEAR_WORDS},
+    drift: Settings = {"queries": config.queries, "units": NEAR_WORDS}
+    tasks: dict[str, Any] = {
+        "drift": drift,
         "equivariance": equivariance.protocol_of(source, measure_config(config)),
         "transfer": scoring.protocol_of(source, data.pairs),
         "tracking": scoring.protocol_of(source, data.clips),
     }
-    return {task: {key: value for key, value in own.items() if key != "features"} for task, own in found.items()}
+    for protocol in tasks.values():
+        protocol.pop("features", None)
+    return tasks
 
 
-def protocol_of(knob: Knob, config: RetentionConfig, data: Data) -> dict[str, Any]:
+def protocol_of(knob: Knob, config: RetentionConfig, data: Data) -> Settings:
     """Return what is the same for all tasks."""
     photos, _ = photo_set(config)
     names = {"photos": photos, "objects": list(config.objects), "pairs": data.pairs_name, "clips": data.clips_name}
@@ -195,9 +205,9 @@ def protocol_of(knob: Knob, config: RetentionConfig, data: Data) -> dict[str, An
 
 def strength_entries(
     items: Mapping[str, Mapping[float, Sequence[WorkItem]]], protocols: Protocols, data: Data
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[StrengthEntry]:
     """Yield an entry for each strength, from the rows on disk; the first is what the others are compared with."""
-    first: dict[str, list[dict[str, Any]]] = {}
+    first: dict[str, Rows] = {}
     for strength in items["drift"]:
         rows = {task: all_rows(items[task][strength]) for task in TASKS}
         first = first or rows
@@ -208,4 +218,12 @@ def strength_entries(
             if task != "drift"
         }
         failed = {task: failure_counts(rows[task]) for task in TASKS}
-        yield {"strength": strength, **metrics, "difference": differences, "failed": failed}
+        yield {
+            "strength": strength,
+            "drift": metrics["drift"],
+            "equivariance": metrics["equivariance"],
+            "transfer": metrics["transfer"],
+            "tracking": metrics["tracking"],
+            "difference": differences,
+            "failed": failed,
+        }

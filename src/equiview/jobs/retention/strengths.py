@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ import torch
 from ...cache import Cache
 from ...models.adapters import has_lora, set_strength
 from ...models.extractor import Extractor, Picture, picture_rgb
+from ...records import FeaturesRecord
 from ...types import FeatureMap
 
 
@@ -60,7 +60,7 @@ class AtStrength:
         for view in views:
             yield self.knob.map(view, self.strength)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> FeaturesRecord:
         """Return what names these features, the strength included (JSON)."""
         set_strength(self.knob.adapted, self.strength)
-        return self.knob.adapted.describe() | {"strength": self.strength}
+        return {**self.knob.adapted.describe(), "strength": self.strength}
