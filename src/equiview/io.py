@@ -172,9 +172,12 @@ def require_file(path: Path, kind: str) -> Path:
         EquiviewError: It is missing or a folder.
     """
     path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing there"
-        raise bad_input(str(path), kind, found, "Check the path.")
+    try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "nothing there"
+            raise bad_input(str(path), kind, found, "Check the path.")
+    except OSError as error:  # A name that is too long, a folder that may not be entered.
+        raise bad_input(str(path)[:80], kind, f"a path that cannot be used ({error.strerror})", "Check it.") from error
     return path
 
 

@@ -15,6 +15,7 @@ from ..errors import EquiviewError, bad_input
 from ..io import file_name, picture_files, read_json
 from ..records import CaptureRecord
 from ..render import open_views
+from ..schema import as_record, as_text
 from ..types import Capture, View
 from .captures.checks import choose
 from .captures.opening import LAYOUTS, capture_kind, open_capture
@@ -126,7 +127,8 @@ def _same_object(one: str, other: str) -> bool:
 def _mesh_sha256(source: str) -> str:
     if source_kind(source) is not Kind.VIEWS:
         return mesh_look(source).sha256
-    return str(read_json(Path(source) / "meta.json").get("mesh_sha256"))
+    about = Path(source) / "meta.json"
+    return str(as_record(read_json(about), str(about)).get("mesh_sha256"))
 
 
 def _shared(one: str, other: str) -> int:
@@ -150,8 +152,10 @@ def _shared(one: str, other: str) -> int:
 def _origin(path: Path) -> Path:
     """Return what a folder of `equiview capture` was made of, else the path itself."""
     about = path / "capture.json"
-    made_of = read_json(about).get("source") if about.is_file() else None
-    return path.resolve() if made_of is None else split_selection(made_of)[0].resolve()
+    made_of = as_record(read_json(about), str(about)).get("source") if about.is_file() else None
+    if made_of is None:
+        return path.resolve()
+    return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
 def _files(source: str) -> set[Path]:

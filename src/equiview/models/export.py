@@ -17,6 +17,7 @@ from torch import nn
 from ..errors import EquiviewError, bad_input
 from ..io import atomic_folder, read_json, require_file
 from ..records import FeaturesRecord, Settings
+from ..schema import check, check_fields, check_weights, library_loading
 from . import exported_model
 from .adapters import has_lora, merge_lora
 from .adapters.record import file_sha256
@@ -25,7 +26,6 @@ from .backbones.huggingface import FAMILIES
 from .extractor import Extractor, FeatureConfig, feature_config
 from .heads import check_head, head_parts, head_spec
 from .loading import load
-from .schema import check, check_fields, check_weights, library_loading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -14,12 +14,12 @@ from torch import nn
 from ..errors import bad_input
 from ..records import FeaturesRecord, Settings
 from ..sampling import sample_grid, token_from_pixel
+from ..schema import check_fields
 from ..types import FeatureMap, View
 from .adapters.lora import has_lora, lora_strength, merge_lora
 from .adapters.record import Adapter
 from .backbones.base import Backbone, Position, check_settings, grid_hw
 from .heads import common_strength, head_spec
-from .schema import check_fields
 
 Picture = View | UInt8[np.ndarray, "h w 3"]
 

@@ -21,10 +21,10 @@ from torch import nn
 from ...errors import EquiviewError, bad_input
 from ...io import atomic_folder, read_json, require_file
 from ...records import Settings
+from ...schema import check, check_fields, check_weights, library_loading
 from ..backbones.base import Backbone
 from ..extractor import Extractor, FeatureConfig, feature_config
 from ..heads import build_head, check_strength, head_parts, head_spec
-from ..schema import check, check_fields, check_weights, library_loading
 from .lora import (
     ADAPTER_NAME,
     FUSED_NAMES,

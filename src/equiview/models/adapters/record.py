@@ -8,8 +8,8 @@ from typing import Any, NotRequired, TypedDict, cast
 from ...errors import bad_input, shown
 from ...io import read_json, require_file, require_folder
 from ...records import Settings
+from ...schema import check
 from ..heads import check_head, check_strength
-from ..schema import check
 
 FORMAT_VERSION = 1
 RECORD_FILE, HEAD_FILE = "equiview.json", "head.safetensors"

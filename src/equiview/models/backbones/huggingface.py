@@ -21,7 +21,7 @@ from torch import nn
 
 from ...errors import bad_input, shown
 from ...io import read_json
-from ..schema import check, library_loading, reason
+from ...schema import check, library_loading, reason
 from .base import IMAGENET, Backbone, BackboneInfo, Position, base_model, grid_hw, state_sha256
 from .normalisation import mean_std
 from .position import resample_table, rotary, table_side

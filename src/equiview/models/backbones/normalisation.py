@@ -7,7 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 from ...errors import bad_input
 from ...io import read_json
-from ..schema import check, is_kind
+from ...schema import check, is_kind
 
 log = logging.getLogger(__name__)
 
