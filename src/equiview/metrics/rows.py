@@ -48,9 +48,9 @@ def sampling_unit_key(rows: Sequence[Row], unit: str | None, where: str) -> str:
 
 
 def of_kind(rows: Sequence[Row], unit: str) -> list[Row]:
-    """Return the rows that are about whole sampling units, where rows say what they are about (a clip, a point of one)."""
-    own = [row for row in rows if row.get("kind") == unit]
-    return own or list(rows)
+    """Return the rows about whole sampling units, where rows say what they are about (a clip, or a point of one)."""
+    whole = [row for row in rows if row.get("kind") == unit]
+    return whole or list(rows)
 
 
 def scores(row: Row, scoring: Mapping[str, Any] | None = None) -> dict[str, float]:

@@ -14,7 +14,7 @@ from .figures import COLOURS, OTHER_COLOUR, Chart, angle_figure, objects_figure,
 from .numbers import TITLES
 from .pictures import error_legend, object_pictures, picture_gain
 from .run import LABELS, Run, read_picture
-from .words import CLAIM, object_table
+from .words import CLAIM, ObjectScores, object_table
 
 SHOWN_OBJECTS = 12
 EMPTY = {"value": None, "ci95": None, "n": 0}

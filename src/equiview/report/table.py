@@ -126,7 +126,8 @@ def _bench_notes(comparison: BenchComparison) -> list[str]:
         for name, part in sets.items():
             units = max((entry["n"] for entry in part["metrics"].values()), default=0)
             notes.append(
-                f"{task} {name}: intervals over {part['unit']} ({units} at most; none for fewer than {MIN_SAMPLING_UNITS})."
+                f"{task} {name}: intervals over {part['unit']} "
+                f"({units} at most; none for fewer than {MIN_SAMPLING_UNITS})."
             )
             if part["protocol_differs"]:
                 notes.append(f"Note: its protocols differ in {', '.join(part['protocol_differs'])}.")
