@@ -54,7 +54,8 @@ def summarize_run(run: Run) -> Summary:
     if ci95 is None:
         noun = "object" if after["n"] == 1 else "objects"
         sentences.append(f"With {after['n']} {noun} (fewer than 5) no interval is given: take it as an indication.")
-    sentences += _over_views(change.get("ci95_views"), digits, "of the change ")
+    ci95_views = None if change is None else change.get("ci95_views")
+    sentences += _over_views(ci95_views, digits, "of the change ")
     sentences += [control_words] if control_words else []
     sentences += _improved_objects(run) + _by_angle(run) + _ape(run)
     verdict, label = _verdict(value, ci95, control_verdict)

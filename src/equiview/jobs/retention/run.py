@@ -91,23 +91,14 @@ def measure_retention(
     config = replace(config, objects=config.objects or builtin_objects(record))
     check_inputs(config)
     sizes: Settings = {} if long_side is None else {"long_side": long_side}
-    adjustable = AdjustableFeatures(
-        load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
-    )
+    adapted = load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
+    adjustable = AdjustableFeatures(adapted)
     saved = saved_strength(adjustable)
     if config.strengths == STRENGTHS and saved is not None:
         config = replace(config, strengths=tuple(sorted({*STRENGTHS, saved})))
     claim(out, config, adjustable)
     data = open_data(config)
-    items = {
-        task: work_items(measurements, adjustable, config.measured, out)
-        for task, measurements in measurements_of(config, data, out).items()
-    }
-    for task in TASKS:
-        finish_items(
-            [item for at_strengths in zip(*items[task].values(), strict=True) for item in at_strengths],
-            partial(report, task),
-        )
+    items = finished_items(adjustable, config, data, out, report)
     protocols = protocols_of(adjustable, config, data)
     entries = [*strength_entries(items, protocols, data)]
     seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
@@ -165,6 +156,20 @@ def measurements_of(config: RetentionConfig, data: Data, out: Path) -> dict[str,
         "transfer": transfer_measurements(data.pairs),
         "tracking": clip_measurements(data.clips),
     }
+
+
+def finished_items(
+    adjustable: AdjustableFeatures, config: RetentionConfig, data: Data, out: Path, progress: Progress
+) -> dict[str, dict[float, list[WorkItem]]]:
+    """Do the work of every task that is not done yet, all strengths of a measurement in turn; return its items."""
+    items = {
+        task: work_items(measurements, adjustable, config.measured, out)
+        for task, measurements in measurements_of(config, data, out).items()
+    }
+    for task in TASKS:
+        in_turn = [item for at_strengths in zip(*items[task].values(), strict=True) for item in at_strengths]
+        finish_items(in_turn, partial(progress, task))
+    return items
 
 
 def work_items(
