@@ -298,7 +298,7 @@ def read_image(path: Path, camera_hw: tuple[int, int] | None = None) -> UInt8[np
     Raises:
         EquiviewError: It is missing, or no picture that can be read.
     """
-    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+    with pictures.opened(require_file(path, "an image file"), str(path)) as image:
         stored = camera_hw is not None and (
             (image.height, image.width) == camera_hw or pictures.upright_hw(image) != camera_hw
         )
@@ -311,7 +311,7 @@ def image_hw(path: Path) -> tuple[int, int]:
     Raises:
         EquiviewError: It is missing, or no picture.
     """
-    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+    with pictures.opened(require_file(path, "an image file"), str(path)) as image:
         return pictures.upright_hw(image)
 
 
@@ -321,7 +321,7 @@ def stored_hw(path: Path) -> tuple[int, int]:
     Raises:
         EquiviewError: As `image_hw`.
     """
-    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+    with pictures.opened(require_file(path, "an image file"), str(path)) as image:
         return image.height, image.width
 
 
