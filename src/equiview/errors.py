@@ -5,7 +5,7 @@ import re
 VALUE_CHARS = 80
 """Characters of a value that a message repeats; a longer one loses its middle."""
 TEXT_CHARS = 300
-"""Characters of a message's part, whatever is in it."""
+"""Characters of what is wrong, and of what was found there."""
 # Quoted, in brackets, or without a space: a value that came from outside, not our own words.
 _LONG_VALUE = re.compile(rf"'[^']{{{VALUE_CHARS},}}'|\"[^\"]{{{VALUE_CHARS},}}\"|\S{{{VALUE_CHARS + 1},}}")
 _LONG_LIST = re.compile(rf"\[.{{{VALUE_CHARS},}}\]|\{{.{{{VALUE_CHARS},}}\}}")
@@ -24,21 +24,27 @@ def bad_input(what: str, expected: str, found: str, fix: str) -> EquiviewError:
 
     Args:
         what: The thing that is wrong, usually a path or a parameter name.
-        expected: What it should have been.
+        expected: What it should have been, in our own words: these are never cut.
         found: What it is. Values in it are cut at 80 characters.
         fix: What the reader can do about it.
     """
     found = _LONG_VALUE.sub(_shortened, _LONG_LIST.sub(_shortened, one_line(found)))
-    what, expected, found = (cut(text, TEXT_CHARS) for text in (one_line(what), one_line(expected), found))
-    return EquiviewError(f"{what}: expected {expected}, found {found}. {fix}")
+    what, found = cut(one_line(what), TEXT_CHARS), cut(found, TEXT_CHARS)
+    return EquiviewError(f"{what}: expected {one_line(expected)}, found {found}. {one_line(fix)}")
 
 
 def shown(value: object) -> str:
-    """Return a value from a file as a message repeats it: one line of at most 80 characters."""
-    try:
-        return cut(repr(value), VALUE_CHARS)
-    except (ValueError, RecursionError):  # An integer of over 4,300 digits, or lists in lists without end.
-        return f"a huge {type(value).__name__}"
+    """Return a value from a file as a message repeats it: at most 80 characters; of lists and objects the size."""
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object with {len(value)} keys"
+    if hasattr(value, "shape"):
+        return f"an array of shape {tuple(value.shape)}"
+    if isinstance(value, int) and not -(10**40) < value < 10**40:
+        return "a number of over 40 digits"
+    # Not the whole of a text of megabytes.
+    return cut(repr(value[: VALUE_CHARS + 1] if isinstance(value, str | bytes) else value), VALUE_CHARS)
 
 
 def one_line(text: str) -> str:

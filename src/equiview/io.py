@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -139,7 +139,7 @@ def read_json(path: Path) -> Any:
     return parse_json(require_file(path, "a JSON file").read_bytes(), str(path), _DAMAGED)
 
 
-def append_jsonl(path: Path, row: dict[str, Any]) -> None:
+def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
     """Append one row; it is on disk when this returns."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,9 +172,12 @@ def require_file(path: Path, kind: str) -> Path:
         EquiviewError: It is missing or a folder.
     """
     path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing there"
-        raise bad_input(str(path), kind, found, "Check the path.")
+    try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "nothing there"
+            raise bad_input(str(path), kind, found, "Check the path.")
+    except OSError as error:  # A name that is too long, a folder that may not be entered.
+        raise bad_input(str(path)[:80], kind, f"a path that cannot be used ({error.strerror})", "Check it.") from error
     return path
 
 
@@ -295,7 +298,7 @@ def read_image(path: Path, camera_hw: tuple[int, int] | None = None) -> UInt8[np
     Raises:
         EquiviewError: It is missing, or no picture that can be read.
     """
-    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+    with pictures.opened(require_file(path, "an image file"), str(path)) as image:
         stored = camera_hw is not None and (
             (image.height, image.width) == camera_hw or pictures.upright_hw(image) != camera_hw
         )
@@ -308,7 +311,7 @@ def image_hw(path: Path) -> tuple[int, int]:
     Raises:
         EquiviewError: It is missing, or no picture.
     """
-    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+    with pictures.opened(require_file(path, "an image file"), str(path)) as image:
         return pictures.upright_hw(image)
 
 
@@ -318,7 +321,7 @@ def stored_hw(path: Path) -> tuple[int, int]:
     Raises:
         EquiviewError: As `image_hw`.
     """
-    with pictures.opened(require_file(path, "a picture"), str(path)) as image:
+    with pictures.opened(require_file(path, "an image file"), str(path)) as image:
         return image.height, image.width
 
 

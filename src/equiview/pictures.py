@@ -6,6 +6,7 @@ and nothing of them is used here.
 """
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -55,7 +56,7 @@ def opened(source: Path | bytes, name: str, fix: str = "Export it again as PNG o
     except EquiviewError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(name, f"more ({error})") from error
+        raise _too_large(name, f"{re.findall('[0-9]+', str(error))[0]} pixels") from error
     except Image.UnidentifiedImageError as error:
         raise bad_input(name, "an image that opens", f"none of {', '.join(FORMATS)}", fix) from error
     except PICTURE_ERRORS as error:

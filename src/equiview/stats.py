@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from .records import Metric
+
 DRAWS = 10_000
-MIN_UNITS = 5
+MIN_SAMPLING_UNITS = 5
 # Draws at once: their weights are 512 x units numbers.
 CHUNK_DRAWS = 512
 
@@ -22,14 +24,14 @@ def bootstrap_ci95(values: Sequence[float], seed: int = 0) -> list[float] | None
         [low, high], or None with fewer than 5 units: an interval from so few says nothing.
     """
     sample = np.asarray(values, np.float64)
-    if len(sample) < MIN_UNITS:
+    if len(sample) < MIN_SAMPLING_UNITS:
         return None
     draws = np.random.default_rng(seed).integers(len(sample), size=(DRAWS, len(sample)))
     low, high = np.percentile(sample[draws].mean(1), [2.5, 97.5])
     return [float(low), float(high)]
 
 
-def mean_with_ci(values: Sequence[float]) -> dict[str, object]:
+def mean_with_ci(values: Sequence[float]) -> Metric:
     """Return {"value", "ci95", "n"}; an empty sample has value None and n 0."""
     if len(values) == 0:
         return {"value": None, "ci95": None, "n": 0}
@@ -55,7 +57,7 @@ def cluster_ci95(
         [low, high], or None with fewer than 5 units.
     """
     units = len(totals)
-    if units < MIN_UNITS:
+    if units < MIN_SAMPLING_UNITS:
         return None
     generator = np.random.default_rng(seed)
     scores = []

@@ -27,7 +27,7 @@ from equiview.tasks.choosing import score_views
 from layered_worlds import layered
 from worlds import sphere_ring
 
-RUN = ChooseRun(tuple(f"procedural:{n}" for n in range(5)), views=3, points=40, members=0)
+RUN = ChooseRun(tuple(f"procedural:{n}" for n in range(5)), views=3, points=40, instances=0)
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_what_cannot_be_chosen_from_is_refused(tmp_path):
         choose(headed, RUN, tmp_path)
     with pytest.raises(EquiviewError, match="goal"):
         choose(layered(1), RUN, tmp_path, goal="beauty")
-    with pytest.raises(EquiviewError, match="members of families"):
+    with pytest.raises(EquiviewError, match="instances of categories"):
         choose(layered(1), RUN, tmp_path, goal="transfer")
     with pytest.raises(EquiviewError, match="at least one object"):
         choose(layered(1), replace(RUN, objects=()), tmp_path)

@@ -1,13 +1,13 @@
-"""Candidates are what an extractor makes of the same blocks, and families are scored where the truth is known."""
+"""Candidates are what an extractor makes of the same blocks, and categories are scored where the truth is known."""
 
 import pytest
 import torch
 
-from equiview.data.synthetic.categories import FamilyWorld, family_views
+from equiview.data.synthetic.categories import CategoryWorld, category_views
 from equiview.finetune.stages.add_head import FIXED_HEADS
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
-from equiview.tasks.choosing import Candidate, block_maps, blocks_at, candidate_map, candidates, score_family
+from equiview.tasks.choosing import Candidate, block_maps, blocks_at, candidate_map, candidates, score_category
 from layered_worlds import layered
 from worlds import sphere_ring
 
@@ -44,12 +44,12 @@ def test_a_candidate_is_what_the_extractor_makes_of_it(blocks, head):
         torch.testing.assert_close(found.tokens, wanted.tokens, atol=0.02, rtol=0.02)
 
 
-def test_a_family_is_transferred_by_what_knows_it_and_not_by_noise():
-    views = family_views(range(2), FamilyWorld(families=("chair",), hw=(160, 160)))
+def test_a_category_is_transferred_by_what_knows_it_and_not_by_noise():
+    views = category_views(range(2), CategoryWorld(categories=("chair",), hw=(160, 160)))
     ways, heads = [Candidate((1,), "none")], {"none": None}
 
     def scored(source, pictures):
-        rows = score_family(views, [[one] for one in source.maps(pictures)], ways, heads)
+        rows = score_category(views, [[one] for one in source.maps(pictures)], ways, heads)
         assert {row["object"] for row in rows} == {"chair"}
         return sum(row["pck@0.10"] for row in rows) / len(rows)
 

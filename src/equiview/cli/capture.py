@@ -46,7 +46,7 @@ def capture(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Make a capture of your photos or video: an ordinary COLMAP folder, with a verdict on it.
+    """Make a capture of your photos or video: a standard COLMAP folder, with a verdict on it.
 
     Needs pycolmap (pip install 'equiview[colmap]'). Exits with 1 when nothing usable came out; capture.json and the
     last lines say why, and what to photograph differently.
@@ -62,6 +62,6 @@ def capture(
         about = make_capture(source, out, config, layout=layout, keep=keep, progress=progress)
     wrote = [path for path in (out / "images", out / "masks", out / "sparse" / "0", out / "capture.json")]
     there = [path for path in wrote if path.exists()]
-    finish({"command": "capture"} | about, there, json, capture_table(about), capture_words(about))
+    finish({"command": "capture", **about}, there, json, capture_table(about), capture_words(about))
     if about["verdict"]["grade"] == "failed":
         raise typer.Exit(EXIT_FAILED)

@@ -62,7 +62,7 @@ def choose(
         seed=seed,
     )
     source = open_features(replace(features, long_side=features.long_side or LONG_SIDE))
-    with StageProgress({"objects": 0.8, "families": 0.2}) as progress:
+    with StageProgress({"objects": 0.8, "categories": 0.2}) as progress:
         found = run(source, settings, out, goal=goal, long_side=features.long_side, progress=progress)
     write_block_picture(found, out / "blocks.png")
     files = [out / "choice.json", out / "blocks.png"]

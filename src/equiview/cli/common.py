@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import typer
 from rich.console import Console, RenderableType
@@ -143,7 +143,7 @@ def environment_message(error: OSError | MemoryError | RuntimeError) -> str | No
     return None
 
 
-def finish(result: dict[str, Any], wrote: Iterable[Path], as_json: bool, *shown: RenderableType | None) -> None:
+def finish(result: Mapping[str, object], wrote: Iterable[Path], as_json: bool, *shown: RenderableType | None) -> None:
     """Write the result to stdout.
 
     Args:

@@ -3,10 +3,11 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..records import ImproveSummary
 from . import options
 from .app import app
 from .common import command, examples, finish, parse_settings
@@ -104,7 +105,7 @@ def improve(
     show_run("improve", summary, out, json)
 
 
-def show_run(name: str, summary: dict[str, Any], out: Path, as_json: bool, after: str | None = None) -> None:
+def show_run(name: str, summary: "ImproveSummary", out: Path, as_json: bool, after: str | None = None) -> None:
     """Write the page of a finished run and say what came out, and what to do after it."""
     from rich.text import Text
 

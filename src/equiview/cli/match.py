@@ -1,11 +1,12 @@
 """`equiview match`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import bad_input
+from ..records import MatchedPoints, MatchRecord
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -55,7 +56,7 @@ def match(
     config, asked = MatchConfig(check_px, max_shown), _points(points)
     result = match_files(open_features(features), (image0, image1), out, config, masks=(mask0, mask1), points=asked)
     wrote = [out / "matches.png", out / "matches.json", *([out / "points.png"] if "points" in result else [])]
-    finish({"command": "match"} | result, wrote, json, _words(result))
+    finish({"command": "match", **result}, wrote, json, _words(result))
 
 
 def _points(texts: list[str] | None) -> "np.ndarray | None":
@@ -74,14 +75,15 @@ def _points(texts: list[str] | None) -> "np.ndarray | None":
     return read_points(Path(files[0])) if files else np.array(parse_points(texts), np.float64).reshape(-1, 2)
 
 
-def _words(result: dict[str, Any]) -> str:
+def _words(result: "MatchRecord") -> str:
     scores = sorted(result["score"])
     lines = [
         f"{len(scores)} mutual matches" + (f", median similarity {scores[len(scores) // 2]:.3f}" if scores else "")
     ]
     if "checked" in result:
         lines.append(f"{sum(result['checked'])} of them fit one rigid scene")
-    points = result.get("points", {"xy0": [], "xy1": [], "score": []})
+    none: MatchedPoints = {"xy0": [], "xy1": [], "score": []}
+    points = result.get("points", none)
     for (x0, y0), (x1, y1), score in zip(points["xy0"], points["xy1"], points["score"], strict=True):
         lines.append(f"{x0:g},{y0:g} -> {x1:.1f},{y1:.1f}   similarity {score:.3f}")
     return "\n".join(lines)

@@ -1,11 +1,12 @@
 """`equiview pose`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import bad_input
+from ..records import LocatedPicture
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -65,8 +66,8 @@ def pose(
         _score(source, scenes, config, out, open_models(*where), json)
 
 
-def _as_list(found: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":
-    return [found[0]], found[1]
+def _as_list(posed: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":
+    return [posed[0]], posed[1]
 
 
 def _locate(
@@ -80,8 +81,8 @@ def _locate(
     from ..jobs.pose import locate_pictures
 
     matrix = None if intrinsics is None else parse_intrinsics(intrinsics)
-    found = locate_pictures(source, scene, queries, matrix, config)
-    finish({"command": "pose", "queries": found}, [], json, "\n".join(map(sentence, found)))
+    located = locate_pictures(source, scene, queries, matrix, config)
+    finish({"command": "pose", "queries": located}, [], json, "\n".join(map(sentence, located)))
 
 
 def parse_intrinsics(text: str) -> "np.ndarray":
@@ -99,7 +100,7 @@ def parse_intrinsics(text: str) -> "np.ndarray":
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
-def sentence(row: dict[str, Any]) -> str:
+def sentence(row: "LocatedPicture") -> str:
     """Return a line for a person."""
     if "failed" in row:
         return f"{row['query']}: not found ({row['failed']})"

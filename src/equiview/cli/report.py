@@ -29,4 +29,4 @@ def report(
     from ..jobs.report import write_page
 
     page, result, shown = write_page(run, out)
-    finish({"command": "report"} | result, [page], json, *shown)
+    finish({"command": "report", **result}, [page], json, *shown)

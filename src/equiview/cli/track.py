@@ -64,22 +64,18 @@ def track(
     config = TrackingConfig(mode, protocol=protocol, track=TrackConfig(search_px=search_px, smoothing=smoothing))
     features = replace(features, long_side=long_side)
     # Everything cheap is checked before the backbone is loaded.
-    result: dict[str, Any]
     if source is None:
         clips = open_clip_set(benchmark or "", "--benchmark")[1]
         model = open_features(features)
         with StageProgress() as progress:
             summary = score_tracking(model, clips, config, out, progress)
-        result, wrote, words = {"summary": summary}, [out / "summary.json", out / "rows.jsonl"], scores_words(summary)
+        files = [out / "summary.json", out / "rows.jsonl"]
+        finish({"command": "track", "summary": summary}, files, json, scores_words(summary))
     else:
         clip = open_clip(source)
         given = parse_points(points or [], clip)
         model = open_features(features)
         with StageProgress() as progress:
             tracks, video = track_points(model, clip, given, config, out, progress)
-        result, wrote, words = (
-            {"points": len(given)},
-            [out / "tracks.json", video],
-            tracks_words(tracks.visible, clip.hw),
-        )
-    finish({"command": "track"} | result, wrote, json, words)
+        files = [out / "tracks.json", video]
+        finish({"command": "track", "points": len(given)}, files, json, tracks_words(tracks.visible, clip.hw))

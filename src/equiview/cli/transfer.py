@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import bad_input
+from ..records import Metric, TransferSummary
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -104,7 +105,7 @@ def _two_pictures(
         f"{x0:g},{y0:g} -> {x1:.1f},{y1:.1f}   similarity {score:.3f}"
         for (x0, y0), (x1, y1), score in zip(result["xy0"], result["xy1"], result["similarity"], strict=True)
     ]
-    finish({"command": "transfer"} | result, [out / "points.png", out / "points.json"], json, "\n".join(lines))
+    finish({"command": "transfer", **result}, [out / "points.png", out / "points.json"], json, "\n".join(lines))
 
 
 def _data_set(prepared: Any, pairs: str, threshold: Any, out: Path, json: bool) -> None:
@@ -122,7 +123,7 @@ def _data_set(prepared: Any, pairs: str, threshold: Any, out: Path, json: bool) 
     finish({"command": "transfer", "summary": summary}, files, json, _words(summary))
 
 
-def _words(summary: dict[str, Any]) -> str:
+def _words(summary: "TransferSummary") -> str:
     lines = [f"{name}  {_score(metric)}" for name, metric in summary["metrics"].items()]
     if "without_self_pairs" in summary:
         lines.append("without pairs of a picture with itself:")
@@ -131,7 +132,7 @@ def _words(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _score(metric: dict[str, Any]) -> str:
+def _score(metric: "Metric") -> str:
     if metric["value"] is None:
         return "no pair scored"
     interval = "" if metric["ci95"] is None else "  [{:.1f}, {:.1f}]".format(*metric["ci95"])

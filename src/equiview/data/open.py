@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from ..errors import EquiviewError, bad_input
 from ..io import file_name, picture_files, read_json
+from ..records import CaptureRecord
 from ..render import open_views
+from ..schema import as_record, as_text
 from ..types import Capture, View
 from .captures.checks import choose
 from .captures.opening import LAYOUTS, capture_kind, open_capture
@@ -126,7 +127,8 @@ def _same_object(one: str, other: str) -> bool:
 def _mesh_sha256(source: str) -> str:
     if source_kind(source) is not Kind.VIEWS:
         return mesh_look(source).sha256
-    return str(read_json(Path(source) / "meta.json").get("mesh_sha256"))
+    about = Path(source) / "meta.json"
+    return str(as_record(read_json(about), str(about)).get("mesh_sha256"))
 
 
 def _shared(one: str, other: str) -> int:
@@ -134,7 +136,8 @@ def _shared(one: str, other: str) -> int:
     kinds = source_kind(one), source_kind(other)
     if any(kind in _OBJECTS for kind in kinds):
         return 0
-    (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
+    path, chosen = split_selection(one)
+    other_path, other_chosen = split_selection(other)
     if path.resolve() != other_path.resolve():
         if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
             return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
@@ -149,8 +152,10 @@ def _shared(one: str, other: str) -> int:
 def _origin(path: Path) -> Path:
     """Return what a folder of `equiview capture` was made of, else the path itself."""
     about = path / "capture.json"
-    made_of = read_json(about).get("source") if about.is_file() else None
-    return path.resolve() if made_of is None else split_selection(made_of)[0].resolve()
+    made_of = as_record(read_json(about), str(about)).get("source") if about.is_file() else None
+    if made_of is None:
+        return path.resolve()
+    return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
 def _files(source: str) -> set[Path]:
@@ -228,7 +233,7 @@ def _lacks_points(capture: Capture) -> bool:
 
 
 def _made(
-    path: Path, object_id: int | None, cache_dir: Path, make: Callable[[Path, CaptureConfig], dict[str, Any]]
+    path: Path, object_id: int | None, cache_dir: Path, make: Callable[[Path, CaptureConfig], CaptureRecord]
 ) -> Capture:
     """Make a capture folder in the cache, or find it there, and open it under the source's name."""
     config = CaptureConfig(long_side=LONG_SIDE)

@@ -53,7 +53,8 @@ class _Bounded:
     """A file of which nobody can ask for more bytes than it has; a reader would make room for them first."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
-        self.file, self.size = file, size
+        self.file = file
+        self.size = size
 
     def read(self, count: int) -> bytes:
         if count > self.size:

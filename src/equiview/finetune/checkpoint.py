@@ -13,7 +13,7 @@ from ..errors import EquiviewError, bad_input
 from ..io import atomic_path
 from ..models.extractor import Extractor
 from ..models.heads import head_spec
-from ..models.schema import check, check_weights, library_loading, reason
+from ..schema import check, check_weights, library_loading, reason
 from .network_settings import NetworkTraining
 from .pairs import Objects
 

@@ -1,11 +1,12 @@
 """The job behind `equiview capture`: a COLMAP folder of photos, of a video, or of a scene that has poses."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ..data import sfm
 from ..data.captures.opening import LAYOUTS, capture_kind, open_capture
 from ..errors import bad_input
+from ..records import CaptureRecord
 from .run_folder import Progress
 
 
@@ -25,7 +26,7 @@ def layout_of(source: Path, poses: Literal["auto", "given", "recover"]) -> str |
 
 def make_capture(
     source: Path, out: Path, config: sfm.CaptureConfig, *, layout: str | None, keep: bool, progress: Progress
-) -> dict[str, Any]:
+) -> CaptureRecord:
     """Make a capture; where cameras are recovered of a folder that has poses, the two are compared.
 
     Args:
@@ -48,4 +49,4 @@ def make_capture(
     about = sfm.capture_from_pictures(source, out, config, progress)
     if layout is None or about["verdict"]["grade"] == "failed":
         return about
-    return about | {"compared_with_given": sfm.compare_with_given(out, open_capture(source))}
+    return {**about, "compared_with_given": sfm.compare_with_given(out, open_capture(source))}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.open import open_source
-from ..data.synthetic.categories import FamilyView, FamilyWorld, family_views
+from ..data.synthetic.categories import CategoryView, CategoryWorld, category_views
 from ..errors import bad_input
 from ..finetune.choices import check_one_of
 from ..finetune.stages.add_head import FIXED_HEADS
@@ -18,8 +18,8 @@ from ..metrics.choice import GOALS, TIE_POINTS, rank, unit_scores
 from ..metrics.equivariance import ANGLE_BINS_DEG, object_values
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor
-from ..stats import MIN_UNITS
-from ..tasks.choosing import Candidate, block_maps, candidates, score_family, score_views
+from ..stats import MIN_SAMPLING_UNITS
+from ..tasks.choosing import Candidate, block_maps, candidates, score_category, score_views
 from ..tasks.equivariance import MeasureConfig, plan_object
 from .presets import AUTO, FILE, FORMAT, Preset, measured_preset, read_preset
 from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, device_name, object_name
@@ -34,7 +34,7 @@ DEVELOPMENT_OBJECTS = (*BUILTIN_OBJECTS, *(f"procedural:{seed}" for seed in rang
 """What features are chosen on where the user names no objects; none of them is in a set that results are shown on."""
 LONG_SIDE = 336
 """Size at which features are chosen, unless another is asked for."""
-FAMILY_SEED = 7001
+FIRST_INSTANCE = 7001
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class ChooseRun:
         objects: Anything that `open_source` takes.
         views: Of each object.
         points: Surface points of each view.
-        members: Of each rendered family, for semantic transfer; below 2 none is scored.
-        seed: Of points, members and the views that are rendered.
+        instances: Of each rendered category, for semantic transfer; below 2 none is scored.
+        seed: Of points, instances and the views that are rendered.
     """
 
     objects: tuple[str, ...] = DEVELOPMENT_OBJECTS
     views: int = 4
     points: int = 200
-    members: int = 3
+    instances: int = 3
     seed: int = 0
 
 
@@ -73,7 +73,7 @@ def choose(
         out: The folder: choice.json, rows/, views/. An interrupted run goes on where it stopped.
         goal: A key of `GOALS`: what the preset is best at.
         long_side: Written into the preset; None leaves the size of pictures to whoever uses it.
-        progress: Called with (stage, done, total); stages are objects and families.
+        progress: Called with (stage, done, total); stages are objects and categories.
 
     Returns:
         The content of choice.json.
@@ -84,8 +84,10 @@ def choose(
     Memory: all blocks of the views of one object, in half precision.
     """
     check_one_of("goal", goal, GOALS)
-    if goal == "transfer" and run.members < 2:
-        raise bad_input("goal", "members of families to transfer between", f"{run.members}", "Give 2 members or more.")
+    if goal == "transfer" and run.instances < 2:
+        raise bad_input(
+            "goal", "instances of categories to transfer between", f"{run.instances}", "Give 2 instances or more."
+        )
     if source.head is not None or source.adapter is not None or source.config.several:
         fix = "Leave out the adapter, --average and --thorough."
         raise bad_input("features", "a backbone as it is", "one with a head or several passes", fix)
@@ -102,13 +104,13 @@ def choose(
     ]
     finish_items(matching, partial(report, "objects"))
     transfer: list[WorkItem] = []
-    if run.members >= 2:
-        world = FamilyWorld()
+    if run.instances >= 2:
+        world = CategoryWorld()
         transfer = [
-            WorkItem(rows_path(out, "families", name), partial(_family_rows, source, run, ways, name))
-            for name in world.families
+            WorkItem(rows_path(out, "categories", name), partial(_category_rows, source, run, ways, name))
+            for name in world.categories
         ]
-        finish_items(transfer, partial(report, "families"))
+        finish_items(transfer, partial(report, "categories"))
     found = _choice(source, run, ways, all_rows([*matching, *transfer]), goal, long_side)
     write_json(out / FILE, found)
     return found
@@ -122,10 +124,10 @@ def _object_rows(source: Extractor, run: ChooseRun, ways: Sequence[Candidate], n
     return score_views(plan, block_maps(source, plan.views), ways, _heads())
 
 
-def _family_rows(source: Extractor, run: ChooseRun, ways: Sequence[Candidate], name: str) -> Rows:
-    first = FAMILY_SEED + run.members * run.seed
-    views: list[FamilyView] = family_views(range(first, first + run.members), FamilyWorld(families=(name,)))
-    return score_family(views, block_maps(source, [one.view for one in views]), ways, _heads())
+def _category_rows(source: Extractor, run: ChooseRun, ways: Sequence[Candidate], name: str) -> Rows:
+    first = FIRST_INSTANCE + run.instances * run.seed
+    views: list[CategoryView] = category_views(range(first, first + run.instances), CategoryWorld(categories=(name,)))
+    return score_category(views, block_maps(source, [one.view for one in views]), ways, _heads())
 
 
 def _heads() -> dict[str, Any]:
@@ -159,8 +161,8 @@ def _choice(
                 "device": device_name(str(source.device)),
                 "scores": "percent; matching pcdp@0.05 and position pcdp@0.02, mean over pairs of an angle bin "
                 "(0-45, 45-90, 90-180 degrees), then over bins, then over units; transfer pck@0.10 of rendered "
-                "families, of the longer side of the target's box",
-                "units": f"objects, families; source views of all objects where there are fewer than {MIN_UNITS}",
+                "categories, of the longer side of the target's box",
+                "units": f"objects, categories; source views of all objects where there are fewer than {MIN_SAMPLING_UNITS}",
                 "ci95": "percentile bootstrap over units, 10,000 draws, in pairs; null under 5 units",
                 "choice": f"the fewest blocks and the simplest head within {TIE_POINTS} points of the best",
                 "versions": versions(),

@@ -11,8 +11,9 @@ import numpy as np
 from ..errors import bad_input
 from ..io import read_json, read_jsonl, require_file
 from ..metrics.paired import difference
-from ..metrics.rows import Row, identity, is_bench, of_kind, scores, unit_key
-from ..stats import MIN_UNITS
+from ..metrics.rows import Row, identity, is_bench, of_kind, sampling_unit_key, scores
+from ..records import BenchComparison, ComparedRun, Comparison, Difference, Differences, ProtocolRecord
+from ..stats import MIN_SAMPLING_UNITS
 from .scoring import rows_path
 
 KINDS = ("measure", "transfer", "tracking", "track", "pose")
@@ -41,8 +42,8 @@ class FinishedRun:
 
     folder: Path
     kind: str
-    protocol: dict[str, Any]
-    rows: list[dict[str, Any]]
+    protocol: ProtocolRecord
+    rows: Sequence[Row]
     metrics: tuple[str, ...]
 
 
@@ -73,7 +74,7 @@ def read_finished(folder: Path) -> FinishedRun:
 
 def compare_runs(
     before: Path, after: Path, *, variant: str = "adapted", unit: str | None = None, anyway: bool = False
-) -> dict[str, Any]:
+) -> Comparison | BenchComparison:
     """Compare two runs of one kind, row by row.
 
     Args:
@@ -102,7 +103,7 @@ def compare_runs(
 
 def compare_finished(
     before: FinishedRun, after: FinishedRun, *, variant: str = "adapted", unit: str | None = None, anyway: bool = False
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare two runs that were read, see `compare_runs`."""
     runs = [before, after]
     names = f"{before.folder} and {after.folder}"
@@ -130,7 +131,8 @@ def compare_finished(
 
 def protocol_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the fields of two protocols that differ although they must not, with both values as short text."""
-    a, b = dict(_leaves(first)), dict(_leaves(second))
+    a = dict(_leaves(first))
+    b = dict(_leaves(second))
     features = [part.get("features", {}) for part in (first, second)]
     same = features[0].get("backbone") == features[1].get("backbone")
     held = [
@@ -155,21 +157,21 @@ def _short(leaves: Mapping[str, Any], name: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _named(run: FinishedRun) -> dict[str, Any]:
+def _named(run: FinishedRun) -> ComparedRun:
     features = run.protocol.get("features", {})
     return {"folder": str(run.folder), "backbone": features.get("backbone"), "adapter": _adapter(run.protocol)}
 
 
-def _adapter(protocol: Mapping[str, Any]) -> Any:
+def _adapter(protocol: ProtocolRecord) -> Any:
     """Return what the protocol says about an adapter: its hash and strength, or the recipe that made it."""
-    own = protocol.get("features", {}).get("adapter")
+    adapter = protocol.get("features", {}).get("adapter")
     recipe = protocol.get("run", {}).get("recipe")
-    if isinstance(own, Mapping) and "sha256" in own:
-        strength = own.get("strength", 1)
+    if isinstance(adapter, Mapping) and "sha256" in adapter:
+        strength = adapter.get("strength", 1)
         partly = "" if strength == 1 else f" at strength {'mixed' if strength is None else f'{strength:g}'}"
-        return f"{own['sha256']}{partly}"
-    if own is not None:
-        return own
+        return f"{adapter['sha256']}{partly}"
+    if adapter is not None:
+        return adapter
     return recipe.get("name") if isinstance(recipe, Mapping) else recipe
 
 
@@ -178,8 +180,8 @@ def _paired(
 ) -> tuple[list[tuple[list[Row], list[Row]]], str, list[int]]:
     """Return the rows of both runs about the same, the unit's key, and how many rows of each have no partner."""
     rows = [_of_variant(run, variant) for run in runs]
-    key = unit_key(rows[0], unit, str(runs[0].folder))
-    unit_key(rows[1], key, str(runs[1].folder))
+    key = sampling_unit_key(rows[0], unit, str(runs[0].folder))
+    sampling_unit_key(rows[1], key, str(runs[1].folder))
     by_identity = []
     for own in rows:
         grouped: dict[tuple[str, ...], list[Row]] = {}
@@ -218,7 +220,7 @@ def _differences(
     key: str,
     scorings: Sequence[Mapping[str, Any] | None],
     named: Sequence[str],
-) -> dict[str, dict[str, Any]]:
+) -> Differences:
     """Return before, after and their difference for each score, from rows where both runs have it as a number."""
     collected: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     dropped: dict[str, int] = {}
@@ -237,24 +239,30 @@ def _differences(
     order = [name for name in named if name in collected] or sorted(set(collected) - {"failed"})
     order += sorted(name for name in collected if "/" in name or name == "failed")
     reasons = {name: f"{count} of {len(paired)} rows are no finite number" for name, count in dropped.items()}
-    found = {name: _difference(collected[name], name) for name in dict.fromkeys(order)}
-    return {name: entry | ({"reason": reasons[name]} if name in reasons else {}) for name, entry in found.items()}
+    differences = {name: _difference(collected[name], name) for name in dict.fromkeys(order)}
+    for name in differences.keys() & reasons.keys():
+        differences[name]["reason"] = reasons[name]
+    return differences
 
 
 def _mean_scores(rows: Sequence[Row], scoring: Mapping[str, Any] | None) -> dict[str, float]:
     """Return the mean of each score over rows about the same (repeats); only scores that all of them have."""
-    found = [scores(row, scoring) for row in rows]
-    return {name: float(np.mean([one[name] for one in found])) for name in found[0] if all(name in f for f in found)}
+    repeats = [scores(row, scoring) for row in rows]
+    return {
+        name: float(np.mean([one[name] for one in repeats])) for name in repeats[0] if all(name in f for f in repeats)
+    }
 
 
-def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: str) -> dict[str, Any]:
-    before, after = ({name: float(np.mean(one[side])) for name, one in units.items()} for side in (0, 1))
-    sides = {"before": before, "after": after}
-    means = {name: float(np.mean(list(side.values()))) if side else None for name, side in sides.items()}
-    return means | difference(before, after, metric)
+def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: str) -> Difference:
+    before, after = ({name: float(np.mean(values[side])) for name, values in units.items()} for side in (0, 1))
+    return {"before": _mean(before), "after": _mean(after), **difference(before, after, metric)}
 
 
-def compare_benches(before: Path, after: Path, *, unit: str | None = None, anyway: bool = False) -> dict[str, Any]:
+def _mean(values: Mapping[str, float]) -> float | None:
+    return float(np.mean(list(values.values()))) if values else None
+
+
+def compare_benches(before: Path, after: Path, *, unit: str | None = None, anyway: bool = False) -> BenchComparison:
     """Compare every data set that two benches share, see `compare_runs`.
 
     Raises:
@@ -267,13 +275,15 @@ def compare_benches(before: Path, after: Path, *, unit: str | None = None, anywa
         found = " and ".join(", ".join("/".join(name) for name in own) or "none" for own in sets)
         fix = "Run the same suite and tasks."
         raise bad_input(f"{before} and {after}", "a data set that both have", found, fix)
-    tasks: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, dict[str, Comparison]] = {}
     for name in shared:
         first, second = (_bench_run(Path(f), one, *name) for f, one in zip((before, after), summaries, strict=True))
         tasks.setdefault(name[0], {})[name[1]] = _with_finer(first, second, unit, anyway)
     lonely = [["/".join(name) for name in own if name not in shared] for own in sets]
     runs = next(iter(next(iter(tasks.values())).values()))["runs"]
-    named = [one | {"folder": str(folder)} for one, folder in zip(runs, (before, after), strict=True)]
+    named: list[ComparedRun] = [
+        {**run, "folder": str(folder)} for run, folder in zip(runs, (before, after), strict=True)
+    ]
     return {"runs": named, "kind": "bench", "only_in": lonely, "tasks": tasks}
 
 
@@ -292,17 +302,21 @@ def _bench_run(folder: Path, summary: Mapping[str, Any], task: str, name: str) -
     )
 
 
-def _with_finer(before: FinishedRun, after: FinishedRun, unit: str | None, anyway: bool) -> dict[str, Any]:
+def _with_finer(before: FinishedRun, after: FinishedRun, unit: str | None, anyway: bool) -> Comparison:
     """Compare over the coarsest unit; where there are too few of it, over single queries or points too.
 
     Scores that single samples have are then given over samples, as the summary of a single object or clip is.
     """
-    found = compare_finished(before, after, unit=unit, anyway=anyway)
-    finer = {"object": "query", "clip": "point"}.get(found["unit"])
-    counts = [entry["n"] for entry in found["metrics"].values()]
-    if unit is not None or finer is None or max(counts, default=0) >= MIN_UNITS:
-        return found
+    coarse = compare_finished(before, after, unit=unit, anyway=anyway)
+    finer = {"object": "query", "clip": "point"}.get(coarse["unit"])
+    counts = [entry["n"] for entry in coarse["metrics"].values()]
+    if unit is not None or finer is None or max(counts, default=0) >= MIN_SAMPLING_UNITS:
+        return coarse
     if not all(any(finer in row for row in run.rows) for run in (before, after)):
-        return found
+        return coarse
     single = compare_finished(before, after, unit=finer, anyway=anyway)
-    return single | {"metrics": found["metrics"] | single["metrics"], "unit": f"{found['unit']}, {finer}"}
+    return {
+        **single,
+        "metrics": coarse["metrics"] | single["metrics"],
+        "unit": f"{coarse['unit']}, {finer}",
+    }

@@ -1,13 +1,13 @@
 """The demo: `improve` on the objects and the backbone that come with the package, so that it needs no files."""
 
 from pathlib import Path
-from typing import Any
 
 from ..data.synthetic.builtin import TEST, TRAIN
 from ..errors import bad_input
 from ..finetune.recipes import get_recipe
 from ..io import free_space
 from ..models.backbones import TINY
+from ..records import ImproveSummary
 from .improve import ImproveConfig, improve
 from .run_folder import Progress
 
@@ -24,7 +24,7 @@ NOTE = (
 
 def run_demo(
     out: str | Path, *, device: str = "cpu", seed: int = 0, progress: Progress | None = None
-) -> dict[str, Any]:
+) -> ImproveSummary:
     """Adapt the bundled backbone on one built-in object, in one step, and score it on the others.
 
     Args:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..data.captures.opening import open_capture
 from ..io import write_json
 from ..models.extractor import MapSource
+from ..records import EpipolarSummary
 from ..tasks.epipolar import EpipolarConfig, score_epipolar
 from .run_folder import Progress
 from .scoring import write_rows
@@ -14,7 +14,7 @@ from .scoring import write_rows
 
 def measure_epipolar(
     source: Callable[[], MapSource], capture: str, config: EpipolarConfig, out: Path, progress: Progress | None = None
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[EpipolarSummary, list[str]]:
     """Score a capture and write rows.jsonl and summary.json.
 
     Args:

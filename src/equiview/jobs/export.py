@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..errors import EquiviewError
 from ..metrics.equivariance import METRIC_NAMES
@@ -79,7 +79,9 @@ def compare_scores(
             rows = measure(source, opened, MeasureConfig(points=300, seed=recheck.seed))
             both.append(summarize(rows, {})["metrics"])
         progress("measure", 2, 2)
-    scores = {name: (both[0][name]["value"], both[1][name]["value"]) for name in METRIC_NAMES}
+    # `measure` refuses objects without a pair, so that every mean has a value.
+    values = [{name: cast(float, metrics[name]["value"]) for name in METRIC_NAMES} for metrics in both]
+    scores = {name: (values[0][name], values[1][name]) for name in METRIC_NAMES}
     apart = [f"{name} {a:.3f} and {b:.3f}" for name, (a, b) in scores.items() if abs(a - b) > TOLERANCE]
     if apart:
         message = "the reloaded export does not score what the model does"

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import bad_input
+from ..records import Settings
 
 if TYPE_CHECKING:
     from ..models.extractor import Extractor
@@ -50,7 +51,7 @@ class FeatureOptions:
     device: str = "cpu"
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """Settings of `FeatureConfig` that were given."""
         names = ("blocks", "norm", "long_side", "stride", "position")
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from ..io import atomic_path, image_hw, read_image, read_json, require_file, req
 from ..models.adapters.folder import versions
 from ..models.adapters.record import file_sha256
 from ..models.extractor import MapSource
+from ..records import FeatureIndex, PictureEntry
 from ..types import FeatureMap
 from .run_folder import Progress, claim_folder
 
@@ -94,7 +95,7 @@ def write_features(
     out: Path,
     config: FeatureFilesConfig = FeatureFilesConfig(),
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> FeatureIndex:
     """Write features of pictures into a folder; a run that was stopped goes on, more pictures may be added later.
 
     Args:
@@ -113,7 +114,8 @@ def write_features(
 
     Memory: one feature map at a time, and the sample of tokens for the colours.
     """
-    out, names = Path(out), find_pictures(pictures)
+    out = Path(out)
+    names = find_pictures(pictures)
     report = progress or (lambda stage, done, total: None)
     claim_folder(out, {"format": FORMAT, "features": source.describe(), "dtype": config.dtype})
     entries = []
@@ -121,8 +123,12 @@ def write_features(
         report("features", number, len(names))
         entries.append(_write_picture(source, name, path, out, config))
     report("features", len(names), len(names))
-    index: dict[str, Any] = {"format": FORMAT, "geometry": GEOMETRY, "pictures": entries}
-    index |= {"protocol": {"features": source.describe(), "dtype": config.dtype, "versions": versions()}}
+    index: FeatureIndex = {
+        "format": FORMAT,
+        "geometry": GEOMETRY,
+        "pictures": entries,
+        "protocol": {"features": source.describe(), "dtype": config.dtype, "versions": versions()},
+    }
     # Features are usable from here on, whatever happens to the pictures of them.
     write_json(out / "index.json", index)
     if config.pca:
@@ -132,14 +138,14 @@ def write_features(
     return index
 
 
-def _write_picture(source: MapSource, name: str, path: Path, out: Path, config: FeatureFilesConfig) -> dict[str, Any]:
+def _write_picture(source: MapSource, name: str, path: Path, out: Path, config: FeatureFilesConfig) -> PictureEntry:
     """Write one picture's tokens unless they are there; return its line of the index."""
     file = out / "tokens" / f"{name}.safetensors"
     sha256 = file_sha256(path)
     if file.is_file():
         entry = _entry(file)
         if entry["sha256"] == sha256:
-            return entry | {"file": str(path)}
+            return {**entry, "file": str(path)}
     (fmap,) = source.maps([read_image(path)])
     tokens = fmap.tokens.detach().cpu().to(DTYPES[config.dtype]).contiguous()
     if not bool(torch.isfinite(tokens).all()):
@@ -160,7 +166,7 @@ def _write_picture(source: MapSource, name: str, path: Path, out: Path, config: 
     return entry
 
 
-def _entry(file: Path) -> dict[str, Any]:
+def _entry(file: Path) -> PictureEntry:
     """Return the line of the index that a file of tokens carries with it."""
     fix = "Delete it and run the same command again."
     try:
@@ -170,7 +176,7 @@ def _entry(file: Path) -> dict[str, Any]:
         raise bad_input(str(file), "tokens of a picture", f"a broken file ({error})", fix) from error
     if not isinstance(entry, dict) or "sha256" not in entry:
         raise bad_input(str(file), "tokens with their geometry", "a file without it", fix)
-    return entry
+    return cast(PictureEntry, entry)
 
 
 def read_features(folder: Path) -> Iterator[tuple[str, FeatureMap]]:
@@ -187,7 +193,7 @@ def read_features(folder: Path) -> Iterator[tuple[str, FeatureMap]]:
     return (_read_entry(folder, entry) for entry in index["pictures"])
 
 
-def _read_entry(folder: Path, entry: dict[str, Any]) -> tuple[str, FeatureMap]:
+def _read_entry(folder: Path, entry: PictureEntry) -> tuple[str, FeatureMap]:
     path = require_file(folder / entry["tokens"], "tokens of a picture")
     try:
         with safe_open(path, "pt") as opened:
@@ -195,11 +201,13 @@ def _read_entry(folder: Path, entry: dict[str, Any]) -> tuple[str, FeatureMap]:
     except (SafetensorError, OSError) as error:
         fix = "Delete it and run the same command again."
         raise bad_input(str(path), "tokens of a picture", f"a broken file ({error})", fix) from error
-    geometry = (tuple(entry[key]) for key in ("stride_xy", "offset_xy", "image_hw"))
-    return entry["name"], FeatureMap(tokens, *geometry)
+    stride_x, stride_y = entry["stride_xy"]
+    offset_x, offset_y = entry["offset_xy"]
+    h, w = entry["image_hw"]
+    return entry["name"], FeatureMap(tokens, (stride_x, stride_y), (offset_x, offset_y), (h, w))
 
 
-def _draw(out: Path, entries: Sequence[dict[str, Any]], report: Progress) -> None:
+def _draw(out: Path, entries: Sequence[PictureEntry], report: Progress) -> None:
     """Fit the colours and draw every picture in them."""
     colours = fit_pca(_sampled_tokens(out, entries, report))
     with atomic_path(out / "pca.safetensors") as temporary:
@@ -215,7 +223,7 @@ def _draw(out: Path, entries: Sequence[dict[str, Any]], report: Progress) -> Non
     )
 
 
-def _sampled_tokens(out: Path, entries: Sequence[dict[str, Any]], report: Progress) -> Float[np.ndarray, "n c"]:
+def _sampled_tokens(out: Path, entries: Sequence[PictureEntry], report: Progress) -> Float[np.ndarray, "n c"]:
     """Draw the same number of tokens from every picture (from some, evenly spread, when there are very many)."""
     room = max(3, FIT_NUMBERS // int(entries[0]["channels_rows_columns"][0]))
     chosen = np.unique(np.linspace(0, len(entries) - 1, min(len(entries), room)).round().astype(int))

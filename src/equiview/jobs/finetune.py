@@ -21,6 +21,7 @@ from ..models.adapters import save_adapter
 from ..models.adapters.record import RECORD_FILE
 from ..models.backbones import Backbone, load_backbone
 from ..models.extractor import Extractor
+from ..records import Settings
 from ..types import View
 from .choose import find_preset
 from .presets import advice, recipe_with_preset
@@ -58,7 +59,7 @@ class ImproveConfig:
     preset: str | None = None
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Settings:
         """What makes a run another one: everything but where it runs."""
         left_out = {"device"} if self.preset is not None else {"device", "preset"}
         return {key: value for key, value in asdict(self).items() if key not in left_out}
@@ -116,7 +117,8 @@ def make_adapter(
     backbone: Backbone, train_objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress
 ) -> None:
     """Render the training objects, adapt and save; the backbone is left with the recipe's LoRA, if it has one."""
-    started, recipe = time.monotonic(), config.recipe
+    started = time.monotonic()
+    recipe = config.recipe
     check_recipe(backbone, recipe)
     told = advice(recipe, backbone.info)
     if told is not None:

@@ -19,6 +19,7 @@ from ..models.adapters import has_lora, load_adapter, lora_disabled, remove_lora
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor
 from ..models.heads import AverageHead, HeadChain, RandomConvHead, head_parts
+from ..records import ImproveSummary, PairRow, ProtocolRecord
 from ..tasks.comparison import improvement_summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from ..types import FeatureMap, View
@@ -33,7 +34,7 @@ from .run_folder import (
     open_objects,
     summarize_run,
 )
-from .scoring import Rows, WorkItem, finish_items, rows_path
+from .scoring import WorkItem, finish_items, rows_path
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def improve(
     out: Path,
     config: ImproveConfig,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> ImproveSummary:
     """Render, adapt on the training objects, score on the test objects beside the controls, and write it all down.
 
     An interrupted run goes on where it stopped; a finished one is summarised again.
@@ -85,7 +86,8 @@ def improve(
     adapted = load_adapter(out / "adapter", loaded)
     test = open_objects(test_objects, config.views, config.seed, out / "views", lambda _, *n: report("render test", *n))
     score_all(adapted, test, out, config, report)
-    protocol = run_protocol(adapted, out, config) | {"ambiguous_share": ambiguous_shares(out, list(test))}
+    protocol = run_protocol(adapted, out, config)
+    protocol["ambiguous_share"] = ambiguous_shares(out, list(test))
     return summarize_run(out, list(test), lambda rows, search: improvement_summary(rows, protocol, search))
 
 
@@ -97,11 +99,12 @@ def score_all(
     progress: Progress,
 ) -> None:
     """Score every variant on every object; an object is finished when its file of rows is there."""
+    measure = MeasureConfig(points=config.points, seed=config.seed)
 
-    def score(number: int, name: str) -> Rows:
+    def score(number: int, name: str) -> list[PairRow]:
         plan = plan_object(name, objects[name], measure)
         before: list[FeatureMap] = []
-        rows: Rows = []
+        rows: list[PairRow] = []
         file = f"{file_name(name)}.npz"
         for variant, maps in variants(adapted, plan.views, config.seed):
             rows += score_object(plan, maps, measure, variant)
@@ -111,9 +114,8 @@ def score_all(
                 save_pictures(out / "pictures" / file, plan, before, maps, config.seed)
             if variant == "adapted" and number < RUN_OBJECTS:
                 save_object(out / "live" / file, plan, {"pretrained": before, "adapted": maps}, config.seed)
-        return [row | {"ambiguous_share": plan.ambiguous_share} for row in rows]
+        return [{**row, "ambiguous_share": plan.ambiguous_share} for row in rows]
 
-    measure = MeasureConfig(points=config.points, seed=config.seed)
     items = [WorkItem(rows_path(out, name), partial(score, number, name)) for number, name in enumerate(objects)]
     finish_items(items, partial(progress, "score"))
 
@@ -133,7 +135,7 @@ def variants(adapted: Extractor, views: Sequence[View], seed: int) -> Iterator[t
         pretrained = list(Extractor(backbone, replace(config, blocks=blocks)).maps(views))
     yield "pretrained", pretrained
     if blocks != (last,):
-        plain = replace(config.seen_once, blocks=(last,))
+        plain = replace(config.single_pass, blocks=(last,))
         with lora_disabled(backbone):
             maps = list(Extractor(backbone, plain).maps(views))
         yield "last_block", maps
@@ -160,7 +162,7 @@ def apply_head(head: torch.nn.Module, maps: Sequence[FeatureMap]) -> list[Featur
     return [fmap.replace_tokens(head(fmap.tokens[None])[0]) for fmap in maps]
 
 
-def run_protocol(adapted: Extractor, out: Path, config: ImproveConfig) -> dict[str, Any]:
+def run_protocol(adapted: Extractor, out: Path, config: ImproveConfig) -> ProtocolRecord:
     """Return everything needed to repeat the run."""
     assert adapted.adapter is not None
     return protocol_of(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from math import lgamma, log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ..matching.nearest import token_mask
 from ..matching.transfer import check_points, transfer_maps
 from ..models.adapters.folder import versions
 from ..models.extractor import MapSource
+from ..records import MatchRecord, Settings
 from ..types import FeatureMap
 
 Rgb = UInt8[np.ndarray, "h w 3"]
@@ -236,7 +236,7 @@ def match_files(
     *,
     masks: tuple[Path | None, Path | None] = (None, None),
     points: Float[np.ndarray, "p 2"] | None = None,
-) -> dict[str, Any]:
+) -> MatchRecord:
     """Match two picture files and write matches.json, matches.png and, with points, points.png.
 
     Returns:
@@ -246,34 +246,43 @@ def match_files(
     Raises:
         EquiviewError: As `match_pictures`, a file that cannot be read, or pictures without one mutual match.
     """
-    pictures = read_image(images[0]), read_image(images[1])
+    pictures = (read_image(images[0]), read_image(images[1]))
     for path, rgb in zip(images, pictures, strict=True):
         _check_picture(str(path), rgb, None)
     opened = tuple(None if path is None else _bright_mask(path) for path in masks)
-    found = match_pictures(source, pictures, config, masks=(opened[0], opened[1]), points=points)
-    result = _record(found, images) | {"protocol": _protocol(source, config, masks)}
+    matches = match_pictures(source, pictures, config, masks=(opened[0], opened[1]), points=points)
+    result = _record(matches, images, _protocol(source, config, masks))
     write_json(Path(out) / "matches.json", result)
-    write_image(Path(out) / "matches.png", draw_matches(found, pictures, config.max_shown))
+    write_image(Path(out) / "matches.png", draw_matches(matches, pictures, config.max_shown))
     # An older picture of other points would be taken for this run's.
     (Path(out) / "points.png").unlink(missing_ok=True)
-    if len(found.points_xy0):
-        write_image(Path(out) / "points.png", draw_points(found, pictures))
+    if len(matches.points_xy0):
+        write_image(Path(out) / "points.png", draw_points(matches, pictures))
     return result
 
 
-def _record(found: PictureMatches, images: tuple[Path, Path]) -> dict[str, Any]:
-    record: dict[str, Any] = {"image0": str(images[0]), "image1": str(images[1]), "pixels": PIXELS}
-    record |= {"xy0": found.xy0.round(3).tolist(), "xy1": found.xy1.round(3).tolist()}
-    record["score"] = found.score.round(4).tolist()
-    if found.checked is not None:
-        record["checked"] = found.checked.tolist()
-    if len(found.points_xy0):
-        xy1, score = found.points_xy1.round(3).tolist(), found.points_score.round(4).tolist()
-        record["points"] = {"xy0": found.points_xy0.tolist(), "xy1": xy1, "score": score}
+def _record(matches: PictureMatches, images: tuple[Path, Path], protocol: Settings) -> MatchRecord:
+    record: MatchRecord = {
+        "image0": str(images[0]),
+        "image1": str(images[1]),
+        "pixels": PIXELS,
+        "xy0": matches.xy0.round(3).tolist(),
+        "xy1": matches.xy1.round(3).tolist(),
+        "score": matches.score.round(4).tolist(),
+        "protocol": protocol,
+    }
+    if matches.checked is not None:
+        record["checked"] = matches.checked.tolist()
+    if len(matches.points_xy0):
+        record["points"] = {
+            "xy0": matches.points_xy0.tolist(),
+            "xy1": matches.points_xy1.round(3).tolist(),
+            "score": matches.points_score.round(4).tolist(),
+        }
     return record
 
 
-def _protocol(source: MapSource, config: MatchConfig, masks: tuple[Path | None, Path | None]) -> dict[str, Any]:
+def _protocol(source: MapSource, config: MatchConfig, masks: tuple[Path | None, Path | None]) -> Settings:
     return {
         "features": source.describe(),
         "matches": "mutual nearest tokens by cosine; xy0 token centres, xy1 with a parabola per axis",
@@ -284,17 +293,17 @@ def _protocol(source: MapSource, config: MatchConfig, masks: tuple[Path | None, 
     }
 
 
-def draw_matches(found: PictureMatches, pictures: tuple[Rgb, Rgb], max_shown: int) -> Rgb:
+def draw_matches(matches: PictureMatches, pictures: tuple[Rgb, Rgb], max_shown: int) -> Rgb:
     """Draw the best matches of every part of picture 0; only those that passed, where they were checked."""
-    kept = np.arange(len(found)) if found.checked is None else np.flatnonzero(found.checked)
-    chosen = kept[spread_best(found.xy0[kept], found.score[kept], pictures[0].shape[:2], max_shown)]
-    return match_picture(pictures[0], found.xy0[chosen], pictures[1], found.xy1[chosen])
+    kept = np.arange(len(matches)) if matches.checked is None else np.flatnonzero(matches.checked)
+    chosen = kept[spread_best(matches.xy0[kept], matches.score[kept], pictures[0].shape[:2], max_shown)]
+    return match_picture(pictures[0], matches.xy0[chosen], pictures[1], matches.xy1[chosen])
 
 
-def draw_points(found: PictureMatches, pictures: tuple[Rgb, Rgb]) -> Rgb:
+def draw_points(matches: PictureMatches, pictures: tuple[Rgb, Rgb]) -> Rgb:
     """Draw the given points and where they go, numbered."""
     (small0, factor0), (small1, factor1) = (shown(rgb) for rgb in pictures)
-    return pair_picture(small0, found.points_xy0 * factor0, small1, found.points_xy1 * factor1)
+    return pair_picture(small0, matches.points_xy0 * factor0, small1, matches.points_xy1 * factor1)
 
 
 def _bright_mask(path: Path) -> Mask:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..draw.live.make import RUN_OBJECTS, save_object
 from ..io import file_name
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
+from ..records import PairRow, RunRecord, Summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object, summarize
 from ..types import View
 from .run_folder import (
@@ -23,7 +23,7 @@ from .run_folder import (
     open_objects,
     summarize_run,
 )
-from .scoring import Rows, WorkItem, finish_items, rows_path
+from .scoring import WorkItem, finish_items, rows_path
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MeasureRun:
     measure: MeasureConfig = MeasureConfig()
 
 
-def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Progress | None = None) -> Summary:
     """Measure and write summary.json, summary_in_mask.json, summary_unambiguous.json, rows.jsonl, live/.
 
     Args:
@@ -69,18 +69,19 @@ def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Pro
     finish_items(items, partial(report, "score"))
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
     names = [object_name(source) for source in run.objects]
-    shares = {"ambiguous_share": ambiguous_shares(out, names)}
-    protocol = protocol_of(source, run.measure, run=asdict(run), versions=versions(), device=device) | shares
+    more: RunRecord = {"run": asdict(run), "versions": versions(), "device": device}
+    more["ambiguous_share"] = ambiguous_shares(out, names)
+    protocol = protocol_of(source, run.measure, **more)
     return summarize_run(out, names, lambda rows, search: summarize(rows, protocol, search))
 
 
 def _measure_object(
     source: MapSource, run: MeasureRun, out: Path, name: str, views: Sequence[View], number: int
-) -> Rows:
+) -> list[PairRow]:
     """Score one object, and keep what the page of the first few needs."""
     plan = plan_object(name, views, run.measure)
     maps = list(source.maps(plan.views))
     rows = score_object(plan, maps, run.measure)
     if number < RUN_OBJECTS:
         save_object(out / "live" / f"{file_name(name)}.npz", plan, {"measured": maps}, run.measure.seed)
-    return [row | {"ambiguous_share": plan.ambiguous_share} for row in rows]
+    return [{**row, "ambiguous_share": plan.ambiguous_share} for row in rows]

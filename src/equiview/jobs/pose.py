@@ -16,6 +16,7 @@ from ..io import write_json
 from ..matching.pose import LocateConfig, Template
 from ..metrics.pose import symmetry_transforms
 from ..models.extractor import MapSource
+from ..records import LocatedPicture, PoseSummary
 from ..tasks.pose import ObjectModel, PoseConfig, protocol_of, samples, seeded, summarize
 from ..types import PoseScene
 from .run_folder import Progress, claim_folder
@@ -80,7 +81,7 @@ def score_poses(
     out: Path,
     progress: Progress | None = None,
     models: Mapping[str, ObjectModel] | None = None,
-) -> dict[str, Any]:
+) -> PoseSummary:
     """Locate the queries of all scenes and write rows.jsonl and summary.json.
 
     Args:
@@ -97,10 +98,10 @@ def score_poses(
     Raises:
         EquiviewError: Broken references, or a folder that holds another run.
     """
-    out, protocol = Path(out), protocol_of(source, config)
+    protocol = protocol_of(source, config)
     about = [{"scene": scene.name, "references": _names(scene.references)} for scene in scenes]
     queries = [_names(scene.queries) for scene in scenes]
-    claim_folder(out, {"command": "pose", "scenes": about, "queries": queries} | protocol)
+    claim_folder(out, {"command": "pose", "scenes": about, "queries": queries, **protocol})
     rows = resumed_rows(
         rows_path(out, "queries"), lambda start: samples(source, scenes, config, progress, start, models=models)
     )
@@ -120,7 +121,7 @@ def locate_pictures(
     queries: Sequence[Path],
     intrinsics: Float[np.ndarray, "3 3"] | None,
     config: PoseConfig,
-) -> list[dict[str, Any]]:
+) -> list[LocatedPicture]:
     """Locate picture files.
 
     Args:
@@ -140,14 +141,17 @@ def locate_pictures(
     matrix = scene.references[0].camera.intrinsics if intrinsics is None else intrinsics
     box = None if config.box is None else np.asarray(config.box)
     template = Template.from_views(source, scene.references, box=box, config=config.template)
-    found = []
+    located: list[LocatedPicture] = []
     for path in queries:
         attempt = template.attempt(path, matrix, config=config.locate)
-        row: dict[str, Any] = {"query": str(path), "n_matches": attempt.n_matches}
+        picture: LocatedPicture = {"query": str(path), "n_matches": attempt.n_matches}
         estimate = attempt.estimate
         if estimate is None:
-            found.append(row | {"failed": attempt.reason})
-            continue
-        row |= {"cam_from_world": estimate.cam_from_world.tolist(), "n_inliers": estimate.n_inliers}
-        found.append(row | {"rotation_sd_deg": estimate.rotation_sd_deg, "covariance": estimate.covariance.tolist()})
-    return found
+            picture["failed"] = attempt.reason
+        else:
+            picture["cam_from_world"] = estimate.cam_from_world.tolist()
+            picture["n_inliers"] = estimate.n_inliers
+            picture["rotation_sd_deg"] = estimate.rotation_sd_deg
+            picture["covariance"] = estimate.covariance.tolist()
+        located.append(picture)
+    return located

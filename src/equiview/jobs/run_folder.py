@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -13,14 +13,20 @@ from ..errors import bad_input
 from ..finetune.recipe_records import with_current_recipe
 from ..io import read_json, read_jsonl, require_file, write_json
 from ..metrics.equivariance import METRIC_NAMES
+from ..records import ImproveSummary, PairRow, Settings, Summary
 from ..types import View
 from .scoring import rows_path, write_rows
 
 Progress = Callable[[str, int, int], None]
+AnySummary = TypeVar("AnySummary", Summary, ImproveSummary)
 SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_unambiguous.json": "unambiguous"}
 
 # Steps of the bar for each object that is rendered or opened.
 PARTS = 100
+
+# Former names of the sizes of rendered data.
+SIZE_NAMES = {"members": "instances", "family": "category"}
+CATEGORY_NAMES = {"families": "categories"}
 
 # What a run folder holds before there is any result.
 PREPARED = ("run.json", "views", "plan.json", "companions.json")
@@ -72,7 +78,7 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     found = read_json(path)
     if not isinstance(found, dict):
         raise bad_input(str(path), "the record of a run", type(found).__name__, "Choose another --out.")
-    found = with_current_recipe(found)
+    found = with_current_sizes(with_current_recipe(found))
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise bad_input(
@@ -81,6 +87,18 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
             f"another run (it differs in: {', '.join(changed)})",
             "Choose another --out.",
         )
+
+
+def with_current_sizes(record: Mapping[str, Any]) -> Settings:
+    """Return the record of a bench or retention run with today's names for the sizes of rendered data."""
+    if isinstance(record.get("bench"), dict):
+        return {**record, "bench": with_current_sizes(record["bench"])}
+    sizes = record.get("sizes")
+    if not isinstance(sizes, dict) or not isinstance(sizes.get("family"), dict):
+        return dict(record)
+    sizes = {SIZE_NAMES.get(key, key): value for key, value in sizes.items()}
+    sizes["category"] = {CATEGORY_NAMES.get(key, key): value for key, value in sizes["category"].items()}
+    return {**record, "sizes": sizes}
 
 
 def as_json(value: Any) -> Any:
@@ -104,7 +122,7 @@ def open_objects(
     return objects
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[PairRow]:
     """Read an object's rows, which were written at once.
 
     Raises:
@@ -117,12 +135,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if bad or not rows or not text.endswith(b"\n"):
         found = f"another row at line {bad[0]}" if bad else "a file that ends early"
         raise bad_input(str(path), "all rows of an object", found, "Delete it and run the same command again.")
-    return rows
+    return cast(list[PairRow], rows)
 
 
 def summarize_run(
-    out: Path, names: Sequence[str], summary: Callable[[list[dict[str, Any]], str | None], dict[str, Any]]
-) -> dict[str, Any]:
+    out: Path, names: Sequence[str], summary: Callable[[list[PairRow], str | None], AnySummary]
+) -> AnySummary:
     """Gather the objects' rows into rows.jsonl and write the summaries of the three searches.
 
     Returns:
@@ -132,7 +150,7 @@ def summarize_run(
     write_rows(out / "rows.jsonl", rows)
     for name, search in SEARCHES.items():
         write_json(out / name, summary(rows, search))
-    return read_json(out / "summary.json")
+    return cast(AnySummary, read_json(out / "summary.json"))
 
 
 def ambiguous_shares(out: Path, names: Sequence[str]) -> dict[str, float | None]:

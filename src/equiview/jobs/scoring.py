@@ -13,12 +13,13 @@ from typing import Any
 from ..errors import bad_input
 from ..io import append_jsonl, atomic_path, file_name, read_jsonl, write_json
 
+# Rows as they are read: which keys they have is said by the rows of a task, see `equiview.records`.
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A piece of work.
+    """One item of work, with the file it makes.
 
     Attributes:
         path: What it makes; when it is there the item is finished.
@@ -61,7 +62,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
-def resumed_rows(path: Path, samples: Callable[[int], Iterator[list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+def resumed_rows(path: Path, samples: Callable[[int], Iterator[Sequence[Mapping[str, Any]]]]) -> Rows:
     """Collect rows a sample at a time, each on disk as soon as it is there: an interrupted run goes on behind the last.
 
     Args:

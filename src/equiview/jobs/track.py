@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from ..io import write_json
 from ..matching.tracking import Queries, Tracks
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor
+from ..records import TrackingSummary, TrackRecord, TracksRecord
 from ..tasks.tracking import TrackingConfig, follow, protocol_of, run, summarize
 from ..types import Clip
 from .run_folder import Progress, claim_folder
@@ -67,28 +67,30 @@ def track_points(
         The tracks, and the video (or the folder of frames where no video can be written).
     """
     tracks = follow(model, clip, queries, config, None if progress is None else partial(progress, "track"))
-    write_json(out / "tracks.json", tracks_as_json(clip, queries, tracks) | {"protocol": protocol_of(model, config)})
+    write_json(out / "tracks.json", {**tracks_as_json(clip, queries, tracks), "protocol": protocol_of(model, config)})
     return tracks, write_overlay(out, clip.frames, tracks)
 
 
-def tracks_as_json(clip: Clip, queries: Queries, tracks: Tracks) -> dict[str, Any]:
+def tracks_as_json(clip: Clip, queries: Queries, tracks: Tracks) -> TracksRecord:
     """Return tracks as JSON: a list of points, each with its positions, visibility and scores by frame."""
-    points = []
+    points: list[TrackRecord] = []
     for number in range(len(queries)):
         x, y = queries.xy[number].tolist()
-        point: dict[str, Any] = {"query": {"x": x, "y": y, "frame": int(queries.frame[number])}}
-        point |= {"xy": tracks.xy[number].round(3).tolist(), "visible": tracks.visible[number].tolist()}
-        point |= {
-            "score": tracks.score[number].round(4).tolist(),
-            "cycle_px": tracks.cycle_px[number].round(3).tolist(),
-        }
-        points.append(point)
+        points.append(
+            {
+                "query": {"x": x, "y": y, "frame": int(queries.frame[number])},
+                "xy": tracks.xy[number].round(3).tolist(),
+                "visible": tracks.visible[number].tolist(),
+                "score": tracks.score[number].round(4).tolist(),
+                "cycle_px": tracks.cycle_px[number].round(3).tolist(),
+            }
+        )
     return {"clip": clip.name, "hw": list(clip.hw), "frames": len(clip.frames), "points": points}
 
 
 def score_tracking(
     model: Extractor, clips: Sequence[Clip], config: TrackingConfig, out: Path, progress: Progress | None = None
-) -> dict[str, Any]:
+) -> TrackingSummary:
     """Track every clip whose rows are not there yet, and write rows.jsonl and summary.json.
 
     Returns:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +17,7 @@ from ..matching.localise import Localise
 from ..metrics.pck import SCORINGS, Scoring
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
+from ..records import TransferredPoints, TransferRow, TransferSummary
 from ..tasks.transfer import (
     PictureFeatures,
     TransferConfig,
@@ -41,7 +41,7 @@ class TransferRun:
     """What is scored, apart from the features.
 
     Attributes:
-        pairs: NAME:PATH, see `captures.keypoints`.
+        pairs: NAME:PATH, see `data.keypoints.loaders`.
         config: The protocol.
         scoring: Threshold and average; None is the data set's usual one.
     """
@@ -51,7 +51,7 @@ class TransferRun:
     scoring: Scoring | None = None
 
 
-def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Progress | None = None) -> TransferSummary:
     """Score a data set and write summary.json and rows.jsonl.
 
     Args:
@@ -89,7 +89,7 @@ def _rows(
 ) -> Rows:
     features = PictureFeatures(source, config)
 
-    def block(start: int) -> Rows:
+    def block(start: int) -> list[TransferRow]:
         rows = []
         for number in range(start, min(start + BLOCK_PAIRS, len(pairs))):
             rows.append(score_pair(pairs[number], features, config))
@@ -134,7 +134,7 @@ def transfer_points(
     xy0: Float[np.ndarray, "n 2"],
     config: TransferConfig,
     out: Path,
-) -> dict[str, Any]:
+) -> TransferredPoints:
     """Transfer points between two picture files and write points.json and points.png.
 
     Returns:
@@ -145,14 +145,14 @@ def transfer_points(
     """
     pair = KeypointPair("points", "", *images, xy0, xy0, np.ones(len(xy0), bool))
     features = PictureFeatures(source, config)
-    found, mirrored = predict(pair, features, config)
-    xy1 = features.unplaced(images[1], found.xy1.cpu().double().numpy())
-    result = {
+    matches, mirrored = predict(pair, features, config)
+    xy1 = features.unplaced(images[1], matches.xy1.cpu().double().numpy())
+    result: TransferredPoints = {
         "image0": str(images[0]),
         "image1": str(images[1]),
         "xy0": xy0.tolist(),
         "xy1": xy1.round(3).tolist(),
-        "similarity": [round(value, 4) for value in found.score.tolist()],
+        "similarity": [round(value, 4) for value in matches.score.tolist()],
         "mirrored": mirrored,
         "protocol": protocol_of(source, config, None, versions=versions()),
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..stats import MIN_UNITS, mean_with_ci
+from ..stats import MIN_SAMPLING_UNITS, mean_with_ci
 from .equivariance import ANGLE_BINS_DEG, object_values, view_values
 from .paired import difference
 
@@ -19,7 +19,7 @@ def unit_scores(rows: Iterable[Row], metric: str) -> dict[str, dict[str, float]]
     """Return the score of each variant in each unit.
 
     Units are objects, or the source views of all objects where there are fewer objects than an interval needs. A unit's
-    score is the mean over its angle bins (pairs of a family have none), so that every range of angles counts alike,
+    score is the mean over its angle bins (pairs of a category have none), so that every range of angles counts alike,
     however many of a rig's pairs lie in it.
 
     Args:
@@ -34,7 +34,7 @@ def unit_scores(rows: Iterable[Row], metric: str) -> dict[str, dict[str, float]]
 
 
 def _by_unit(rows: Sequence[Row], metric: str) -> dict[str, float]:
-    values_of = object_values if len({row["object"] for row in rows}) >= MIN_UNITS else view_values
+    values_of = object_values if len({row["object"] for row in rows}) >= MIN_SAMPLING_UNITS else view_values
     if "angle_deg" not in rows[0]:
         return values_of(rows, metric)
     bins: dict[str, list[float]] = {}

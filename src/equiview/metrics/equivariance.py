@@ -1,10 +1,12 @@
 """The scores, as pure functions. Every value is a percentage (0 to 100)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
+
+from ..records import PairScores
 
 PCDP_THRESHOLDS = (0.05, 0.1, 0.2)
 ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
@@ -32,10 +34,10 @@ def pcdp(errors_px: Float[np.ndarray, "n"], image_hw: tuple[int, int], threshold
     return float(100 * (errors_px < threshold * min(image_hw)).mean())
 
 
-def all_metrics(errors_px: Float[np.ndarray, "n"], image_hw: tuple[int, int]) -> dict[str, float]:
+def all_metrics(errors_px: Float[np.ndarray, "n"], image_hw: tuple[int, int]) -> PairScores:
     """Return APE and PCDP at the three published thresholds, keyed by `METRIC_NAMES`."""
-    values = {"ape": ape(errors_px, image_hw)}
-    return values | {f"pcdp@{t:g}": pcdp(errors_px, image_hw, t) for t in PCDP_THRESHOLDS}
+    shares = {f"pcdp@{t:g}": pcdp(errors_px, image_hw, t) for t in PCDP_THRESHOLDS}
+    return cast(PairScores, {"ape": ape(errors_px, image_hw)} | shares)
 
 
 def object_values(

@@ -1,10 +1,10 @@
 """Paired differences of any score, and which way is better."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from ..records import Difference
 from ..stats import bootstrap_ci95
 
 
@@ -14,7 +14,7 @@ def lower_is_better(metric: str) -> bool:
     return name.startswith("ape") or "error" in name or name == "failed"
 
 
-def difference(before: Mapping[str, float], after: Mapping[str, float], metric: str) -> dict[str, Any]:
+def difference(before: Mapping[str, float], after: Mapping[str, float], metric: str) -> Difference:
     """Return after minus before of the units that both have.
 
     Args:
@@ -29,7 +29,8 @@ def difference(before: Mapping[str, float], after: Mapping[str, float], metric: 
     if not names:
         return {"value": None, "relative": None, "ci95": None, "n": 0, "n_improved": 0}
     differences = [after[name] - before[name] for name in names]
-    value, base = float(np.mean(differences)), float(np.mean([before[name] for name in names]))
+    value = float(np.mean(differences))
+    base = float(np.mean([before[name] for name in names]))
     better = [d < 0 if lower_is_better(metric) else d > 0 for d in differences]
     return {
         "value": value,

@@ -9,11 +9,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..records import Metric
 from ..stats import cluster_ci95
 
 ALPHAS = (0.05, 0.10, 0.15)
@@ -38,7 +39,7 @@ class Scoring:
 
 
 _PASCAL, _BOX, _IMAGE = Scoring("image", "class"), Scoring("box", "point"), Scoring("image", "pair")
-# The usual score of each data set, by the names of `captures.keypoints`.
+# The usual score of each data set, by the names of `data.keypoints.loaders`.
 SCORINGS = {
     "pf-willow": Scoring("extent", "pair", inclusive=True),
     "pf-pascal": _PASCAL,
@@ -102,7 +103,7 @@ class PairCount:
         return self.hits / self.points
 
 
-def summarize_counts(counts: Sequence[PairCount], average: Average) -> dict[str, Any]:
+def summarize_counts(counts: Sequence[PairCount], average: Average) -> Metric:
     """Return every average of one PCK; the headline with its interval.
 
     Returns:
@@ -118,7 +119,7 @@ def summarize_counts(counts: Sequence[PairCount], average: Average) -> dict[str,
     for c in counts:
         table[units[c.unit], classes[c.category]] += (c.share, c.hits, c.points, 1)
     whole = table.sum(0)
-    averages = {name: float(one(whole[None])[0]) for name, one in AVERAGES.items()}
+    averages = {name: float(average_of(whole[None])[0]) for name, average_of in AVERAGES.items()}
     headline = {"pair": "per_pair", "point": "per_point", "class": "class_weighted"}[average]
     ci95 = cluster_ci95(
         table.reshape(len(units), -1), lambda sums: AVERAGES[headline](sums.reshape(-1, len(classes), 4))
@@ -127,7 +128,8 @@ def summarize_counts(counts: Sequence[PairCount], average: Average) -> dict[str,
         name: {"per_pair": 100 * share / n, "per_point": 100 * hits / points, "n": int(n)}
         for name, (share, hits, points, n) in zip(classes, whole.tolist(), strict=True)
     }
-    return {"value": averages[headline], "ci95": ci95, "n": len(counts)} | averages | {"by_category": of_classes}
+    metric: Metric = {"value": averages[headline], "ci95": ci95, "n": len(counts)}
+    return cast(Metric, metric | averages | {"by_category": of_classes})
 
 
 Sums = Float[np.ndarray, "d classes 4"]

@@ -16,6 +16,8 @@ from torch import nn
 
 from ..errors import EquiviewError, bad_input
 from ..io import atomic_folder, read_json, require_file
+from ..records import FeaturesRecord, Settings
+from ..schema import check, check_fields, check_weights, library_loading
 from . import exported_model
 from .adapters import has_lora, merge_lora
 from .adapters.record import file_sha256
@@ -24,7 +26,6 @@ from .backbones.huggingface import FAMILIES
 from .extractor import Extractor, FeatureConfig, feature_config
 from .heads import check_head, head_parts, head_spec
 from .loading import load
-from .schema import check, check_fields, check_weights, library_loading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -162,7 +163,7 @@ def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> No
     (folder / "README.md").write_text(USAGE)
 
 
-def _config(model: Extractor, merged: "PreTrainedModel") -> dict[str, Any]:
+def _config(model: Extractor, merged: "PreTrainedModel") -> Settings:
     import transformers
 
     info = model.backbone.info
@@ -213,16 +214,16 @@ def _write_preprocessor(folder: Path, model: Extractor) -> None:
 class ExportedConfig(TypedDict):
     """What `open_export` reads of an export's `config.json`."""
 
-    features: dict[str, Any]
-    head: list[dict[str, Any]]
-    equiview_backbone: dict[str, Any]
-    equiview_protocol: dict[str, Any]
+    features: Settings
+    head: list[Settings]
+    equiview_backbone: Settings
+    equiview_protocol: Settings
 
 
 class ExportedExtractor(Extractor):
     """A reloaded export with the interface of an extractor: `maps`, `describe`, dense maps of a batch."""
 
-    def __init__(self, backbone: Backbone, config: FeatureConfig, protocol: dict[str, Any]) -> None:
+    def __init__(self, backbone: Backbone, config: FeatureConfig, protocol: FeaturesRecord) -> None:
         super().__init__(backbone, config)
         self.protocol = protocol
 
@@ -230,7 +231,7 @@ class ExportedExtractor(Extractor):
         model: Any = self.backbone.model
         return model(pixel_values=model.preprocess(images)).feature_map
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> FeaturesRecord:
         return self.protocol
 
 
@@ -269,12 +270,12 @@ def open_export(
     check_fields(
         raw["equiview_backbone"], BackboneInfo, f"{folder / 'config.json'}: equiview_backbone", "Export again."
     )
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["equiview_backbone"].items()}
+    values: Settings = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["equiview_backbone"].items()}
     with library_loading(f"{folder / 'config.json'}: equiview_backbone", "all fields of a backbone", "Export again."):
         info = BackboneInfo(**values)
     config = feature_config(**raw["features"])
     backbone = Backbone(info, _from_pretrained(folder, dtype).to(device), _refuse)
-    protocol = {**raw["equiview_protocol"], "export_sha256": file_sha256(folder / "model.safetensors")}
+    protocol: FeaturesRecord = {**raw["equiview_protocol"], "export_sha256": file_sha256(folder / "model.safetensors")}
     return ExportedExtractor(backbone, config, protocol).eval()
 
 

@@ -12,13 +12,14 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from ..errors import bad_input
+from ..records import FeaturesRecord, Settings
 from ..sampling import sample_grid, token_from_pixel
+from ..schema import check_fields
 from ..types import FeatureMap, View
 from .adapters.lora import has_lora, lora_strength, merge_lora
 from .adapters.record import Adapter
 from .backbones.base import Backbone, Position, check_settings, grid_hw
 from .heads import common_strength, head_spec
-from .schema import check_fields
 
 Picture = View | UInt8[np.ndarray, "h w 3"]
 
@@ -69,7 +70,7 @@ class FeatureConfig:
         return bool(self.sizes or self.mirrored)
 
     @property
-    def seen_once(self) -> "FeatureConfig":
+    def single_pass(self) -> "FeatureConfig":
         """The same for pictures seen once, as they are."""
         return replace(self, sizes=(), mirrored=0.0)
 
@@ -250,7 +251,7 @@ class Extractor(nn.Module):
             merge_lora(self.backbone)
         return self
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> FeaturesRecord:
         """Return what names these features, an adapter and its strength now included (JSON)."""
         info, config = self.backbone.info, self.config
         head = head_spec(self.head)
@@ -272,11 +273,11 @@ class Extractor(nn.Module):
             **({} if self.adapter is None else {"adapter": self._describe_adapter(self.adapter, head)}),
         }
 
-    def _describe_adapter(self, adapter: Adapter, head: list[dict[str, Any]]) -> dict[str, Any]:
+    def _describe_adapter(self, adapter: Adapter, head: list[Settings]) -> Settings:
         lora, strength = adapter.record["lora"], lora_strength(self.backbone)
         # Once merged it has no strength to read.
         strength = self.merged_strength if strength is None else strength
-        kept: dict[str, Any] | None = None
+        kept: Settings | None = None
         if lora is not None:
             kept = {"rank": lora["rank"], "alpha": lora["alpha"], "targets": lora["targets"], "covers": lora["covers"]}
             kept |= {} if strength is None else {"strength": strength}
@@ -289,7 +290,7 @@ class MapSource(Protocol):
 
     def maps(self, views: Iterable[Any], *, batch_size: int = 4) -> Iterator[FeatureMap]: ...
 
-    def describe(self) -> dict[str, Any]: ...
+    def describe(self) -> FeaturesRecord: ...
 
 
 def resize(images: Float[torch.Tensor, "b c h w"], hw: tuple[int, int]) -> Float[torch.Tensor, "b c h2 w2"]:

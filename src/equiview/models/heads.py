@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import nn
 
-from ..errors import bad_input, shown
-from .schema import check, check_weights
+from ..errors import VALUE_CHARS, bad_input, cut, shown
+from ..schema import check, check_weights
 
 
 def check_strength(strength: Any, what: str = "strength") -> float:
@@ -343,7 +343,7 @@ def build_head(
                 {key: value.detach().float().clone() for key, value in state_dict.items()}, assign=True
             )
         except RuntimeError as error:
-            raise bad_input(what, f"those of {shown(spec)}", str(error), _FIX_HEAD) from error
+            raise bad_input(what, f"those of {cut(str(spec), VALUE_CHARS)}", str(error), _FIX_HEAD) from error
     return head
 
 

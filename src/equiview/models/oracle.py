@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from ..errors import bad_input
+from ..records import FeaturesRecord
 from ..sampling import sample_grid
 from ..types import FeatureMap, View
 from .extractor import Picture, picture_rgb
@@ -59,7 +59,7 @@ class OracleExtractor:
         tokens = torch.where(weight > 1e-9, lifted, 0.0).T.reshape(4, *grid).float()
         return _feature_map(tokens, self.stride_px, view.rgb.shape[:2], device)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> FeaturesRecord:
         return {"backbone": "oracle", "stride": self.stride_px, "radius": self.radius, "head": []}
 
 
@@ -91,7 +91,7 @@ class PictureOracle:
                 raise bad_input(f"picture {number}", f"one of {len(self._views)} known views", "another", fix)
             yield from self._oracle.maps([view], device=device)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> FeaturesRecord:
         return self._oracle.describe()
 
 
@@ -121,7 +121,7 @@ class NoiseExtractor:
             tokens = torch.from_numpy(generator.standard_normal((self.dim, *grid), dtype=np.float32))
             yield _feature_map(tokens, self.stride_px, rgb.shape[:2], device)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> FeaturesRecord:
         return {"backbone": "noise", "dim": self.dim, "seed": self.seed, "stride": self.stride_px, "head": []}
 
 

@@ -18,6 +18,7 @@ from ..cache import Cache
 from ..errors import EquiviewError, bad_input
 from ..geometry import pixel_centers, unproject
 from ..io import atomic_path, read_json, write_json
+from ..schema import as_array, as_record, as_whole
 from ..types import Camera, View
 from .embree import render_view
 from .mesh import Mesh
@@ -145,12 +146,16 @@ def open_views(folder: str | Path) -> ViewStore:
     folder = Path(folder)
     if not (folder / _META).is_file():
         raise bad_input(str(folder), f"a folder of rendered views with {_META}", "none", "Run `equiview render` first.")
-    meta = read_json(folder / _META)
+    meta = as_record(read_json(folder / _META), str(folder / _META), fix="Render it again.")
     try:
         if meta["format"] != _FORMAT:
             raise bad_input(str(folder / _META), f"format {_FORMAT}", str(meta["format"]), "Render it again.")
         cameras = [
-            Camera(np.array(c["intrinsics"]), np.array(c["cam_from_world"]), (c["hw"][0], c["hw"][1]))
+            Camera(
+                as_array(c["intrinsics"], f"{folder / _META} intrinsics", (3, 3)),
+                as_array(c["cam_from_world"], f"{folder / _META} cam_from_world", (4, 4)),
+                (_side(folder, c["hw"][0]), _side(folder, c["hw"][1])),
+            )
             for c in meta["cameras"]
         ]
         name = str(meta["name"])
@@ -175,9 +180,15 @@ def open_views(folder: str | Path) -> ViewStore:
     return ViewStore(name, cameras, encoded, meta)
 
 
+def _side(folder: Path, value: Any) -> int:
+    """Return the side of a picture, checked before anything of its size is made."""
+    return as_whole(value, f"{folder / _META} hw", 1, 2**14, "Render it again.")
+
+
 def encode_view(view: View) -> bytes:
     """Pack a view into the bytes of a compressed npz file."""
-    picture, file = io.BytesIO(), io.BytesIO()
+    picture = io.BytesIO()
+    file = io.BytesIO()
     Image.fromarray(view.rgb).save(picture, format="PNG", compress_level=3)
     points = view.points_in_world[view.mask].astype(np.float64)
     depth = points @ view.camera.cam_from_world[2, :3] + view.camera.cam_from_world[2, 3]

@@ -1,8 +1,8 @@
 """The page of a bench, from its files alone: scores with intervals, best and worst samples, what was missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from rich.markup import escape
 from rich.table import Table as TerminalTable
@@ -10,6 +10,7 @@ from rich.table import Table as TerminalTable
 from ..errors import bad_input
 from ..io import file_name, read_json
 from ..metrics.rows import is_bench
+from ..records import BenchSummary, Metric
 from . import numbers
 from .boxes import Cell, Lead, Row, Table, number_cell
 from .drawing import data_uri
@@ -47,10 +48,10 @@ HEADLINES = {
     "track": ("average_jaccard", "delta_avg", "occlusion_accuracy", "share_under_8px"),
     "transfer": ("pck@0.05", "pck@0.10", "pck@0.15"),
 }
-Entries = Iterator[tuple[str, str, str, Mapping[str, Any]]]
+Entries = Iterator[tuple[str, str, str, Metric]]
 
 
-def read_bench(folder: str | Path) -> dict[str, Any]:
+def read_bench(folder: str | Path) -> BenchSummary:
     """Return the summary of a bench.
 
     Raises:
@@ -65,10 +66,10 @@ def read_bench(folder: str | Path) -> dict[str, Any]:
         if not isinstance(entry, dict) or not {"value", "ci95", "n"} <= entry.keys():
             where = f"{path}: {task} {dataset} {name}"
             raise bad_input(where, "value, ci95 and n", repr(entry)[:60], "Run the same command again.")
-    return summary
+    return cast(BenchSummary, summary)
 
 
-def entries(summary: Mapping[str, Any]) -> Entries:
+def entries(summary: BenchSummary) -> Entries:
     """Yield task, data set, metric and its entry."""
     for task, datasets in summary["tasks"].items():
         for dataset, metrics in datasets.items():
@@ -81,13 +82,13 @@ def digits_of(metric: str) -> int:
     return 3 if metric.startswith("share") else 1
 
 
-def score_text(metric: str, entry: Mapping[str, Any]) -> tuple[str, str]:
+def score_text(metric: str, entry: Metric) -> tuple[str, str]:
     """Return value and interval as text."""
     digits = digits_of(metric)
     return numbers.number(entry["value"], digits), numbers.interval(entry["ci95"], digits)
 
 
-def bench_table(summary: Mapping[str, Any]) -> TerminalTable:
+def bench_table(summary: BenchSummary) -> TerminalTable:
     """Return the terminal's table: the main scores of every data set."""
     table = TerminalTable(title="Scores", title_justify="left", title_style="bold")
     for name in ("task", "data set", "metric"):
@@ -104,7 +105,7 @@ def bench_table(summary: Mapping[str, Any]) -> TerminalTable:
     return table
 
 
-def missing_words(summary: Mapping[str, Any]) -> str:
+def missing_words(summary: BenchSummary) -> str:
     """Return what was not measured, why, and how to get it; "" when nothing is missing."""
     lines = []
     for one in summary["missing"]:
@@ -127,7 +128,7 @@ def write_bench_report(folder: str | Path, out: Path | None = None) -> Path:
     return write_page(folder / "report.html" if out is None else out, text)
 
 
-def render_bench(summary: Mapping[str, Any], folder: Path) -> str:
+def render_bench(summary: BenchSummary, folder: Path) -> str:
     """Return the page's text."""
     backbone = str(summary["protocol"]["features"].get("backbone"))
     tasks = [task for task, datasets in summary["tasks"].items() if datasets]
@@ -148,7 +149,7 @@ def render_bench(summary: Mapping[str, Any], folder: Path) -> str:
     )
 
 
-def _lead(summary: Mapping[str, Any]) -> Lead:
+def _lead(summary: BenchSummary) -> Lead:
     """The first score of every task in a sentence, and how many samples could not be scored."""
     lines = []
     for task, dataset, metric, entry in entries(summary):
@@ -167,7 +168,7 @@ def _lead(summary: Mapping[str, Any]) -> Lead:
     return Lead("plain", "Measured", [*lines, *failed], large=len(lines))
 
 
-def _task(summary: Mapping[str, Any], task: str, folder: Path) -> dict[str, Any]:
+def _task(summary: BenchSummary, task: str, folder: Path) -> dict[str, object]:
     datasets = summary["tasks"][task]
     metrics = list(dict.fromkeys(name for found in datasets.values() for name in found))
     rows = [Row(Cell(name), [_cell(name, found.get(name)) for found in datasets.values()]) for name in metrics]
@@ -180,7 +181,7 @@ def _task(summary: Mapping[str, Any], task: str, folder: Path) -> dict[str, Any]
     }
 
 
-def _cell(metric: str, entry: Mapping[str, Any] | None) -> Cell:
+def _cell(metric: str, entry: Metric | None) -> Cell:
     if entry is None:
         return Cell(numbers.DASH)
     return number_cell(entry["value"], [score_text(metric, entry)[1], f"n = {entry['n']}"], digits=digits_of(metric))
@@ -202,10 +203,10 @@ def _examples(folder: Path) -> dict[str, list[tuple[str, str]]] | None:
     }
 
 
-def _missing(summary: Mapping[str, Any]) -> Table:
-    columns = {"Task": "task", "Why": "problem", "Where to get it": "where", "Layout": "layout"}
-    rows = [
-        Row(Cell(one["dataset"]), [Cell(one[key], style="words") for key in columns.values()])
-        for one in summary["missing"]
-    ]
-    return Table("Data sets that were not measured", ["Data set", *columns], rows)
+def _missing(summary: BenchSummary) -> Table:
+    rows = []
+    for data_set in summary["missing"]:
+        texts = (data_set["task"], data_set["problem"], data_set["where"], data_set["layout"])
+        rows.append(Row(Cell(data_set["dataset"]), [Cell(text, style="words") for text in texts]))
+    columns = ["Data set", "Task", "Why", "Where to get it", "Layout"]
+    return Table("Data sets that were not measured", columns, rows)

@@ -46,7 +46,7 @@ def live_part(packs: Sequence[Pack]) -> Markup:
     )
 
 
-def _scene(pack: Pack) -> dict[str, Any]:
+def _scene(pack: Pack) -> dict[str, object]:
     variants = [
         {
             "name": name,
@@ -59,7 +59,7 @@ def _scene(pack: Pack) -> dict[str, Any]:
     return {"name": pack.name, "variants": variants, "views": [_view(view, pack.views) for view in pack.views]}
 
 
-def _view(view: PackedView, views: Sequence[PackedView]) -> dict[str, Any]:
+def _view(view: PackedView, views: Sequence[PackedView]) -> dict[str, object]:
     places = zip(views, view.xy_true, strict=True)
     return {
         "name": view.name,

@@ -1,11 +1,11 @@
 """How numbers are written, and the averages the page computes from rows."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..metrics.equivariance import METRIC_NAMES, object_values
 from ..metrics.paired import lower_is_better
+from ..records import Metrics, PairRow
 from ..stats import mean_with_ci
 
 DASH = "\u2013"
@@ -46,7 +46,7 @@ def best_of(values: Mapping[str, float | None], metric: str, digits: int = 2) ->
     return {name for name, value in known.items() if value == best}
 
 
-def fine_by_angle(rows: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
+def fine_by_angle(rows: Sequence[PairRow], metric: str) -> Metrics:
     """Average rows in bins of 30 degrees: pairs, then objects, as the claim bins are."""
     return {
         f"{low}-{high}": mean_with_ci(list(object_values(rows, metric, None, (low, high)).values()))
@@ -54,15 +54,17 @@ def fine_by_angle(rows: list[dict[str, Any]], metric: str) -> dict[str, dict[str
     }
 
 
-def other_protocol(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]] | None:
+def other_protocol(rows: Sequence[PairRow], key: str) -> Metrics | None:
     """Average the scores of "in_mask" or "unambiguous"; None when the rows do not have them."""
     if not rows or any(key not in row for row in rows):
         return None
     return {metric: mean_with_ci(list(object_values(rows, metric, key).values())) for metric in METRIC_NAMES}
 
 
-def ambiguous_share(rows: list[dict[str, Any]]) -> float | None:
+def ambiguous_share(rows: Sequence[PairRow]) -> float | None:
     """Return the share (percent) of scored points that are ambiguous; None when it was not recorded."""
-    if not rows or any(row.get("n_ambiguous") is None for row in rows):
+    counts = [row.get("n_ambiguous") for row in rows]
+    known = [count for count in counts if count is not None]
+    if not rows or len(known) < len(counts):
         return None
-    return 100 * sum(row["n_ambiguous"] for row in rows) / max(sum(row["n"] for row in rows), 1)
+    return 100 * sum(known) / max(sum(row["n"] for row in rows), 1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..draw.live.pack import Pack, read_pack
 from . import sections
@@ -60,7 +59,7 @@ def _small_enough(run: Run) -> str:
     return page
 
 
-def _content(run: Run) -> dict[str, Any]:
+def _content(run: Run) -> dict[str, object]:
     """Return what all sections but the pictures and the live part show."""
     summary = summarize_run(run)
     return {
@@ -73,7 +72,7 @@ def _content(run: Run) -> dict[str, Any]:
     }
 
 
-def _page(run: Run, content: dict[str, Any], packs: Sequence[Pack] = ()) -> str:
+def _page(run: Run, content: dict[str, object], packs: Sequence[Pack] = ()) -> str:
     improved = run.kind == "improve"
     left_out = set() if packs else {"live"}
     left_out |= set() if improved else {"training"}

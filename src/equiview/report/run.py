@@ -4,13 +4,14 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from ..errors import bad_input
 from ..io import read_json, read_jsonl
 from ..metrics.equivariance import METRIC_NAMES
+from ..records import Differences, PairRow, ProtocolRecord, Settings, Summary
 
 VARIANTS = ("pretrained", "last_block", "fixed_average", "without_object", "random_head", "adapted")
 LABELS = {
@@ -49,13 +50,13 @@ class Run:
 
     folder: Path
     kind: Literal["improve", "measure"]
-    variants: dict[str, dict[str, Any]]
-    difference: dict[str, Any]
-    protocol: dict[str, Any]
-    rows: dict[str, list[dict[str, Any]]]
-    log: list[dict[str, Any]] = field(default_factory=list)
+    variants: dict[str, Summary]
+    difference: Differences
+    protocol: ProtocolRecord
+    rows: dict[str, list[PairRow]]
+    log: list[Settings] = field(default_factory=list)
     pictures: dict[str, Path] = field(default_factory=dict)
-    adapter: dict[str, Any] | None = None
+    adapter: Settings | None = None
     live: tuple[Path, ...] = ()
 
     @property
@@ -67,7 +68,7 @@ class Run:
         return list(dict.fromkeys(map(str, found)))
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """What was asked for (the command's own record), empty when it was not written."""
         return self.protocol.get("run", {})
 
@@ -132,7 +133,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def parse_summary(summary: Any, where: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+def parse_summary(summary: Any, where: str) -> tuple[dict[str, Summary], Differences]:
     """Return the summaries by variant and the difference, from either form of summary.json.
 
     Raises:
@@ -178,12 +179,14 @@ def _require(condition: bool, where: str, expected: str, found: str) -> None:
         raise bad_input(where, expected, found, "Run measure or improve again to write it.")
 
 
-def _read_rows(path: Path, kind: str) -> dict[str, list[dict[str, Any]]]:
-    rows: dict[str, list[dict[str, Any]]] = {}
+def _read_rows(path: Path, kind: str) -> dict[str, list[PairRow]]:
+    rows: dict[str, list[PairRow]] = {}
     for number, row in enumerate(read_jsonl(path), 1):
         missing = [key for key in ROW_KEYS if key not in row]
         _require(not missing, f"{path}:{number}", f"the keys {', '.join(ROW_KEYS)}", f"no {', '.join(missing)}")
-        rows.setdefault(row.get("variant", "pretrained") if kind == "improve" else "measured", []).append(row)
+        rows.setdefault(row.get("variant", "pretrained") if kind == "improve" else "measured", []).append(
+            cast(PairRow, row)
+        )
     order = (*VARIANTS, *rows)
     return {name: rows[name] for name in dict.fromkeys(order) if name in rows}
 

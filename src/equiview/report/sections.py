@@ -6,6 +6,7 @@ from typing import Any
 
 from ..metrics.equivariance import METRIC_NAMES
 from ..metrics.paired import lower_is_better
+from ..records import Metrics
 from . import numbers
 from .boxes import Cell, Row, Table, number_cell
 from .drawing import Scale
@@ -13,7 +14,7 @@ from .figures import COLOURS, OTHER_COLOUR, Chart, angle_figure, objects_figure,
 from .numbers import TITLES
 from .pictures import error_legend, object_pictures, picture_gain
 from .run import LABELS, Run, read_picture
-from .words import CLAIM, object_table
+from .words import CLAIM, ObjectScores, object_table
 
 SHOWN_OBJECTS = 12
 EMPTY = {"value": None, "ci95": None, "n": 0}
@@ -38,7 +39,7 @@ CONTROL_WORDS = {
 }
 
 
-def scores(run: Run) -> dict[str, Any]:
+def scores(run: Run) -> dict[str, object]:
     """All variants by all metrics, overall and in each angle bin."""
     return {
         "overall": _variant_table(run, "Scores of every variant", _overall(run), {m: m for m in METRIC_NAMES}),
@@ -51,7 +52,7 @@ def scores(run: Run) -> dict[str, Any]:
     }
 
 
-def _overall(run: Run) -> dict[str, dict[str, Any]]:
+def _overall(run: Run) -> dict[str, Metrics]:
     return {m: {v: s["metrics"][m] for v, s in run.variants.items()} for m in METRIC_NAMES}
 
 
@@ -80,7 +81,8 @@ def _variant_table(
 
 def _difference_table(run: Run) -> Table:
     """Lay out the paired differences, to the pretrained features and to the best control."""
-    rows, bins = [], list(next(iter(run.difference.values())).get("by_angle", {}))
+    rows = []
+    bins = list(next(iter(run.difference.values())).get("by_angle", {}))
     for metric in (CLAIM, "ape"):
         change = run.difference.get(metric)
         if change is None:
@@ -137,7 +139,7 @@ def _other_protocols(run: Run) -> dict[str, Table]:
     return tables
 
 
-def angles(run: Run) -> dict[str, Any]:
+def angles(run: Run) -> dict[str, object]:
     """Curves against the angle: the three bins of the claim and finer ones."""
     fine = {m: {v: numbers.fine_by_angle(rows, m) for v, rows in run.rows.items()} for m in METRIC_NAMES}
     charts = {m: _angle_charts(run, m, fine[m]) for m in METRIC_NAMES}
@@ -165,7 +167,7 @@ def _fine_table(run: Run, metric: str, by_variant: Mapping[str, Mapping[str, Any
     return _variant_table(run, f"{TITLES[metric]} in 30-degree bins", columns, dict.fromkeys(columns, metric))
 
 
-def objects(run: Run) -> dict[str, Any] | None:
+def objects(run: Run) -> dict[str, object] | None:
     """Every object: its scores and the paired difference; None without rows."""
     if not run.rows:
         return None
@@ -178,7 +180,7 @@ def objects(run: Run) -> dict[str, Any] | None:
     return {"claim": parts[CLAIM], "ape": parts["ape"], "n_bad": len(bad), "reasons": reasons}
 
 
-def _object_table(run: Run, metric: str, table: Sequence[Mapping[str, Any]]) -> Table:
+def _object_table(run: Run, metric: str, table: Sequence[ObjectScores]) -> Table:
     variants, paired = list(table[0]["values"]), run.kind == "improve"
     rows = []
     for one in table:
@@ -194,7 +196,7 @@ def _object_table(run: Run, metric: str, table: Sequence[Mapping[str, Any]]) -> 
     return Table(f"{TITLES[metric]} by object", columns, rows)
 
 
-def pictures(run: Run, scale: Scale) -> dict[str, Any]:
+def pictures(run: Run, scale: Scale) -> dict[str, object]:
     """Matches, similarity and principal components of every object, largest gain first."""
     loaded = {name: read_picture(path) for name, path in run.pictures.items()}
     gains = {name: picture_gain(arrays) for name, arrays in loaded.items()}
@@ -212,7 +214,7 @@ def pictures(run: Run, scale: Scale) -> dict[str, Any]:
     return {"objects": drawn, "legend": error_legend(), "more": more, "folder": f"{run.folder.name}/pictures"}
 
 
-def training(run: Run) -> dict[str, Any]:
+def training(run: Run) -> dict[str, object]:
     """The loss of every stage that logged steps, what was skipped and why, and the adapter's record."""
     reasons: Counter[str] = Counter()
     stages: dict[str, list[Mapping[str, Any]]] = {}
@@ -227,7 +229,7 @@ def training(run: Run) -> dict[str, Any]:
     }
 
 
-def protocol(run: Run) -> dict[str, Any]:
+def protocol(run: Run) -> dict[str, object]:
     """How to read the numbers, and everything needed to repeat them."""
     controls = {LABELS[v]: words for v, words in CONTROL_WORDS.items() if run.kind == "improve" and v in run.variants}
     return {"reading": EXPLANATION | controls, "facts": _facts(run), "whole": run.protocol}

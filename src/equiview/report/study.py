@@ -93,7 +93,7 @@ def _value(entry: Mapping[str, Any]) -> Cell:
     return number_cell(entry["value"], [own, f"({alone})" if alone else ""], sign=True)
 
 
-def _figure(relation: Mapping[str, Any], chart: Chart) -> dict[str, Any]:
+def _figure(relation: Mapping[str, Any], chart: Chart) -> dict[str, object]:
     """Return a figure of one score against another with its reading."""
     verdict = relation["verdict"]
     return {

@@ -1,13 +1,14 @@
 """The same numbers for the terminal."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from ..metrics.equivariance import METRIC_NAMES
-from ..stats import MIN_UNITS
+from ..records import BenchComparison, Comparison, Difference, ImproveSummary, Metric, Summary
+from ..stats import MIN_SAMPLING_UNITS
 from . import numbers
 from .numbers import TITLES
 from .run import LABELS, parse_summary, read_run
@@ -25,7 +26,7 @@ def run_tables(run_dir: Path) -> list[Table]:
     return _tables(run.variants)
 
 
-def summary_tables(summary: dict[str, Any], where: str = "summary") -> list[Table]:
+def summary_tables(summary: Summary | ImproveSummary, where: str = "summary") -> list[Table]:
     """Return the tables of a summary in memory, of either form.
 
     Args:
@@ -36,17 +37,17 @@ def summary_tables(summary: dict[str, Any], where: str = "summary") -> list[Tabl
     return _tables(variants)
 
 
-def _tables(variants: dict[str, dict[str, Any]]) -> list[Table]:
+def _tables(variants: dict[str, Summary]) -> list[Table]:
     overall = {TITLES[m]: (m, {v: s["metrics"][m] for v, s in variants.items()}) for m in METRIC_NAMES}
     by_angle = {v: s["metrics"][BINS_METRIC].get("by_angle", {}) for v, s in variants.items()}
     bins = list(dict.fromkeys(b for found in by_angle.values() for b in found))
-    empty = {"value": None}
+    empty: Metric = {"value": None, "ci95": None, "n": 0}
     angles = {f"{b} deg": (BINS_METRIC, {v: f.get(b, empty) for v, f in by_angle.items()}) for b in bins}
     tables = [_table("Scores, percent (APE: lower is better)", variants, overall)]
     return tables + ([_table(f"{TITLES[BINS_METRIC]} by angle", variants, angles)] if bins else [])
 
 
-def _table(title: str, variants: dict[str, Any], columns: dict[str, tuple[str, dict[str, Any]]]) -> Table:
+def _table(title: str, variants: Iterable[str], columns: dict[str, tuple[str, dict[str, Metric]]]) -> Table:
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column("features")
     best = {}
@@ -59,7 +60,7 @@ def _table(title: str, variants: dict[str, Any], columns: dict[str, tuple[str, d
     return table
 
 
-def _cell(entry: dict[str, Any], is_best: bool) -> str:
+def _cell(entry: Metric, is_best: bool) -> str:
     if entry["value"] is None:
         return "-"
     value = f"[bold]{entry['value']:.2f}[/bold]" if is_best else f"{entry['value']:.2f}"
@@ -67,14 +68,14 @@ def _cell(entry: dict[str, Any], is_best: bool) -> str:
     return value if ci95 is None else f"{value}\n[dim]{escape(f'[{ci95[0]:.1f}, {ci95[1]:.1f}]')}[/dim]"
 
 
-def comparison_table(found: dict[str, Any]) -> Table:
+def comparison_table(comparison: Comparison | BenchComparison) -> Table:
     """Return the table of `compare.compare_runs`: a row for each score, those of other searches left out."""
-    benches = found["kind"] == "bench"
-    parts = (
-        [(f"{task} {name}", part) for task, sets in found["tasks"].items() for name, part in sets.items()]
-        if (benches)
-        else [("", found)]
-    )
+    benches = "tasks" in comparison
+    parts: list[tuple[str, Comparison]] = []
+    if "tasks" in comparison:
+        parts += [(f"{task} {name}", part) for task, sets in comparison["tasks"].items() for name, part in sets.items()]
+    else:
+        parts.append(("", comparison))
     paired = sum(part["n_rows"] for _, part in parts)
     table = Table(title=f"Second minus first, {paired} paired rows", title_justify="left", title_style="bold")
     for column in ["data set"] * benches + ["score"]:
@@ -89,46 +90,47 @@ def comparison_table(found: dict[str, Any]) -> Table:
     return table
 
 
-def _comparison_cells(metric: str, entry: dict[str, Any]) -> list[str]:
+def _comparison_cells(metric: str, entry: Difference) -> list[str]:
     digits = 3 if metric.startswith("share") else 2
     clear = entry["ci95"] is not None and (entry["ci95"][0] > 0 or entry["ci95"][1] < 0)
     change = numbers.signed(entry["value"], digits)
     return [
         escape(TITLES.get(metric, metric)),
-        numbers.number(entry["before"], digits),
-        numbers.number(entry["after"], digits),
+        numbers.number(entry.get("before"), digits),
+        numbers.number(entry.get("after"), digits),
         f"[bold]{change}[/bold]" if clear else change,
         numbers.interval(entry["ci95"], digits, sign=True) or numbers.DASH,
         f"{entry['n_improved']} of {entry['n']}",
     ]
 
 
-def comparison_notes(found: dict[str, Any]) -> list[str]:
+def comparison_notes(comparison: Comparison | BenchComparison) -> list[str]:
     """Return what must be known beside the table."""
-    if found["kind"] == "bench":
-        return _bench_notes(found)
-    units = max((entry["n"] for entry in found["metrics"].values()), default=0)
-    notes = [f"Intervals: bootstrap over {units} x {found['unit']}."]
-    if units < MIN_UNITS:
-        notes = [f"No intervals: {units} x {found['unit']}, and fewer than {MIN_UNITS} say nothing."]
-    if any(found["only_in"]):
-        first, second = found["only_in"]
+    if "tasks" in comparison:
+        return _bench_notes(comparison)
+    units = max((entry["n"] for entry in comparison["metrics"].values()), default=0)
+    notes = [f"Intervals: bootstrap over {units} x {comparison['unit']}."]
+    if units < MIN_SAMPLING_UNITS:
+        notes = [f"No intervals: {units} x {comparison['unit']}, and fewer than {MIN_SAMPLING_UNITS} say nothing."]
+    if any(comparison["only_in"]):
+        first, second = comparison["only_in"]
         notes.append(f"Left out: {first} rows that only the first run has, {second} that only the second has.")
-    if found["protocol_differs"]:
-        notes.append(f"Note: the protocols differ in {', '.join(found['protocol_differs'])}.")
+    if comparison["protocol_differs"]:
+        notes.append(f"Note: the protocols differ in {', '.join(comparison['protocol_differs'])}.")
     return notes
 
 
-def _bench_notes(found: dict[str, Any]) -> list[str]:
+def _bench_notes(comparison: BenchComparison) -> list[str]:
     notes = []
-    for task, sets in found["tasks"].items():
+    for task, sets in comparison["tasks"].items():
         for name, part in sets.items():
             units = max((entry["n"] for entry in part["metrics"].values()), default=0)
             notes.append(
-                f"{task} {name}: intervals over {part['unit']} ({units} at most; none for fewer than {MIN_UNITS})."
+                f"{task} {name}: intervals over {part['unit']} "
+                f"({units} at most; none for fewer than {MIN_SAMPLING_UNITS})."
             )
             if part["protocol_differs"]:
                 notes.append(f"Note: its protocols differ in {', '.join(part['protocol_differs'])}.")
-    for which, lonely in zip(("first", "second"), found["only_in"], strict=True):
+    for which, lonely in zip(("first", "second"), comparison["only_in"], strict=True):
         notes += [f"Left out, in the {which} run only: {', '.join(lonely)}."] if lonely else []
     return notes

@@ -1,7 +1,6 @@
 """What commands print of their results."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..jobs.doctor import Finding
+from ..records import CaptureRecord, EpipolarSummary, Summary
 from .numbers import interval, number
 
 COLORS = {"ok": "green", "missing": "yellow", "broken": "bold red"}
@@ -25,20 +25,20 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return rows
 
 
-def capture_table(about: dict[str, Any]) -> Table:
+def capture_table(about: CaptureRecord) -> Table:
     """Return what is known of a capture, the verdict last."""
-    found = about["statistics"]
+    statistics = about["statistics"]
     table = Table(box=None, show_header=False, pad_edge=False)
-    registered = f"{found['images_registered']} of {found['images_given']}"
+    registered = f"{statistics['images_registered']} of {statistics['images_given']}"
     rows = [("images with a camera" if about["poses"] == "recovered" else "images (poses given)", registered)]
-    rows += [("points", str(found["points"])), ("observations", str(found["observations"]))]
-    if found["points"]:
-        rows.append(("images that see a point", f"{found['mean_track_length']:.2f} on average"))
-        rows.append(("median reprojection error", f"{found['median_error_px']:.3f} px"))
-        rows.append(("median ray angle of a point", f"{found['median_angle_deg']:.1f} degrees"))
-        rows.append(("circle around it seen", f"{100 * found['circle_seen']:.0f} %"))
-    if found["matches_fitting"] is not None:
-        rows.append(("matches that fit the poses", f"{100 * found['matches_fitting']:.0f} %"))
+    rows += [("points", str(statistics["points"])), ("observations", str(statistics["observations"]))]
+    if statistics["points"]:
+        rows.append(("images that see a point", f"{statistics['mean_track_length']:.2f} on average"))
+        rows.append(("median reprojection error", f"{statistics['median_error_px']:.3f} px"))
+        rows.append(("median ray angle of a point", f"{statistics['median_angle_deg']:.1f} degrees"))
+        rows.append(("circle around it seen", f"{100 * statistics['circle_seen']:.0f} %"))
+    if statistics["matches_fitting"] is not None:
+        rows.append(("matches that fit the poses", f"{100 * statistics['matches_fitting']:.0f} %"))
     compared = about.get("compared_with_given")
     if compared:
         rotation = (compared["rotation_error_deg_median"], compared["rotation_error_deg_max"])
@@ -51,14 +51,14 @@ def capture_table(about: dict[str, Any]) -> Table:
     return table
 
 
-def capture_words(about: dict[str, Any]) -> str | None:
+def capture_words(about: CaptureRecord) -> str | None:
     """Return why a capture got its verdict, and what to do better."""
     verdict = about["verdict"]
     lines = [*verdict["reasons"], *(f"Next time: {advice}" for advice in verdict["advice"])]
     return "\n".join([*about.get("notes", []), *lines]) or None
 
 
-def epipolar_table(summary: dict[str, Any]) -> Table:
+def epipolar_table(summary: EpipolarSummary) -> Table:
     """Return the shares within each distance, with chance beside them."""
     table = Table(title="Mutual matches near their epipolar line, percent", title_justify="left")
     for title in ("within", "share", "chance", "above chance", "95 % over pairs", "pairs"):
@@ -72,7 +72,7 @@ def epipolar_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def scores_words(summary: dict[str, Any]) -> str:
+def scores_words(summary: Summary) -> str:
     """Return the scores as lines of text."""
     lines = []
     for name, metric in summary["metrics"].items():

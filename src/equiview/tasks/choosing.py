@@ -1,6 +1,6 @@
 """Many ways to use one backbone, scored on the same pictures: every block is computed once, the rest is cheap.
 
-A candidate is a set of blocks and a fixed head on top. One object, or one family of objects, is in memory at a time.
+A candidate is a set of blocks and a fixed head on top. One object, or one category of objects, is in memory at a time.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..data.synthetic.categories import FamilyView, pairs_of
+from ..data.synthetic.categories import CategoryView, pairs_of
 from ..matching.match import match
 from ..metrics.equivariance import error_px, pcdp
 from ..metrics.pck import pck
@@ -116,16 +116,16 @@ def score_views(
     return rows
 
 
-def score_family(
-    views: Sequence[FamilyView],
+def score_category(
+    views: Sequence[CategoryView],
     maps: Sequence[Sequence[FeatureMap]],
     ways: Iterable[Candidate],
     heads: Mapping[str, nn.Module | None],
 ) -> Rows:
-    """Transfer the key points of every ordered pair of members of one family with every candidate.
+    """Transfer the key points of every ordered pair of instances of one category with every candidate.
 
     Returns:
-        Rows with variant, object (the family), pair, n and pck@0.10 (percent; of the longer side of the target's box).
+        Rows with variant, object (the category), pair, n and pck@0.10 (percent; of the longer side of the target's box).
     """
     rows = []
     for way in ways:
@@ -135,6 +135,6 @@ def score_family(
                 continue
             queries = descriptors(own[i], torch.from_numpy(pair.xy0[pair.visible]).float())
             errors = error_px(match(queries, own[j]).xy1.cpu().double().numpy(), pair.xy1[pair.visible])
-            row = {"variant": way.name, "object": views[0].family, "pair": [i, j], "n": len(errors)}
+            row = {"variant": way.name, "object": views[0].category, "pair": [i, j], "n": len(errors)}
             rows.append(row | {"pck@0.10": pck(errors, max(pair.box1_wh), ALPHA)})
     return rows

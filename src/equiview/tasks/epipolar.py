@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ..matching.pose.triangulated import object_centre
 from ..metrics.epipolar import epipolar_shares
 from ..metrics.rows import failure_counts
 from ..models.extractor import MapSource
+from ..records import EpipolarRow, EpipolarSummary, Metric, ProtocolRecord, RunRecord
 from ..stats import mean_with_ci
 from ..types import Capture, FeatureMap, PosedImage
 
@@ -61,7 +62,7 @@ class EpipolarConfig:
 
 def score_epipolar(
     source: MapSource, capture: Capture, config: EpipolarConfig | None = None, progress: Progress | None = None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[list[EpipolarRow], EpipolarSummary]:
     """Score one capture.
 
     Args:
@@ -83,7 +84,7 @@ def score_epipolar(
 
 def run(
     source: MapSource, capture: Capture, config: EpipolarConfig | None = None, progress: Progress | None = None
-) -> list[dict[str, Any]]:
+) -> list[EpipolarRow]:
     """Match every pair of pictures within the angle limit, each once, the earlier picture first.
 
     Returns:
@@ -100,12 +101,13 @@ def run(
     rows = []
     for number, (i, j, angle_deg) in enumerate(pairs):
         images = capture.images[i], capture.images[j]
-        row = {
+        row: EpipolarRow = {
             "dataset": capture.name,
             "pair": [_name(capture, i), _name(capture, j)],
             "angle_deg": round(angle_deg, 4),
         }
-        rows.append(row | _score_pair(images, (maps(i), maps(j)), config))
+        # The shares are keys too; the distances of the protocol name them.
+        rows.append(cast(EpipolarRow, {**row, **_score_pair(images, (maps(i), maps(j)), config)}))
         if progress is not None:
             progress("epipolar", number + 1, len(pairs))
     return rows
@@ -147,7 +149,7 @@ def _angles(capture: Capture) -> Callable[[int, int], float]:
 
 def _score_pair(
     images: tuple[PosedImage, PosedImage], maps: tuple[FeatureMap, FeatureMap], config: EpipolarConfig
-) -> dict[str, Any]:
+) -> Mapping[str, float | str]:
     found = mutual_matches(*maps, *(_allowed(image, fmap, config) for image, fmap in zip(images, maps, strict=True)))
     if len(found) < config.min_matches:
         return {"n": len(found), "failed": f"fewer than {config.min_matches} mutual matches"}
@@ -155,7 +157,7 @@ def _score_pair(
         fundamental = fundamental_matrix(images[0].camera, images[1].camera)
     except EquiviewError:
         return {"n": len(found), "failed": "both pictures were taken from one place"}
-    scale = config.long_side_px / max(maps[0].image_hw), config.long_side_px / max(maps[1].image_hw)
+    scale = (config.long_side_px / max(maps[0].image_hw), config.long_side_px / max(maps[1].image_hw))
     xy0, xy1 = (xy.double().cpu().numpy() for xy in (found.xy0, found.xy1))
     shares = epipolar_shares(fundamental, xy0, xy1, config.thresholds_px, scale)
     return {"n": len(found)} | {name: round(value, 4) for name, value in shares.items()}
@@ -165,7 +167,7 @@ def _allowed(image: PosedImage, fmap: FeatureMap, config: EpipolarConfig) -> Boo
     return None if image.mask is None or not config.masks else token_mask(fmap, torch.from_numpy(image.mask))
 
 
-def protocol_of(source: MapSource, config: EpipolarConfig, **more: Any) -> dict[str, Any]:
+def protocol_of(source: MapSource, config: EpipolarConfig, **more: Unpack[RunRecord]) -> ProtocolRecord:
     """Return what must be known to repeat a measurement."""
     settings = {name: value for name, value in asdict(config).items() if name != "cache_mb"}
     return {
@@ -176,10 +178,11 @@ def protocol_of(source: MapSource, config: EpipolarConfig, **more: Any) -> dict[
         "averages": "value = mean over pairs",
         "ci95": "percentile bootstrap over pairs, 10,000 draws; null under 5 pairs; pairs that share a picture count "
         "as independent, so intervals are too narrow rather than too wide",
-    } | more
+        **more,
+    }
 
 
-def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord) -> EpipolarSummary:
     """Average rows into a summary.
 
     Returns:
@@ -194,19 +197,19 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) ->
     return {
         "metrics": {name: _metric(scored, name) for name in names},
         "failed": failure_counts(rows),
-        "protocol": dict(protocol),
+        "protocol": protocol,
     }
 
 
-def _thresholds(protocol: Mapping[str, Any]) -> Sequence[float]:
+def _thresholds(protocol: ProtocolRecord) -> Sequence[float]:
     return protocol["epipolar"]["thresholds_px"]  # type: ignore[no-any-return]
 
 
-def _metric(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+def _metric(rows: Sequence[Mapping[str, Any]], name: str) -> Metric:
     by_angle = {
         f"{low}-{high}": mean_with_ci(
             [row[name] for row in rows if low <= row["angle_deg"] < high or row["angle_deg"] == high == 180]
         )
         for low, high in ANGLE_BINS_DEG
     }
-    return mean_with_ci([row[name] for row in rows]) | {"by_angle": by_angle}
+    return {**mean_with_ci([row[name] for row in rows]), "by_angle": by_angle}

@@ -7,7 +7,7 @@ scored against it, one row for each ordered pair of views.
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from ..matching.match import match_regions
 from ..matching.nearest import token_mask
 from ..metrics.equivariance import ANGLE_BINS_DEG, METRIC_NAMES, all_metrics, error_px, object_values, view_values
 from ..models.extractor import MapSource
+from ..records import Metric, PairRow, PairScores, ProtocolRecord, RunRecord, Summary
 from ..sampling import descriptors
 from ..stats import bootstrap_ci95, mean_with_ci
 from ..types import Correspondences, FeatureMap, View
@@ -108,21 +109,20 @@ def _point_seed(seed: int, view: int) -> int:
 
 def score_object(
     plan: ObjectPlan, maps: Sequence[FeatureMap], config: MeasureConfig, variant: str = ""
-) -> list[dict[str, Any]]:
+) -> list[PairRow]:
     """Match every planned pair with one set of feature maps and return a row for each.
 
     Memory: similarities of one pair at a time, on tokens only.
     """
-    rows = []
+    rows: list[PairRow] = []
     for i in range(len(plan.views)):
         targets = [j for j in range(len(plan.views)) if (i, j) in plan.pairs]
         if not targets:
             continue
         queries = descriptors(maps[i], torch.from_numpy(plan.xy[i]).float())
         for j in targets:
-            row: dict[str, Any] = {"variant": variant} if variant else {}
-            row |= {"object": plan.name, "pair": [i, j]}
-            rows.append(row | _score_pair(plan, (i, j), queries, maps[j], config))
+            row = _score_pair(plan, (i, j), queries, maps[j], config)
+            rows.append({"variant": variant, **row} if variant else row)
     return rows
 
 
@@ -132,41 +132,45 @@ def _score_pair(
     queries: Float[torch.Tensor, "n c"],
     target: FeatureMap,
     config: MeasureConfig,
-) -> dict[str, Any]:
+) -> PairRow:
     truth = plan.pairs[pair]
     visible = queries[torch.from_numpy(truth.index).to(queries.device)]
     if not bool(torch.isfinite(visible).all()) or not bool(torch.isfinite(target.tokens).all()):
         raise bad_input(
             f"features of {plan.name!r}", "finite numbers", "NaN or infinity", "Use fp32, or check the adapter."
         )
-    row: dict[str, Any] = {
+    view = plan.views[pair[1]]
+    # Errors are pixels of the target, whose size may differ from the source's in a capture.
+    image_hw = view.camera.hw
+    inside = token_mask(target, torch.from_numpy(view.mask))
+    # An object smaller than a token is counted by its status, and left out of the in-mask averages only.
+    regions = [None, inside] if bool(inside.any()) else [None]
+    matched = match_regions(visible, target, regions, config.localise)
+    errors = [error_px(matches.xy1.cpu().double().numpy(), truth.xy1) for matches in matched]
+    n_ambiguous, unambiguous = _unambiguous(plan, pair, errors[0], image_hw)
+    return {
+        "object": plan.name,
+        "pair": list(pair),
         "angle_deg": round(truth.angle_deg, 4),
         "overlap": round(truth.overlap, 6),
         "n": len(truth),
-        "status": "ok",
+        "status": "ok" if len(errors) > 1 else "no token in mask",
+        **all_metrics(errors[0], image_hw),
+        "n_ambiguous": n_ambiguous,
+        "unambiguous": unambiguous,
+        "in_mask": all_metrics(errors[1], image_hw) if len(errors) > 1 else None,
     }
-    view = plan.views[pair[1]]
-    # Errors are pixels of the target, whose size may differ from the source's in a capture.
-    inside, image_hw = token_mask(target, torch.from_numpy(view.mask)), view.camera.hw
-    # An object smaller than a token is counted by its status, and left out of the in-mask averages only.
-    regions = [None, inside] if bool(inside.any()) else [None]
-    found = match_regions(visible, target, regions, config.localise)
-    errors = [error_px(one.xy1.cpu().double().numpy(), truth.xy1) for one in found]
-    row |= all_metrics(errors[0], image_hw)
-    row |= _unambiguous(plan, pair, errors[0], image_hw)
-    row["in_mask"] = all_metrics(errors[1], image_hw) if len(errors) > 1 else None
-    return row if len(errors) > 1 else row | {"status": "no token in mask"}
 
 
 def _unambiguous(
     plan: ObjectPlan, pair: tuple[int, int], errors: Float[np.ndarray, "n"], image_hw: tuple[int, int]
-) -> dict[str, Any]:
-    """Score the points that can be told apart, where it is known which these are."""
+) -> tuple[int | None, PairScores | None]:
+    """Count the ambiguous points and score the others, where it is known which these are."""
     if plan.ambiguous is None:
-        return {"n_ambiguous": None, "unambiguous": None}
+        return None, None
     ambiguous = plan.ambiguous[pair[0]][plan.pairs[pair].index]
     scores = None if ambiguous.all() else all_metrics(errors[~ambiguous], image_hw)
-    return {"n_ambiguous": int(ambiguous.sum()), "unambiguous": scores}
+    return int(ambiguous.sum()), scores
 
 
 def measure(
@@ -174,8 +178,8 @@ def measure(
     objects: Mapping[str, Sequence[View]],
     config: MeasureConfig | None = None,
     *,
-    on_object: Callable[[str, list[dict[str, Any]]], None] | None = None,
-) -> list[dict[str, Any]]:
+    on_object: Callable[[str, list[PairRow]], None] | None = None,
+) -> list[PairRow]:
     """Measure the equivariance of features over every overlapping ordered pair of every object.
 
     Args:
@@ -189,7 +193,7 @@ def measure(
         without ambiguous points and with the search inside the target's mask.
     """
     config = config or MeasureConfig()
-    rows = []
+    rows: list[PairRow] = []
     for name, views in objects.items():
         plan = plan_object(name, views, config)
         with torch.no_grad():
@@ -200,7 +204,7 @@ def measure(
     return rows
 
 
-def protocol_of(source: MapSource, config: MeasureConfig, **more: Any) -> dict[str, Any]:
+def protocol_of(source: MapSource, config: MeasureConfig, **more: Unpack[RunRecord]) -> ProtocolRecord:
     """Return what must be known to repeat a measurement."""
     localisation = "token + parabola in 3x3" if config.subtoken else "token centre"
     return {
@@ -210,12 +214,11 @@ def protocol_of(source: MapSource, config: MeasureConfig, **more: Any) -> dict[s
         "averages": "pair = mean over visible points, object = mean over pairs, value = mean over objects",
         "ci95": "percentile bootstrap over objects, 10,000 draws; null under 5 objects",
         "ci95_views": "of a single object: the same over its source views",
-    } | more
+        **more,
+    }
 
 
-def summarize(
-    rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any], search: str | None = None
-) -> dict[str, Any]:
+def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord, search: str | None = None) -> Summary:
     """Average rows into the summary every command writes.
 
     Args:
@@ -228,17 +231,17 @@ def summarize(
     """
     rows = list(rows)
     metrics = {name: _summarize_metric(rows, name, search) for name in METRIC_NAMES}
-    return {"metrics": metrics, "protocol": dict(protocol)}
+    return {"metrics": metrics, "protocol": protocol}
 
 
-def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str | None) -> dict[str, Any]:
+def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str | None) -> Metric:
     by_angle = {f"{bin_[0]}-{bin_[1]}": _averaged(rows, name, search, bin_) for bin_ in ANGLE_BINS_DEG}
-    return _averaged(rows, name, search) | {"by_angle": by_angle}
+    return {**_averaged(rows, name, search), "by_angle": by_angle}
 
 
 def _averaged(
     rows: Sequence[Mapping[str, Any]], name: str, search: str | None, angles_deg: tuple[int, int] | None = None
-) -> dict[str, Any]:
+) -> Metric:
     """Return the mean over objects with its interval; of a single object, the interval over its source views too."""
     values = object_values(rows, name, search, angles_deg)
     result = mean_with_ci(list(values.values()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack, cast
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from ..metrics.pose import (
     vsd,
 )
 from ..models.extractor import MapSource
+from ..records import Metric, PoseAttempt, PoseErrors, PoseRow, PoseSummary, ProtocolRecord, RunRecord
 from ..render import Mesh, render_depth
-from ..stats import DRAWS, MIN_UNITS, mean_with_ci
+from ..stats import DRAWS, MIN_SAMPLING_UNITS, mean_with_ci
 from ..types import Camera, PosedImage, PoseScene
 
 Progress = Callable[[str, int, int], None]
@@ -79,7 +80,7 @@ def run(
     *,
     observations: Mapping[str, Sequence[Observations]] | None = None,
     models: Mapping[str, ObjectModel] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[PoseRow]:
     """Locate every query of every scene.
 
     Args:
@@ -94,8 +95,8 @@ def run(
         A row a query: its errors, or `failed` with the reason. A query that cannot be read is such a row too; broken
         references raise, since nothing can be measured without a template.
     """
-    given: dict[str, Any] = {"observations": observations, "models": models}
-    return [row for (row,) in samples(source, scenes, config, progress, **given)]
+    rows = samples(source, scenes, config, progress, observations=observations, models=models)
+    return [row for (row,) in rows]
 
 
 def samples(
@@ -107,71 +108,80 @@ def samples(
     *,
     observations: Mapping[str, Sequence[Observations]] | None = None,
     models: Mapping[str, ObjectModel] | None = None,
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[PoseRow]]:
     """Yield what `run` returns query by query, without the first `start`; no template is made where none is left."""
     config = config or PoseConfig()
     for scene in scenes:
         if not scene.queries:
             raise bad_input(f"scene {scene.name!r}", "at least one query", "none", "Give pictures with known cameras.")
-        done, start = min(start, len(scene.queries)), max(0, start - len(scene.queries))
+        done = min(start, len(scene.queries))
+        start -= done
         if done == len(scene.queries):
             continue
         box = None if config.box is None else np.asarray(config.box)
         known = None if observations is None else observations.get(scene.name)
         template = Template.from_views(source, scene.references, observations=known, box=box, config=config.template)
         for number, query in enumerate(scene.queries[done:], done + 1):
-            row = {"object": scene.name, "query": query.name, "world_unit_cm": scene.world_unit_cm}
             model = None if models is None else models.get(scene.name)
-            row |= {} if model is None else {"diameter": model.diameter, "image_width": query.camera.hw[1]}
-            yield [row | _row(template, query, scene, config, model)]
+            row: PoseRow = {"object": scene.name, "query": query.name, "world_unit_cm": scene.world_unit_cm}
+            if model is not None:
+                row["diameter"] = model.diameter
+                row["image_width"] = query.camera.hw[1]
+            attempt, errors = _located(template, query, scene, config, model)
+            yield [{**row, **attempt, **errors}]
             if progress is not None:
                 progress(scene.name, number, len(scene.queries))
 
 
-def _row(
+def _located(
     template: Template, query: PosedImage, scene: PoseScene, config: PoseConfig, model: ObjectModel | None
-) -> dict[str, Any]:
+) -> tuple[PoseAttempt, PoseErrors]:
     try:
         if config.protocol == "paper":
-            pose, about = _paper(template, query, scene)
+            pose, attempt = _paper(template, query, scene)
         else:
-            pose, about = _corrected(template.attempt(query, query.camera.intrinsics, config=config.locate))
+            pose, attempt = _corrected(template.attempt(query, query.camera.intrinsics, config=config.locate))
     except EquiviewError as error:
         if config.protocol == "paper" and "OpenCV" in str(error):
             raise
-        return {"failed": str(error)}
+        return {"failed": str(error)}, {}
     if pose is None:
-        return about
-    errors = about | {"cam_from_world": pose.tolist()} | errors_of(pose, query, scene)
-    return errors if model is None else errors | bop_errors(pose, query, scene, model)
+        return attempt, {}
+    attempt["cam_from_world"] = pose.tolist()
+    errors = errors_of(pose, query, scene)
+    return attempt, errors if model is None else {**errors, **bop_errors(pose, query, scene, model)}
 
 
-def _corrected(attempt: Attempt) -> tuple[np.ndarray | None, dict[str, Any]]:
-    about: dict[str, Any] = {"n_matches": attempt.n_matches, "roll": attempt.roll}
+def _corrected(attempt: Attempt) -> tuple[np.ndarray | None, PoseAttempt]:
+    record: PoseAttempt = {"n_matches": attempt.n_matches, "roll": attempt.roll}
     estimate = attempt.estimate
     if estimate is None:
-        return None, about | {"failed": attempt.reason}
-    about |= {"n_inliers": estimate.n_inliers, "residual_px": round(estimate.residual_px, 4)}
-    return estimate.cam_from_world, about | {"rotation_sd_deg": estimate.rotation_sd_deg}
+        record["failed"] = attempt.reason
+        return None, record
+    record["n_inliers"] = estimate.n_inliers
+    record["residual_px"] = round(estimate.residual_px, 4)
+    record["rotation_sd_deg"] = estimate.rotation_sd_deg
+    return estimate.cam_from_world, record
 
 
-def _paper(template: Template, query: PosedImage, scene: PoseScene) -> tuple[np.ndarray | None, dict[str, Any]]:
+def _paper(template: Template, query: PosedImage, scene: PoseScene) -> tuple[np.ndarray | None, PoseAttempt]:
     """Locate a query as published; the template's points are scaled to metres and back."""
     fmap = unit_map(template.source, picture_of(query), query.name)
     grid = grid_points(query.camera.hw)
     to_metres = 1.0 if scene.world_unit_cm is None else scene.world_unit_cm / 100
     intrinsics = query.camera.intrinsics - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
     points = template.points_in_world * to_metres
-    found = paper_pose(paper_descriptors(fmap, grid), grid, template.descriptors, points, intrinsics)
-    about: dict[str, Any] = {"n_matches": len(found.query_index), "n_inliers": len(found.inliers)}
-    if found.cam_from_world is None:
-        return None, about | {"failed": "fewer than 4 matches or at most 5 inliers"}
-    pose = found.cam_from_world.copy()
+    estimate = paper_pose(paper_descriptors(fmap, grid), grid, template.descriptors, points, intrinsics)
+    record: PoseAttempt = {"n_matches": len(estimate.query_index), "n_inliers": len(estimate.inliers)}
+    if estimate.cam_from_world is None:
+        record["failed"] = "fewer than 4 matches or at most 5 inliers"
+        return None, record
+    pose = estimate.cam_from_world.copy()
     pose[:3, 3] /= to_metres
-    return pose, about
+    return pose, record
 
 
-def errors_of(cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene) -> dict[str, Any]:
+def errors_of(cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene) -> PoseErrors:
     """Return the errors of one located query: degrees, world units, and centimetres where the scale is known."""
     true = query.camera.cam_from_world
     lateral, depth = lateral_depth_error(cam_from_world, true)
@@ -182,14 +192,12 @@ def errors_of(cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene) -
         errors["add_s"] = adds_error(cam_from_world, true, scene.model_points)
     if scene.world_unit_cm is not None:
         errors |= {f"{name}_cm": value * scene.world_unit_cm for name, value in errors.items()}
-    return {"rotation_error_deg": rotation_error_deg(cam_from_world, true)} | errors
+    return cast(PoseErrors, {"rotation_error_deg": rotation_error_deg(cam_from_world, true)} | errors)
 
 
-def bop_errors(
-    cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene, model: ObjectModel
-) -> dict[str, float | list[float]]:
+def bop_errors(cam_from_world: np.ndarray, query: PosedImage, scene: PoseScene, model: ObjectModel) -> PoseErrors:
     """Return the errors of the BOP challenge that can be computed: MSSD, MSPD (with model points), VSD (with depth)."""
-    errors: dict[str, float | list[float]] = {}
+    errors: PoseErrors = {}
     if scene.model_points is not None:
         points, symmetries = scene.model_points, model.symmetries
         errors["mssd"] = mssd(cam_from_world, query.camera.cam_from_world, points, symmetries)
@@ -204,7 +212,7 @@ def bop_errors(
     return errors
 
 
-def protocol_of(source: MapSource, config: PoseConfig, **more: Any) -> dict[str, Any]:
+def protocol_of(source: MapSource, config: PoseConfig, **more: Unpack[RunRecord]) -> ProtocolRecord:
     """Return what must be known to repeat a measurement."""
     return {
         "features": source.describe(),
@@ -212,10 +220,11 @@ def protocol_of(source: MapSource, config: PoseConfig, **more: Any) -> dict[str,
         "units": "recalls in percent of all queries, strict <; a failed query is never under a threshold",
         "averages": "object = mean over queries, value = mean over objects; medians over queries, failures infinite",
         "ci95": "percentile bootstrap, 10,000 draws: over queries of one object, over objects from 5; else null",
-    } | more
+        **more,
+    }
 
 
-def summarize(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(rows: Sequence[Mapping[str, Any]], protocol: ProtocolRecord) -> PoseSummary:
     """Average rows into {"metrics": {name: {"value", "ci95", "n"}}, "by_object": ..., "protocol": ...}.
 
     Recalls in centimetres exist where every row of an object has a scale. `located` is the share of queries with a
@@ -229,15 +238,15 @@ def summarize(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) ->
     objects: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         objects.setdefault(row["object"], []).append(row)
-    hits = {name: _hits(own) for name, own in objects.items()}
-    shared_by_all = [name for name in next(iter(hits.values())) if all(name in own for own in hits.values())]
+    hits = {name: _hits(located) for name, located in objects.items()}
+    shared_by_all = [name for name in next(iter(hits.values())) if all(name in scores for scores in hits.values())]
     metrics = {name: _mean(name, list(hits.values())) for name in shared_by_all}
     metrics |= {f"{name}_median": _median([row.get(name, np.inf) for row in rows]) for name in _medians(rows)}
     by_object = {
-        name: {metric: float(np.mean(values)) for metric, values in own.items()} | {"n": len(objects[name])}
-        for name, own in hits.items()
+        name: {metric: float(np.mean(values)) for metric, values in scores.items()} | {"n": len(objects[name])}
+        for name, scores in hits.items()
     }
-    return {"metrics": metrics, "by_object": by_object, "protocol": dict(protocol)}
+    return {"metrics": metrics, "by_object": by_object, "protocol": protocol}
 
 
 def _hits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -252,7 +261,7 @@ def _hits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     return {name: [100.0 * bool(hit) for hit in values] for name, values in hits.items()} | _bop_scores(rows)
 
 
-_WORST: dict[str, Any] = {"mssd": np.inf, "mspd": np.inf, "vsd": [1.0] * len(VSD_TAUS)}
+_WORST: Mapping[str, Any] = {"mssd": np.inf, "mspd": np.inf, "vsd": [1.0] * len(VSD_TAUS)}
 
 
 def _bop_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -279,19 +288,19 @@ def _medians(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in MEDIANS if name == MEDIANS[0] or _scaled(rows)]
 
 
-def _mean(name: str, objects: Sequence[Mapping[str, list[float]]]) -> dict[str, object]:
+def _mean(name: str, objects: Sequence[Mapping[str, list[float]]]) -> Metric:
     if len(objects) == 1:
         return mean_with_ci(objects[0][name])
-    return mean_with_ci([float(np.mean(own[name])) for own in objects])
+    return mean_with_ci([float(np.mean(scores[name])) for scores in objects])
 
 
-def _median(values: Sequence[float]) -> dict[str, object]:
+def _median(values: Sequence[float]) -> Metric:
     """Return the median over queries with its bootstrap interval; None where it is infinite (too many failures)."""
     sample = np.asarray(values, np.float64)
     draws = np.random.default_rng(0).integers(len(sample), size=(DRAWS, len(sample)))
     # With an even count the mean of a number and infinity is infinity, which is what it should be.
     limits = np.quantile(np.median(sample[draws], axis=1), [0.025, 0.975], method="inverted_cdf")
-    finite = len(sample) >= MIN_UNITS and np.isfinite(limits).all()
+    finite = len(sample) >= MIN_SAMPLING_UNITS and np.isfinite(limits).all()
     middle = float(np.median(sample))
     value = middle if np.isfinite(middle) else None
     return {"value": value, "ci95": [float(x) for x in limits] if finite else None, "n": len(sample)}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,8 @@ from ..metrics.tapvid import (
     to_raster,
 )
 from ..models.extractor import MapSource
-from ..stats import MIN_UNITS, cluster_ci95, mean_with_ci
+from ..records import Metric, Metrics, ProtocolRecord, RunRecord, TrackingRow, TrackingSummary
+from ..stats import MIN_SAMPLING_UNITS, cluster_ci95, mean_with_ci
 from ..types import Clip
 
 CLIP_METRICS = ("average_jaccard", "delta_avg", "occlusion_accuracy")
@@ -68,7 +69,7 @@ def counted_frames(
 
 def run(
     source: MapSource, clips: Iterable[Clip], config: TrackingConfig, progress: Progress | None = None
-) -> list[dict[str, Any]]:
+) -> list[TrackingRow]:
     """Track every clip and return its rows: one for the clip, one for every query point.
 
     Args:
@@ -89,7 +90,7 @@ def samples(
     config: TrackingConfig,
     progress: Progress | None = None,
     start: int = 0,
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[TrackingRow]]:
     """Yield what `run` returns clip by clip, without the first `start`."""
     for clip in islice(clips, start, None):
         points, queries = queries_of(clip, config)
@@ -121,7 +122,7 @@ def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
 
 def score_clip(
     clip: Clip, points: Int[np.ndarray, "q"], queries: Queries, tracks: Tracks, config: TrackingConfig
-) -> list[dict[str, Any]]:
+) -> list[TrackingRow]:
     """Score the tracks of one clip.
 
     Returns:
@@ -134,24 +135,37 @@ def score_clip(
     scores = tapvid_metrics(to_raster(filled, clip.hw), visible, to_raster(tracks.xy, clip.hw), tracks.visible, counted)
     errors = error_at_height_px(tracks.xy, filled, clip.hw)
     seen = visible & counted
-    head = {"kind": "clip", "clip": clip.name, "queries": len(points)}
-    clip_row = head | _hits(errors[seen]) | {name: _none_for_nan(value) for name, value in scores.items()}
-    rows = [clip_row]
+    head: TrackingRow = {"kind": "clip", "clip": clip.name, "queries": len(points)}
+    # The scores are named by `CLIP_METRICS`.
+    row = head | _hits(errors[seen]) | {name: _none_for_nan(value) for name, value in scores.items()}
+    rows = [cast(TrackingRow, row)]
     for number, point in enumerate(points):
         frames = np.flatnonzero(seen[number])
-        own = errors[number, frames]
+        point_errors = errors[number, frames]
         hidden = counted[number] & ~visible[number]
         rows.append(
-            {"kind": "point", "clip": clip.name, "point": int(point), "query_frame": int(queries.frame[number])}
-            | _hits(own)
-            | {"frames": frames.tolist(), "errors_px": [round(float(e), 3) for e in own]}
-            | {"n_seen_right": int(tracks.visible[number, frames].sum())}
-            | {"n_hidden": int(hidden.sum()), "n_hidden_right": int((hidden & ~tracks.visible[number]).sum())}
+            {
+                "kind": "point",
+                "clip": clip.name,
+                "point": int(point),
+                "query_frame": int(queries.frame[number]),
+                **_hits(point_errors),
+                "frames": frames.tolist(),
+                "errors_px": [round(float(error), 3) for error in point_errors],
+                "n_seen_right": int(tracks.visible[number, frames].sum()),
+                "n_hidden": int(hidden.sum()),
+                "n_hidden_right": int((hidden & ~tracks.visible[number]).sum()),
+            }
         )
     return rows
 
 
-def _hits(errors: np.ndarray) -> dict[str, int]:
+class _Hits(TypedDict):
+    n: int
+    n_hits: int
+
+
+def _hits(errors: np.ndarray) -> _Hits:
     return {"n": len(errors), "n_hits": int((errors < HIT_PX).sum())}
 
 
@@ -159,7 +173,7 @@ def _none_for_nan(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord) -> TrackingSummary:
     """Average rows into the summary every command writes.
 
     Returns:
@@ -169,17 +183,17 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) ->
     """
     rows = list(rows)
     clips = [row for row in rows if row["kind"] == "clip" and "failed" not in row]
-    metrics: dict[str, Any] = {
+    metrics: Metrics = {
         name: mean_with_ci([row[name] for row in clips if row[name] is not None]) for name in CLIP_METRICS
     }
-    unit = "clip" if len(clips) >= MIN_UNITS else "point"
+    unit = "clip" if len(clips) >= MIN_SAMPLING_UNITS else "point"
     metrics["share_under_8px"] = share_with_ci([row for row in rows if row["kind"] == unit and "failed" not in row])
     metrics["share_under_8px"]["unit"] = unit
     failed = [row["clip"] for row in rows if "failed" in row]
-    return {"metrics": metrics, "failed": failed, "protocol": dict(protocol)}
+    return {"metrics": metrics, "failed": failed, "protocol": protocol}
 
 
-def share_with_ci(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any]:
+def share_with_ci(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> Metric:
     """Return the share (0-1) of hits among all positions of the rows, with a bootstrap over the rows."""
     hits, total = (np.array([row[key] for row in rows], np.float64) for key in ("n_hits", "n"))
     if total.sum() == 0:
@@ -193,7 +207,7 @@ def _shares(sums: Float[np.ndarray, "d 2"]) -> Float[np.ndarray, "e"]:
     return np.divide(*sums[sums[:, 1] > 0].T)
 
 
-def protocol_of(source: Any, config: TrackingConfig, **more: Any) -> dict[str, Any]:
+def protocol_of(source: Any, config: TrackingConfig, **more: Unpack[RunRecord]) -> ProtocolRecord:
     """Return what must be known to repeat a measurement."""
     return {
         "features": source.describe(),
@@ -201,7 +215,8 @@ def protocol_of(source: Any, config: TrackingConfig, **more: Any) -> dict[str, A
         "units": f"percent at {RASTER}x{RASTER}; share_under_8px is a share (0-1) at {RASTER} px height, aspect kept",
         "averages": "clip = over all its queries and counted frames, value = mean over clips; shares are pooled",
         "ci95": "percentile bootstrap over clips (of shares over points with fewer than 5 clips), 10,000 draws",
-    } | more
+        **more,
+    }
 
 
 def part_of(clip: Clip, frames: Int[np.ndarray, "m"]) -> Clip:
@@ -218,7 +233,8 @@ def part_of(clip: Clip, frames: Int[np.ndarray, "m"]) -> Clip:
 
 class _Picked(Sequence[Any]):
     def __init__(self, frames: Sequence[Any], index: list[int]) -> None:
-        self.frames, self.picked = frames, index
+        self.frames = frames
+        self.picked = index
 
     def __len__(self) -> int:
         return len(self.picked)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..matching.transfer import better, check_points, mirrored, outside, transfe
 from ..metrics.pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
 from ..metrics.rows import failure_counts
 from ..models.extractor import MapSource
+from ..records import ProtocolRecord, RunRecord, Settings, TransferRow, TransferSummary
 from ..types import FeatureMap, ImageSource, KeypointPair, Matches
 
 Progress = Callable[[str, int, int], None]
@@ -60,7 +61,7 @@ def run(
     pairs: Sequence[KeypointPair],
     config: TransferConfig | None = None,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
+) -> list[TransferRow]:
     """Transfer the key points of every pair.
 
     Args:
@@ -86,7 +87,7 @@ def samples(
     config: TransferConfig | None = None,
     progress: Progress | None = None,
     start: int = 0,
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[TransferRow]]:
     """Yield what `run` returns pair by pair, without the first `start`."""
     if not len(pairs):
         raise bad_input("pairs", "at least one", "an empty list", "Check the data set's folder and split.")
@@ -99,28 +100,33 @@ def samples(
 
 
 @torch.no_grad()
-def score_pair(pair: KeypointPair, features: "PictureFeatures", config: TransferConfig) -> dict[str, Any]:
+def score_pair(pair: KeypointPair, features: "PictureFeatures", config: TransferConfig) -> TransferRow:
     """Return the row of one pair."""
-    row: dict[str, Any] = {"pair": pair.name, "category": pair.category, "image0": image_name(pair.image0)}
-    row["self_pair"] = _key(pair.image0) == _key(pair.image1)
+    row: TransferRow = {
+        "pair": pair.name,
+        "category": pair.category,
+        "image0": image_name(pair.image0),
+        "self_pair": _key(pair.image0) == _key(pair.image1),
+    }
     if not pair.visible.any():
-        return row | {"failed": "no key point is visible in both pictures"}
+        return {**row, "failed": "no key point is visible in both pictures"}
     truth, size_px = features.placed(pair.image1, pair.xy1[pair.visible])
     if features.outside(pair.image0, pair.xy0[pair.visible]) or features.outside(pair.image1, pair.xy1[pair.visible]):
-        return row | {"failed": "a key point lies outside its picture"}
-    found, flipped = predict(pair, features, config)
-    if not bool(torch.isfinite(found.score).all()):
+        return {**row, "failed": "a key point lies outside its picture"}
+    matches, flipped = predict(pair, features, config)
+    if not bool(torch.isfinite(matches.score).all()):
         fix = "Use fp32, or check the adapter."
         raise bad_input(f"features of {pair.name!r}", "finite numbers", "NaN or infinity", fix)
-    errors = np.linalg.norm(found.xy1.cpu().double().numpy() - truth, axis=1)
+    errors = np.linalg.norm(matches.xy1.cpu().double().numpy() - truth, axis=1)
     scale = size_px / max(features.hw(pair.image1))
-    return row | {
+    return {
+        **row,
         "n": len(errors),
         "errors_px": [round(float(error), 4) for error in errors],
         "image_px": size_px,
         "extent_px": round(extent_px(truth), 4),
         "box_px": None if pair.box1_wh is None else round(box_px(pair.box1_wh) * scale, 4),
-        "score": round(float(found.score.mean()), 6),
+        "score": round(float(matches.score.mean()), 6),
         "mirrored": flipped,
     }
 
@@ -139,14 +145,14 @@ def predict(pair: KeypointPair, features: "PictureFeatures", config: TransferCon
     xy0 = pair.xy0[pair.visible]
     check_points(xy0, hw, ANNOTATION_PX)
 
-    def found(mirror: bool) -> Matches:
+    def transferred(mirror: bool) -> Matches:
         xy = np.stack([hw[1] - xy0[:, 0], xy0[:, 1]], 1) if mirror else xy0
         placed, _ = features.placed(pair.image0, xy)
         source = features.map(pair.image0, mirror=mirror)
         return transfer_maps(source, torch.from_numpy(placed).float(), target, config.localise)
 
-    plain = found(False)
-    flipped = found(True) if config.flips else plain
+    plain = transferred(False)
+    flipped = transferred(True) if config.flips else plain
     return (flipped, True) if better(plain, flipped) else (plain, False)
 
 
@@ -216,13 +222,15 @@ def _key(image: ImageSource) -> str:
     return hashlib.sha256(rgb.data).hexdigest() + str(rgb.shape)
 
 
-def recorded(localise: Localise) -> dict[str, Any]:
+def recorded(localise: Localise) -> Settings:
     """Return a localisation as run folders and summaries of transfer hold it: `parabola` is called `argmax` there."""
     record = asdict(localise) | {"method": "argmax" if localise.method == "parabola" else localise.method}
     return {key: value for key, value in record.items() if (key, value) != ("border", "centre")}
 
 
-def protocol_of(source: MapSource, config: TransferConfig, scoring: Scoring | None, **more: Any) -> dict[str, Any]:
+def protocol_of(
+    source: MapSource, config: TransferConfig, scoring: Scoring | None, **more: Unpack[RunRecord]
+) -> ProtocolRecord:
     """Return what must be known to repeat a measurement."""
     # Window and temperature say something about the window alone; the size of the cache changes no number.
     about_window = () if config.localise.method == "window" else ("window", "temperature")
@@ -233,10 +241,11 @@ def protocol_of(source: MapSource, config: TransferConfig, scoring: Scoring | No
         "scoring": None if scoring is None else asdict(scoring),
         "units": "percent; pck@a = share of key points with error < a x length (<= when inclusive)",
         "ci95": "percentile bootstrap, 10,000 draws of source pictures with all their pairs; null under 5 pictures",
-    } | more
+        **more,
+    }
 
 
-def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any], scoring: Scoring) -> dict[str, Any]:
+def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord, scoring: Scoring) -> TransferSummary:
     """Average rows into a summary.
 
     Args:
@@ -257,7 +266,7 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any], sc
         f"pck@{alpha:.2f}": summarize_counts([_count(row, alpha, scoring) for row in scored], scoring.average)
         for alpha in ALPHAS
     }
-    return {"metrics": metrics, "failed": failure_counts(rows), "protocol": dict(protocol)}
+    return {"metrics": metrics, "failed": failure_counts(rows), "protocol": protocol}
 
 
 def _count(row: Mapping[str, Any], alpha: float, scoring: Scoring) -> PairCount:

@@ -104,3 +104,23 @@ def test_centres_that_fix_no_rotation_are_refused(x):
 def test_angles_are_exact_near_zero_too(degrees):
     turn = Rotation.from_rotvec(np.deg2rad(degrees) * np.array([0.6, 0, 0.8])).as_matrix()
     assert rotation_angles_deg(turn[None])[0] == pytest.approx(degrees, abs=1e-9)
+
+
+def test_the_similarity_is_umeyamas_and_the_angles_are_chords():
+    """The closed form by singular values, and the angle by the chord, written out once more."""
+    rng = np.random.default_rng(1)
+    for n in (3, 4, 20):
+        a = rng.normal(size=(n, 3))
+        turn = Rotation.random(rng=rng).as_matrix()
+        b = 2.5 * a @ turn.T + rng.normal(size=3) + 0.05 * rng.normal(size=(n, 3))
+        found = umeyama(a, b)
+        left, values, right = np.linalg.svd((b - b.mean(0)).T @ (a - a.mean(0)) / n)
+        sign = np.array([1, 1, np.sign(np.linalg.det(left) * np.linalg.det(right))])
+        np.testing.assert_allclose(found.rotation, (left * sign) @ right, atol=1e-12)
+        assert found.scale == pytest.approx((values * sign).sum() / ((a - a.mean(0)) ** 2).sum() * n, rel=1e-12)
+        chord = np.linalg.norm(found.rotation[None] - np.eye(3), axis=(1, 2)) / np.sqrt(8)
+        np.testing.assert_allclose(
+            rotation_angles_deg(found.rotation[None]), np.degrees(2 * np.arcsin(chord)), rtol=1e-9
+        )
+    small = Rotation.from_rotvec([[1e-7, 0, 0], [0, 0, 0]]).as_matrix()
+    np.testing.assert_allclose(rotation_angles_deg(small), [np.degrees(1e-7), 0], rtol=1e-6)

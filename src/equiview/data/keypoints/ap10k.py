@@ -23,11 +23,14 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...io import require_folder, visible
+from ...schema import as_array, as_list, as_number, shown
 from ...types import KeypointPair
 from .pairs import both_visible, read_record, require_pictures
 
 Subset = Literal["intra-species", "cross-species", "cross-family"]
 FOLDERS: dict[Subset, str] = {"intra-species": "", "cross-species": "_cross_species", "cross-family": "_cross_family"}
+
+_RESTORE = "Restore this file."
 
 
 def load_ap10k(
@@ -48,7 +51,8 @@ def load_ap10k(
     for path in files:
         record = read_record(path, ("src_json_path", "trg_json_path"), "a pair of AP-10K")
         one, two = (folder.joinpath(*_inside(record[k], path)) for k in ("src_json_path", "trg_json_path"))
-        (image0, xy0, _), (image1, xy1, box) = read(one), read(two)
+        (image0, xy0, _) = read(one)
+        (image1, xy1, box) = read(two)
         category = path.stem.rpartition(":")[2]
         pairs.append(KeypointPair(path.stem, category, image0, image1, xy0, xy1, both_visible(xy0, xy1), box))
     return require_pictures(pairs)
@@ -58,19 +62,22 @@ def _inside(text: Any, path: Path) -> tuple[str, ...]:
     """Return the part of a path from ImageAnnotation on."""
     parts = PurePosixPath(str(text).replace("\\", "/")).parts
     if "ImageAnnotation" not in parts or ".." in parts:
-        raise bad_input(str(path), "a path with ImageAnnotation in it", repr(text), "Prepare the pairs again.")
+        raise bad_input(str(path), "a path with ImageAnnotation in it", shown(text), "Prepare the pairs again.")
     return parts[parts.index("ImageAnnotation") :]
 
 
 def _image(path: Path) -> tuple[Path, Float[np.ndarray, "n 2"], tuple[float, float]]:
     """Return the picture, its points (NaN where not annotated), and width and height of its box."""
     record = read_record(path, ("keypoints", "bbox"), "an annotated picture of AP-10K")
-    values = np.array(record["keypoints"], np.float64).reshape(-1)
-    if not len(values) or len(values) % 3 or len(record["bbox"]) != 4:
-        found = f"{len(values)} and {len(record['bbox'])}"
-        raise bad_input(str(path), "keypoints of x, y, v and a bbox of 4 numbers", found, "Restore this file.")
+    rows = as_list(record["keypoints"], f"{path} keypoints", at_least=1, fix=_RESTORE)
+    flat = rows if not isinstance(rows[0], list) else [one for row in rows for one in as_list(row, f"{path} keypoints")]
+    values = as_array(flat, f"{path} keypoints", (None,), _RESTORE)
+    bbox = [as_number(one, f"{path} bbox", fix=_RESTORE) for one in as_list(record["bbox"], f"{path} bbox")]
+    if len(values) % 3 or len(bbox) != 4:
+        found = f"{len(values)} and {len(bbox)}"
+        raise bad_input(str(path), "keypoints of x, y, v and a bbox of 4 numbers", found, _RESTORE)
     points = values.reshape(-1, 3)
     xy = np.where(points[:, 2:] > 0, points[:, :2], np.nan)
     parts = list(path.parts)
     parts[len(parts) - 1 - parts[::-1].index("ImageAnnotation")] = "JPEGImages"
-    return Path(*parts).with_suffix(".jpg"), xy, (float(record["bbox"][2]), float(record["bbox"][3]))
+    return Path(*parts).with_suffix(".jpg"), xy, (bbox[2], bbox[3])

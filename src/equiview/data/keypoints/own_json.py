@@ -12,11 +12,14 @@ Layout::
     ]}
 """
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ...errors import bad_input
+from ...render.references import find_file
+from ...schema import as_text, shown
 from ...types import KeypointPair
 from .pairs import as_points, both_visible, read_record, require_pictures
 
@@ -32,7 +35,7 @@ def load_keypoint_json(path: Path) -> list[KeypointPair]:
     """
     pairs = read_record(path, ("pairs",), 'an object with "pairs"')["pairs"]
     if not isinstance(pairs, list) or not pairs:
-        raise bad_input(f"{path}: pairs", "a list of at least one pair", repr(pairs)[:60], "See the documentation.")
+        raise bad_input(f"{path}: pairs", "a list of at least one pair", shown(pairs), "See the documentation.")
     found = [_pair(record, number, Path(path)) for number, record in enumerate(pairs)]
     twice = [name for name, count in Counter(pair.name for pair in found).items() if count > 1]
     if twice:
@@ -52,13 +55,19 @@ def _pair(record: Any, number: int, path: Path) -> KeypointPair:
         raise bad_input(where, "as many xy0 as xy1", f"{len(xy0)} and {len(xy1)}", "Write null for a hidden point.")
     box = record.get("box1_wh")
     if box is not None and not (isinstance(box, list) and len(box) == 2 and all(_positive(side) for side in box)):
-        raise bad_input(f"{where} box1_wh", "[width, height] above 0", repr(box), "Leave it out where there is none.")
-    category = str(record.get("category", "all"))
-    images = (path.parent / record["image0"], path.parent / record["image1"])
-    name = str(record.get("name", f"{category}/{number}"))
+        raise bad_input(f"{where} box1_wh", "[width, height] above 0", shown(box), "Leave it out where there is none.")
+    category = as_text(record.get("category", "all"), f"{where} category")
+    images = tuple(_picture(path, record[key], f"{where} {key}") for key in ("image0", "image1"))
+    name = as_text(record.get("name", f"{category}/{number}"), f"{where} name")
     wh = None if box is None else (float(box[0]), float(box[1]))
-    return KeypointPair(name, category, *images, xy0, xy1, both_visible(xy0, xy1), wh)
+    return KeypointPair(name, category, images[0], images[1], xy0, xy1, both_visible(xy0, xy1), wh)
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _picture(path: Path, named: Any, where: str) -> Path:
+    """Return the picture a file names, wherever the file was written; the plain path where none is found."""
+    listed = as_text(named, where, "the path of a picture")
+    return find_file(listed, path.parent, strict=True) or path.parent / listed

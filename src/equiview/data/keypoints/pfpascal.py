@@ -15,14 +15,15 @@ run says the scores without them too. 22 pairs stand in both lists.
 """
 
 import csv
-from pathlib import Path
+import io
+from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import require_file, require_folder
+from ...io import read_text, require_file, require_folder
 from ...types import KeypointPair
 from .pairs import require_pictures
 
@@ -64,12 +65,14 @@ def read_pairs(path: Path, folder: Path) -> list[KeypointPair]:
         EquiviewError: The file is missing or a row is broken.
     """
     require_file(path, "a pair list (copy it from data/ of github.com/qq456cvb/3DCorrEnhance)")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path, "a pair list"), newline=""))
+    try:
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            found = ", ".join(reader.fieldnames or ["nothing"])
+            found = ", ".join(reader.fieldnames or ["nothing"])[:80]
             raise bad_input(str(path), f"the columns {', '.join(COLUMNS)}", found, "Copy the list again.")
         return [_pair(row, folder, f"{path}:{number}") for number, row in enumerate(reader, 2)]
+    except csv.Error as error:
+        raise bad_input(str(path), "a pair list", f"another file ({error})", "Copy the list again.") from error
 
 
 def _pair(row: dict[str, str], folder: Path, where: str) -> KeypointPair:
@@ -78,10 +81,12 @@ def _pair(row: dict[str, str], folder: Path, where: str) -> KeypointPair:
         columns = [np.array(row[name].split(";"), np.float64) for name in COLUMNS[3:]]
         xy0, xy1 = _points(*columns[:2]), _points(*columns[2:])
     except (ValueError, TypeError, IndexError, AttributeError) as error:
-        raise bad_input(where, "a row of a pair list", f"another ({error})", "Copy the list again.") from error
+        raise bad_input(
+            where, "a row of a pair list", f"another ({str(error)[:80]})", "Copy the list again."
+        ) from error
     # The published evaluation pads the shorter list with points that are not there.
     count = min(len(xy0), len(xy1))
-    image0, image1 = (folder / "JPEGImages" / Path(row[name]).name for name in COLUMNS[:2])
+    image0, image1 = (folder / "JPEGImages" / PureWindowsPath(row[name]).name for name in COLUMNS[:2])
     name = f"{category}/{image0.stem}-{image1.stem}"
     return KeypointPair(name, category, image0, image1, xy0[:count], xy1[:count], np.ones(count, bool))
 
@@ -89,4 +94,6 @@ def _pair(row: dict[str, str], folder: Path, where: str) -> KeypointPair:
 def _points(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 2"]:
     if len(x) != len(y):
         raise ValueError(f"{len(x)} x and {len(y)} y")
+    if not np.isfinite([x, y]).all():
+        raise ValueError("NaN or infinity")
     return np.stack([x, y], 1)

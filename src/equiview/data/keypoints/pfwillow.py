@@ -12,6 +12,8 @@ have counted from 1; that half pixel is the same in both pictures of a pair.
 Source: Ham et al., Proposal Flow, CVPR 2016.
 """
 
+import struct
+import zlib
 from itertools import permutations
 from pathlib import Path
 
@@ -25,6 +27,10 @@ from ...io import require_file, require_folder, visible
 from ...types import KeypointPair
 from .pairs import both_visible
 
+_MAT_ERRORS = (
+    *(MatReadError, ValueError, TypeError, OSError, NotImplementedError, LookupError, ArithmeticError, EOFError),
+    *(AttributeError, MemoryError, struct.error, zlib.error),
+)
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
@@ -72,8 +78,8 @@ def read_points(mat: Path) -> Float[np.ndarray, "n 2"]:
     fix = "Restore this file from PF-dataset-WILLOW."
     try:
         values = loadmat(mat, variable_names=["pts_coord"])
-    except (MatReadError, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise bad_input(str(mat), "a MATLAB file", f"one that does not open ({error})", fix) from error
+    except _MAT_ERRORS as error:
+        raise bad_input(str(mat), "a MATLAB file", f"one that does not open ({str(error)[:80]})", fix) from error
     points = values.get("pts_coord")
     if points is None or points.ndim != 2 or points.shape[0] != 2 or points.dtype.kind != "f":
         found = "no pts_coord" if points is None else f"{points.dtype} of shape {points.shape}"

@@ -17,6 +17,7 @@ from typing import Literal
 
 from ...errors import bad_input
 from ...io import require_folder, visible
+from ...schema import as_array, as_text
 from ...types import KeypointPair
 from .pairs import as_points, both_visible, read_record, require_pictures
 
@@ -47,10 +48,12 @@ def _pictures(path: Path) -> str:
 def _pair(path: Path, folder: Path) -> KeypointPair:
     record = read_record(path, KEYS, "a pair of SPair-71k")
     xy0, xy1 = (as_points(record[name], f"{path}: {name}") for name in ("src_kps", "trg_kps"))
-    box = as_points([record["trg_bndbox"][:2], record["trg_bndbox"][2:]], f"{path}: trg_bndbox")
+    sides = as_array(record["trg_bndbox"], f"{path}: trg_bndbox", (4,))
+    box = as_points([sides[:2].tolist(), sides[2:].tolist()], f"{path}: trg_bndbox")
+    category, *names = (as_text(record[key], f"{path}: {key}") for key in ("category", "src_imname", "trg_imname"))
     if len(xy0) != len(xy1):
         raise bad_input(str(path), "as many src_kps as trg_kps", f"{len(xy0)} and {len(xy1)}", "Restore this file.")
-    pictures = folder / "JPEGImages" / record["category"]
+    pictures = folder / "JPEGImages" / category
     w, h = (box[1] - box[0]).tolist()
-    images = (pictures / record["src_imname"], pictures / record["trg_imname"])
-    return KeypointPair(path.stem, record["category"], *images, xy0, xy1, both_visible(xy0, xy1), (w, h))
+    images = (pictures / names[0], pictures / names[1])
+    return KeypointPair(path.stem, category, *images, xy0, xy1, both_visible(xy0, xy1), (w, h))

@@ -1,12 +1,13 @@
 """Two sets of cameras of the same pictures, compared after the best similarity between their frames."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
 
 from ...errors import bad_input
+from ...records import Settings
 
 _ROUNDS, _KEEP_WITHIN = 10, 5.0
 _TRIALS, _SPREAD = 300, 0.05
@@ -45,10 +46,8 @@ def umeyama(x_in_a: Float[np.ndarray, "n 3"], x_in_b: Float[np.ndarray, "n 3"]) 
     if len(a) < 3 or spread[1] < 1e-9 * max(spread[0], 1e-300):
         found = f"{len(a)} in one place or on a line" if len(a) >= 3 else str(len(a))
         raise bad_input("camera centres to align", "three that are not on a line", found, "Compare more pictures.")
-    left, values, right = np.linalg.svd(b.T @ a / len(a))
-    sign = np.array([1, 1, np.sign(np.linalg.det(left) * np.linalg.det(right))])
-    rotation = (left * sign) @ right
-    scale = float((values * sign).sum() / (a**2).sum() * len(a))
+    rotation = Rotation.align_vectors(b, a)[0].as_matrix()
+    scale = float((b * (a @ rotation.T)).sum() / (a**2).sum())
     return Similarity(scale, rotation, mean_b - scale * rotation @ mean_a)
 
 
@@ -111,7 +110,7 @@ class CameraDifference:
     position_error_percent_median: float
     position_error_percent_max: float
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Settings:
         """Return the numbers by name."""
         return asdict(self)
 
@@ -149,9 +148,8 @@ def compare_cameras(
 
 
 def rotation_angles_deg(rotations: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n"]:
-    """Return the angle of each rotation in degrees, exact near 0 (by the chord, not the trace)."""
-    chord = np.linalg.norm(rotations - np.eye(3), axis=(1, 2)) / np.sqrt(8.0)
-    return np.degrees(2 * np.arcsin(np.clip(chord, 0, 1)))
+    """Return the angle of each rotation in degrees."""
+    return np.degrees(Rotation.from_matrix(rotations).magnitude())
 
 
 def _centers(cam_from_world: Float[np.ndarray, "n 4 4"]) -> Float[np.ndarray, "n 3"]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from ...errors import bad_input
 from ...io import read_json, write_json
+from ...records import CaptureRecord, Settings
 from ...types import Capture
 from .align import compare_cameras
 from .colmap import import_pycolmap
@@ -51,7 +52,7 @@ class CaptureConfig:
     colmap: ColmapConfig = field(default_factory=ColmapConfig)
 
 
-def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progress: Progress) -> dict[str, Any]:
+def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progress: Progress) -> CaptureRecord:
     """Recover cameras and points of photos or a video, and write a COLMAP folder.
 
     The same call goes on with an interrupted capture, and returns at once when it is finished.
@@ -84,14 +85,19 @@ def capture_from_pictures(source: Path, out: Path, config: CaptureConfig, progre
     place = Workplace(out / WORK, out / IMAGES)
     recovered = reconstruct(place, sizes, config.colmap, progress, camera=config.camera, in_order=photos.in_order)
     found = None if recovered.model is None else model_arrays(recovered.model, list(sizes))
-    about = {"frames_of_source": len(photos.frames), "registered_by_model": list(recovered.registered), "masks": masked}
+    about: CaptureRecord = {
+        **claim,
+        "frames_of_source": len(photos.frames),
+        "registered_by_model": list(recovered.registered),
+        "masks": masked,
+    }
     statistics = describe(found, len(sizes), len(recovered.registered))
-    return _finished(out, recovered.model, statistics, claim | about)
+    return _finished(out, recovered.model, statistics, about)
 
 
 def capture_with_poses(
     capture: Capture, source: Path, out: Path, config: CaptureConfig, progress: Progress
-) -> dict[str, Any]:
+) -> CaptureRecord:
     """Find points for pictures whose cameras are known, and write a COLMAP folder; the cameras stay as they are.
 
     Args:
@@ -119,25 +125,30 @@ def capture_with_poses(
     place = Workplace(out / WORK, out / IMAGES, out / MASKS if masked else None)
     model, fitting = triangulate_known(place, cameras, config.colmap, progress)
     found = None if model is None else model_arrays(model, list(cameras))
-    about = {"notes": list(capture.notes), "masks": masked}
+    about: CaptureRecord = {**claim, "notes": list(capture.notes), "masks": masked}
     statistics = describe(found, len(cameras), 1, fitting)
-    return _finished(out, model, statistics, claim | about)
+    return _finished(out, model, statistics, about)
 
 
-def _claim(source: Path, files: str, config: CaptureConfig, poses: str) -> dict[str, Any]:
+def _claim(source: Path, files: str, config: CaptureConfig, poses: str) -> CaptureRecord:
     settings = asdict(config)
     # How many threads work changes nothing that is asked for.
     settings["colmap"].pop("threads")
     return {"source": str(source), "source_files": files, "poses": poses, "settings": settings}
 
 
-def _finished(out: Path, model: Any, statistics: CaptureStatistics, about: dict[str, Any]) -> dict[str, Any]:
+def _finished(out: Path, model: Any, statistics: CaptureStatistics, about: CaptureRecord) -> CaptureRecord:
     verdict = judge(statistics, poses_given=about["poses"] == "given")
-    content = about | {"statistics": asdict(statistics), "verdict": asdict(verdict), "versions": _versions()}
+    content: CaptureRecord = {
+        **about,
+        "statistics": asdict(statistics),
+        "verdict": asdict(verdict),
+        "versions": _versions(),
+    }
     if model is not None and verdict.grade != "failed":
         write_model(out, model)
     write_json(out / ABOUT, content)
-    return read_json(out / ABOUT)
+    return cast(CaptureRecord, read_json(out / ABOUT))
 
 
 def _versions() -> dict[str, str]:
@@ -147,7 +158,7 @@ def _versions() -> dict[str, str]:
     return {"equiview": __version__, "pycolmap": pycolmap.__version__, "numpy": np.__version__}
 
 
-def compare_with_given(out: Path, given: Capture) -> dict[str, Any]:
+def compare_with_given(out: Path, given: Capture) -> Settings:
     """Compare the recovered cameras of a finished capture folder with those its pictures came with.
 
     Args:

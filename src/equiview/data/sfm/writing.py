@@ -1,4 +1,4 @@
-"""The folder of a capture: claimed by one capture, an ordinary COLMAP folder when it is finished."""
+"""The folder of a capture: claimed by one capture, a standard COLMAP folder when it is finished."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from PIL import Image
 
 from ...errors import bad_input
 from ...io import atomic_folder, atomic_path, pixels_of, posed_pixels, read_json, require_file, write_json
+from ...records import CaptureRecord
 from ...types import Camera, PosedImage
 from ..captures.undistortion import UndistortedImage
 from .matches import Progress
@@ -21,7 +22,7 @@ _CLAIM = "source.json"
 _READ_BYTES = 2**20  # Of the beginning and of the end of a file.
 
 
-def claim_capture(out: Path, what: Mapping[str, Any]) -> dict[str, Any] | None:
+def claim_capture(out: Path, what: Mapping[str, Any]) -> CaptureRecord | None:
     """Write what this capture is made of, or check that the folder holds the very same (to go on with it).
 
     Returns:

@@ -9,6 +9,7 @@ from typing import Any
 from ...io import file_name, read_json, write_json
 from ...models.adapters.folder import versions
 from ...models.extractor import Extractor
+from ...records import BenchProtocol, BenchSummary, DataSetResult, Metrics, MissingSet, ProtocolRecord
 from ..run_folder import Progress, as_json, claim_folder, device_name
 from ..scoring import WorkItem, finish_items, rows_path, write_rows
 from .examples import save_examples
@@ -20,7 +21,7 @@ from .synthetic import synthetic_sets
 
 def bench(
     source: Any, out: str | Path, config: BenchConfig | None = None, progress: Progress | None = None
-) -> dict[str, Any]:
+) -> BenchSummary:
     """Measure features on every data set of a suite.
 
     Writes rows/TASK/DATASET.jsonl, results/TASK/DATASET.json and pictures/TASK/DATASET/ as soon as a data set is
@@ -41,7 +42,8 @@ def bench(
     Raises:
         EquiviewError: Bad input, no real data set at all, or a folder that holds another run.
     """
-    config, out = config or BenchConfig(), Path(out)
+    config = config or BenchConfig()
+    out = Path(out)
     report = progress or (lambda stage, done, total: None)
     found, missing = (synthetic_sets(config), []) if config.suite == "synthetic" else real_sets(config)
     claim_folder(out, {"bench": asdict(config), "features": source.describe()})
@@ -70,7 +72,7 @@ def partial_path(out: Path, one: Found) -> Path:
 
 def _measure(
     source: Any, one: Found, out: Path, config: BenchConfig, problems: dict[str, str], progress: Progress | None
-) -> dict[str, Any] | None:
+) -> DataSetResult | None:
     """Measure one data set; note what is wrong with a real one that cannot be read."""
     # Only what comes from outside may be broken; a failure of the rendered sets is a failure of the run.
     opened, problem = try_open(one) if config.suite == "real" else (one.open(), "")
@@ -87,19 +89,24 @@ def _measure(
 
 
 def _summarize(
-    source: Any, out: Path, config: BenchConfig, measured: Sequence[Found], missing: Sequence[dict[str, str]]
-) -> dict[str, Any]:
-    tasks: dict[str, dict[str, Any]] = {task: {} for task in config.tasks}
-    failed: dict[str, dict[str, Any]] = {task: {} for task in config.tasks}
-    protocols: dict[str, dict[str, Any]] = {task: {} for task in config.tasks}
-    for one in measured:
-        record = read_json(result_path(out, one))
-        tasks[one.task][one.name] = record["metrics"]
-        failed[one.task][one.name] = record["failed"]
-        protocols[one.task][one.name] = record["protocol"]
+    source: Any, out: Path, config: BenchConfig, measured: Sequence[Found], missing: list[MissingSet]
+) -> BenchSummary:
+    tasks: dict[str, dict[str, Metrics]] = {task: {} for task in config.tasks}
+    failed: dict[str, dict[str, dict[str, int]]] = {task: {} for task in config.tasks}
+    protocols: dict[str, dict[str, ProtocolRecord]] = {task: {} for task in config.tasks}
+    for data_set in measured:
+        result: DataSetResult = read_json(result_path(out, data_set))
+        tasks[data_set.task][data_set.name] = result["metrics"]
+        failed[data_set.task][data_set.name] = result["failed"]
+        protocols[data_set.task][data_set.name] = result["protocol"]
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
-    protocol = {"bench": asdict(config), "features": source.describe(), "versions": versions(), "device": device}
-    summary = {"tasks": tasks, "failed": failed, "protocol": protocol | {"datasets": protocols}, "missing": missing}
-    summary = as_json(summary)
+    protocol: BenchProtocol = {
+        "bench": asdict(config),
+        "features": source.describe(),
+        "versions": versions(),
+        "device": device,
+        "datasets": protocols,
+    }
+    summary: BenchSummary = as_json({"tasks": tasks, "failed": failed, "protocol": protocol, "missing": missing})
     write_json(out / "summary.json", summary)
     return summary

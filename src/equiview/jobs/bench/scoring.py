@@ -4,9 +4,10 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...models.extractor import Extractor
+from ...records import Metric, Metrics, ProtocolRecord, Summary
 from ...tasks import pose, tracking, transfer
 from ...tasks.pose import PoseConfig
 from ...tasks.tracking import TrackingConfig
@@ -28,8 +29,8 @@ class Scored:
     """
 
     rows: Rows
-    metrics: dict[str, dict[str, Any]]
-    protocol: dict[str, Any]
+    metrics: Metrics
+    protocol: ProtocolRecord
 
     @property
     def failed(self) -> dict[str, int]:
@@ -56,16 +57,16 @@ def samples(source: Any, opened: Opened, progress: Progress | None = None, start
     return found
 
 
-def protocol_of(source: Any, opened: Opened) -> dict[str, Any]:
+def protocol_of(source: Any, opened: Opened) -> ProtocolRecord:
     """Return everything needed to repeat a measurement of a data set."""
     more = () if opened.scoring is None else (opened.scoring,)
-    return dict(TASK_OF[type(opened.config)].protocol_of(source, opened.config, *more))
+    return cast(ProtocolRecord, TASK_OF[type(opened.config)].protocol_of(source, opened.config, *more))
 
 
-def summarize(opened: Opened, rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(opened: Opened, rows: Sequence[Mapping[str, Any]], protocol: ProtocolRecord) -> Summary:
     """Return the summary of a data set's rows: metrics and protocol."""
     more = () if opened.scoring is None else (opened.scoring,)
-    return dict(TASK_OF[type(opened.config)].summarize(rows, protocol, *more))
+    return cast(Summary, TASK_OF[type(opened.config)].summarize(rows, protocol, *more))
 
 
 def score(source: Any, opened: Opened, partial: Path, progress: Progress | None = None) -> Scored:
@@ -85,6 +86,7 @@ def score(source: Any, opened: Opened, partial: Path, progress: Progress | None 
     return Scored(rows, {name: short(metric) for name, metric in summary["metrics"].items()}, summary["protocol"])
 
 
-def short(metric: Mapping[str, Any]) -> dict[str, Any]:
+def short(metric: Metric) -> Metric:
     """Keep what a table shows; what else there is can be made from the rows."""
-    return {key: metric[key] for key in ("value", "ci95", "ci95_views", "n", "unit") if key in metric}
+    shown = ("value", "ci95", "ci95_views", "n", "unit")
+    return cast(Metric, {key: value for key, value in metric.items() if key in shown})

@@ -1,13 +1,14 @@
 """One pair of scores over many points: how they go together, how sure that is, and what it hangs on."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ...errors import bad_input
-from ...stats import MIN_UNITS
+from ...records import BetweenFamilies, LeftOut, Relation, Statistic, WithinFamilies
+from ...stats import MIN_SAMPLING_UNITS
 from .points import PointSet
 from .statistics import DRAWS, STATISTICS, bootstrap, draw_points, draw_scores, pearson, shuffles, spearman
 
@@ -39,7 +40,7 @@ class Sample:
     units_y: Float[np.ndarray, "n v"] | None = None
 
 
-def relate(points: PointSet, x: str, y: str, *, cluster: str = "family", seed: int = 0) -> dict[str, Any]:
+def relate(points: PointSet, x: str, y: str, *, cluster: str = "family", seed: int = 0) -> Relation:
     """Return what two scores have to do with each other.
 
     Args:
@@ -64,7 +65,7 @@ def relate(points: PointSet, x: str, y: str, *, cluster: str = "family", seed: i
     values = {name: _value(name, sample) for name in STATISTICS}
     counts = np.bincount(sample.families)
     few = _too_few(len(sample.x), len(counts), values)
-    intervals = _intervals(sample, values, few, np.random.default_rng([seed, 1]))
+    statistics = _statistics(sample, values, few, np.random.default_rng([seed, 1]))
     return {
         "x": x,
         "y": y,
@@ -74,7 +75,10 @@ def relate(points: PointSet, x: str, y: str, *, cluster: str = "family", seed: i
         "families": {name: int(count) for name, count in zip(sample.names, counts, strict=True)},
         "missing": missing,
         "few": few,
-        **{name: {"value": _rounded(values[name]), **intervals[name]} for name in STATISTICS},
+        "pearson": statistics["pearson"],
+        "spearman": statistics["spearman"],
+        "partial_pearson": statistics["partial_pearson"],
+        "partial_spearman": statistics["partial_spearman"],
         "between_families": _between(sample, np.random.default_rng([seed, 2])),
         "within_families": _within(sample, values, np.random.default_rng([seed, 3])),
         "leave_one_family_out": {name: _leave_out(name, sample) for name in ("spearman", "partial_spearman")},
@@ -100,7 +104,7 @@ def _units(points: PointSet, score: str, both: np.ndarray) -> Float[np.ndarray, 
     """Return the values by object of the points, where all have the same objects and there are enough of them."""
     own = [point.units.get(score, {}) for point, kept in zip(points.points, both, strict=True) if kept]
     names = sorted(own[0])
-    if len(names) < MIN_UNITS or any(sorted(one) != names for one in own):
+    if len(names) < MIN_SAMPLING_UNITS or any(sorted(one) != names for one in own):
         return None
     return points.sign(score) * np.array([[one[name] for name in names] for one in own])
 
@@ -130,15 +134,19 @@ def _plural(families: int) -> str:
     return "family" if families == 1 else "families"
 
 
-def _intervals(
+def _statistics(
     sample: Sample, values: dict[str, float | None], few: str, generator: np.random.Generator
-) -> dict[str, dict[str, Any]]:
-    """Return both intervals of every statistic: families drawn whole, and points drawn as if independent."""
-    found: dict[str, dict[str, Any]] = {name: {"ci95": None, "ci95_points": None} for name in values}
+) -> dict[str, Statistic]:
+    """Return every statistic with both intervals: families drawn whole, and points drawn as if independent."""
+    found: dict[str, Statistic] = {
+        name: {"value": _rounded(value), "ci95": None, "ci95_points": None} for name, value in values.items()
+    }
     if len(sample.x) < MIN_POINTS:
         return found
     alone = np.zeros(len(sample.x), int)
-    for key, clusters in (("ci95", sample.families), ("ci95_points", alone)):
+    kinds: tuple[tuple[Literal["ci95", "ci95_points"], Int[np.ndarray, "n"]], ...]
+    kinds = (("ci95", sample.families), ("ci95_points", alone))
+    for key, clusters in kinds:
         names = [name for name in _with_interval(sample, key) if values[name] is not None]
         if (key == "ci95" and few) or not names:
             continue
@@ -160,7 +168,7 @@ def _with_interval(sample: Sample, key: str) -> list[str]:
     return [name for name in STATISTICS if within or not name.startswith("partial")]
 
 
-def _between(sample: Sample, generator: np.random.Generator) -> dict[str, Any]:
+def _between(sample: Sample, generator: np.random.Generator) -> BetweenFamilies:
     """Correlate the means of the families, one point each; p of Spearman's by shuffling the means."""
     count = len(sample.names)
     means = [np.bincount(sample.families, value) / np.bincount(sample.families) for value in (sample.x, sample.y)]
@@ -177,10 +185,10 @@ def _between(sample: Sample, generator: np.random.Generator) -> dict[str, Any]:
     return {"n": count, "pearson": _rounded(linear), "spearman": _rounded(rank), "p": _p(rank, null)}
 
 
-def _within(sample: Sample, values: dict[str, float | None], generator: np.random.Generator) -> dict[str, Any]:
+def _within(sample: Sample, values: dict[str, float | None], generator: np.random.Generator) -> WithinFamilies:
     """Count what is left within families; p of the partial Spearman by shuffling y within every family."""
     counts = np.bincount(sample.families)
-    found: dict[str, Any] = {
+    found: WithinFamilies = {
         "n_points": int(counts[counts > 1].sum()),
         "n_families": int((counts > 1).sum()),
         "p": None,
@@ -200,14 +208,15 @@ def _p(value: float, null: Float[np.ndarray, "d"]) -> float:
     return float((1 + reached.sum()) / (1 + len(null)))
 
 
-def _leave_out(name: str, sample: Sample) -> dict[str, Any] | None:
+def _leave_out(name: str, sample: Sample) -> LeftOut | None:
     """Return the range of a statistic when one family is left out, and the families whose absence turns its sign."""
     whole = _value(name, sample)
     left = {family: _value(name, sample, sample.families != i) for i, family in enumerate(sample.names)}
     known = {family: value for family, value in left.items() if value is not None}
     if whole is None or len(sample.names) < 2 or not known:
         return None
-    low, high = min(known, key=lambda f: known[f]), max(known, key=lambda f: known[f])
+    low = min(known, key=lambda family: known[family])
+    high = max(known, key=lambda family: known[family])
     flips = [family for family, value in known.items() if value * whole < 0]
     return {
         "low": _rounded(known[low]),

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from ...errors import bad_input
+from ...records import Relation, Settings, StudyRecord
 from .points import PointSet
 from .relations import MIN_FAMILIES, MIN_POINTS, MIN_WITHIN_INTERVAL, relate
 from .statistics import DRAWS
@@ -28,7 +28,7 @@ def study(
     cluster: str = "family",
     seed: int = 0,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> StudyRecord:
     """Relate every score of `x` with every score of `y`.
 
     Args:
@@ -56,10 +56,10 @@ def study(
         found = ", ".join(f"{a} and {b}: {n}" for (a, b), n in list(common.items())[:3]) or "no pair of scores"
         fix = "Give results of the same features, or choose other scores with --x and --y."
         raise bad_input("study", "three points that have both scores", found, fix)
-    relations = []
+    relations: list[Relation] = []
     for number, pair in enumerate(kept):
         relation = relate(points, *pair, cluster=cluster, seed=seed)
-        relations.append(relation | {"verdict": verdict(relation), "words": read(relation)})
+        relations.append({**relation, "verdict": verdict(relation), "words": read(relation)})
         if progress is not None:
             progress("study", number + 1, len(kept))
     groups = points.groups(cluster)
@@ -79,7 +79,7 @@ def _common(points: PointSet, x: str, y: str) -> int:
     return sum(x in point.scores and y in point.scores for point in points.points)
 
 
-def protocol(cluster: str, seed: int) -> dict[str, Any]:
+def protocol(cluster: str, seed: int) -> Settings:
     """Return how the numbers of a study are made."""
     return {
         "direction": "scores of which less is better change their sign: positive is better with better",

@@ -138,8 +138,8 @@ def _point(group: Sequence[Folder], several: bool) -> StudyPoint:
     features = first.features
     family = _backbone(first) + (f" ({str(features.get('weights_sha256'))[:6]})" if several else "")
     adapter = features.get("adapter")
-    described = adapter if isinstance(adapter, Mapping) else {"sha256": adapter}
-    name, strength = described.get("sha256"), described.get("strength", 1.0)
+    adapter_record = adapter if isinstance(adapter, Mapping) else {"sha256": adapter}
+    name, strength = adapter_record.get("sha256"), adapter_record.get("strength", 1.0)
     tags = {
         "architecture": str(features.get("family")),
         "blocks": ",".join(map(str, features.get("blocks", []))),

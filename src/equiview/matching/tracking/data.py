@@ -110,7 +110,9 @@ class LazyMaps(Sequence[FeatureMap]):
     """
 
     def __init__(self, source: MapSource, frames: Sequence[Picture], batch_size: int = 4) -> None:
-        self.source, self.frames, self.batch_size = source, frames, batch_size
+        self.source = source
+        self.frames = frames
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -20,10 +20,11 @@ from torch import nn
 
 from ...errors import EquiviewError, bad_input
 from ...io import atomic_folder, read_json, require_file
+from ...records import Settings
+from ...schema import check, check_fields, check_weights, library_loading
 from ..backbones.base import Backbone
 from ..extractor import Extractor, FeatureConfig, feature_config
 from ..heads import build_head, check_strength, head_parts, head_spec
-from ..schema import check, check_fields, check_weights, library_loading
 from .lora import (
     ADAPTER_NAME,
     FUSED_NAMES,
@@ -96,7 +97,7 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _write(
-    folder: Path, extractor: Extractor, record: dict[str, Any], tensors: dict[str, dict[str, torch.Tensor] | None]
+    folder: Path, extractor: Extractor, record: Settings, tensors: dict[str, dict[str, torch.Tensor] | None]
 ) -> None:
     for name, state in tensors.items():
         if state is not None:
@@ -139,7 +140,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _lora_record(backbone: Backbone) -> dict[str, Any]:
+def _lora_record(backbone: Backbone) -> Settings:
     layers = lora_layers(backbone)
     first = layers[0][1]
     rank, alpha = first.r[ADAPTER_NAME], first.lora_alpha[ADAPTER_NAME]
@@ -266,7 +267,7 @@ def _check_backbone(folder: Path, made_for: BackboneRecord, backbone: Backbone, 
         )
 
 
-def _feature_config(adapter: Adapter, overrides: dict[str, Any]) -> FeatureConfig:
+def _feature_config(adapter: Adapter, overrides: Settings) -> FeatureConfig:
     own = adapter.record["features"]
     check_fields(own, FeatureConfig, f"{adapter.folder / RECORD_FILE}: features", SAVE_AGAIN)
     config = feature_config(**{**own, **overrides})
@@ -277,7 +278,8 @@ def _feature_config(adapter: Adapter, overrides: dict[str, Any]) -> FeatureConfi
 
 def _load_lora(folder: Path, backbone: Backbone) -> None:
     state = read_tensors(folder / WEIGHTS_FILE)
-    config, fix = read_json(folder / CONFIG_FILE), "Copy the folder again."
+    config = read_json(folder / CONFIG_FILE)
+    fix = "Copy the folder again."
     check(config, PeftConfig, str(folder / CONFIG_FILE), fix)
     spec = LoraSpec(config["r"], float(config["lora_alpha"]))  # Checks both.
     names = sorted({key.removeprefix(PEFT_PREFIX).rsplit(".lora_", 1)[0] for key in state})

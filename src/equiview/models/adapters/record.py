@@ -7,8 +7,9 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from ...errors import bad_input, shown
 from ...io import read_json, require_file, require_folder
+from ...records import Settings
+from ...schema import check
 from ..heads import check_head, check_strength
-from ..schema import check
 
 FORMAT_VERSION = 1
 RECORD_FILE, HEAD_FILE = "equiview.json", "head.safetensors"
@@ -41,8 +42,8 @@ class Record(TypedDict):
     """What every adapter's record holds; whoever saved it may have added more (`recipe`, `data`, `seed`, ...)."""
 
     backbone: BackboneRecord
-    features: dict[str, Any]
-    head: list[dict[str, Any]]
+    features: Settings
+    head: list[Settings]
     lora: LoraRecord | None
     files: dict[str, str]
 

@@ -1,9 +1,10 @@
-"""The knob between base and adapted features: one number from 0 to 1 for the LoRA and the fitted parts of the head."""
+"""The strength of an adapter: one number from 0 to 1 for the LoRA and the fitted parts of the head."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ...errors import bad_input
+from ...records import Settings
 from ..extractor import Extractor
 from ..heads import LinearHead, ResidualConvHead, check_strength, common_strength, head_parts, head_spec
 from .lora import has_lora, lora_strength, set_lora_strength
@@ -49,7 +50,7 @@ def strength_of(extractor: Extractor) -> float | None:
     return common_strength(head_spec(extractor.head), lora_strength(extractor.backbone))
 
 
-def check_adjustable(head: Sequence[dict[str, Any]], lora: bool, strength: float) -> None:
+def check_adjustable(head: Sequence[Settings], lora: bool, strength: float) -> None:
     """Check that an adapter can be applied at a strength.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ...errors import EquiviewError, bad_input
-from ..schema import check_weights, library_loading
+from ...schema import check_weights, library_loading
 from .base import Backbone, BackboneInfo, base_model, state_sha256
 from .huggingface import load_huggingface
 from .tiny import TINY, TINY_FOLDER

@@ -21,7 +21,7 @@ from torch import nn
 
 from ...errors import bad_input, shown
 from ...io import read_json
-from ..schema import check, library_loading, reason
+from ...schema import check, library_loading, reason
 from .base import IMAGENET, Backbone, BackboneInfo, Position, base_model, grid_hw, state_sha256
 from .normalisation import mean_std
 from .position import resample_table, rotary, table_side
@@ -360,7 +360,8 @@ def _quiet() -> Iterator[None]:
     """Keep `transformers` from drawing a bar and from listing the parts of a larger checkpoint not used here."""
     from transformers.utils import logging as hf_logging
 
-    bars, level = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
+    bars = hf_logging.is_progress_bar_enabled()
+    level = hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
     try:

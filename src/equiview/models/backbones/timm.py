@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import nn
 
 from ...errors import TEXT_CHARS, EquiviewError, bad_input, cut
-from ..schema import reason
+from ...schema import reason
 from .base import Backbone, BackboneInfo, Position, base_model, own_way_only, state_sha256, whole_patches
 
 
