@@ -162,7 +162,7 @@ def _choice(
                 "scores": "percent; matching pcdp@0.05 and position pcdp@0.02, mean over pairs of an angle bin "
                 "(0-45, 45-90, 90-180 degrees), then over bins, then over units; transfer pck@0.10 of rendered "
                 "categories, of the longer side of the target's box",
-                "units": f"objects, categories; source views of all objects where there are fewer than {MIN_SAMPLING_UNITS}",
+                "units": f"objects, categories; source views of the objects where fewer than {MIN_SAMPLING_UNITS}",
                 "ci95": "percentile bootstrap over units, 10,000 draws, in pairs; null under 5 units",
                 "choice": f"the fewest blocks and the simplest head within {TIE_POINTS} points of the best",
                 "versions": versions(),

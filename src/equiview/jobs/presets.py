@@ -13,7 +13,7 @@ from ..finetune.stages.add_head import FIXED_HEADS, AddHead, HeadName
 from ..io import read_json, require_file
 from ..models.backbones.base import Backbone, BackboneInfo
 from ..models.extractor import Extractor
-from ..models.schema import check
+from ..schema import check
 
 log = logging.getLogger(__name__)
 

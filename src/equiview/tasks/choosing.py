@@ -125,7 +125,7 @@ def score_category(
     """Transfer the key points of every ordered pair of instances of one category with every candidate.
 
     Returns:
-        Rows with variant, object (the category), pair, n and pck@0.10 (percent; of the longer side of the target's box).
+        Rows with variant, object (the category), pair, n and pck@0.10 (percent, of the target box's longer side).
     """
     rows = []
     for way in ways:
