@@ -1,10 +1,11 @@
 """`choose` takes the block that knows, goes on where it stopped, and refuses what it cannot use; presets come back."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from equiview.cli import main
 from equiview.errors import EquiviewError
 from equiview.finetune.recipes import get_recipe
 from equiview.jobs import choose as job
@@ -189,3 +190,24 @@ def test_features_by_name_are_opened():
     found = open_features(FeatureOptions("equiview/tiny", preset="auto"))
     assert isinstance(found, Extractor) and found.blocks == preset.blocks
     assert found.config == FeatureConfig(blocks=preset.blocks)
+
+
+@dataclass(frozen=True)
+class Matching(ChooseRun):
+    """Nothing is rendered for it."""
+
+    instances: int = 0
+
+
+def test_the_command_writes_a_preset_that_the_next_command_takes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(job, "ChooseRun", Matching)
+    names = [f"procedural:{n}" for n in range(5)]
+    said = ["choose", "-b", "equiview/tiny", "--objects", *names, "--views", "2", "--points", "20", "--long-side", "64"]
+    monkeypatch.setattr("sys.argv", ["equiview", *said, "--out", str(tmp_path), "--json"])
+    with pytest.raises(SystemExit) as done:
+        main()
+    result = json.loads(capsys.readouterr().out)
+    assert not done.value.code and result["command"] == "choose"
+    assert result["wrote"] == [str(tmp_path / "choice.json"), str(tmp_path / "blocks.png")]
+    found = open_features(FeatureOptions("equiview/tiny", preset=str(tmp_path)))
+    assert list(found.blocks) == result["choice"]["blocks"] and found.config.long_side == 64

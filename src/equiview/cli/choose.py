@@ -45,12 +45,10 @@ def choose(
     """Choose the blocks, and the fixed head on top, with which a backbone matches views best.
 
     No test data is looked at: candidates are compared on objects made at run time, or on yours. What comes out is a
-    preset, choice.json, which other commands take as --features. Pictures are seen at 336 px for it; with --long-side
-    the choice is made at that size, and the preset holds it.
+    preset, choice.json, which other commands take as --features. The choice depends on the size of pictures: with
+    --long-side it is made at that size (336 is several times faster than 640), and the preset holds it.
     """
-    from dataclasses import replace
-
-    from ..jobs.choose import DEVELOPMENT_OBJECTS, LONG_SIDE, ChooseRun
+    from ..jobs.choose import DEVELOPMENT_OBJECTS, ChooseRun
     from ..jobs.choose import choose as run
     from ..jobs.feature_options import open_features
     from ..report.choice import choice_table, choice_words, write_block_picture
@@ -61,9 +59,8 @@ def choose(
         points=points,
         seed=seed,
     )
-    source = open_features(replace(features, long_side=features.long_side or LONG_SIDE))
     with StageProgress({"objects": 0.8, "categories": 0.2}) as progress:
-        found = run(source, settings, out, goal=goal, long_side=features.long_side, progress=progress)
+        found = run(open_features(features), settings, out, goal=goal, long_side=features.long_side, progress=progress)
     write_block_picture(found, out / "blocks.png")
     files = [out / "choice.json", out / "blocks.png"]
     finish({"command": "choose", "choice": found}, files, json, choice_table(found), choice_words(found))

@@ -17,7 +17,7 @@ from ..io import write_json
 from ..metrics.choice import GOALS, TIE_POINTS, rank, unit_scores
 from ..metrics.equivariance import ANGLE_BINS_DEG, object_values
 from ..models.adapters.folder import versions
-from ..models.extractor import Extractor
+from ..models.extractor import Extractor, FeatureConfig
 from ..stats import MIN_SAMPLING_UNITS
 from ..tasks.choosing import Candidate, block_maps, candidates, score_category, score_views
 from ..tasks.equivariance import MeasureConfig, plan_object
@@ -32,8 +32,8 @@ HEADS = ("none", "average", "whitened", "whitened_average")
 BUILTIN_OBJECTS = ("builtin:mug", "builtin:teapot", "builtin:car", "builtin:duck")
 DEVELOPMENT_OBJECTS = (*BUILTIN_OBJECTS, *(f"procedural:{seed}" for seed in range(7001, 7005)))
 """What features are chosen on where the user names no objects; none of them is in a set that results are shown on."""
-LONG_SIDE = 336
-"""Size at which features are chosen, unless another is asked for."""
+PLAIN: dict[str, Any] = {"blocks": (), "long_side": FeatureConfig().long_side, "sizes": (), "mirrored": 0.0}
+"""How pictures are seen where features are chosen on first use: at the size that everything else uses."""
 FIRST_INSTANCE = 7001
 
 
@@ -212,9 +212,6 @@ def find_preset(name: str, source: Extractor, progress: Progress | None = None) 
         plain = Extractor(source.backbone, replace(source.config, **PLAIN)).eval()
         choose(plain, ChooseRun(), out, progress=progress)
     return read_preset(str(out))
-
-
-PLAIN: dict[str, Any] = {"blocks": (), "long_side": LONG_SIDE, "sizes": (), "mirrored": 0.0}
 
 
 def cache_folder() -> Path:
