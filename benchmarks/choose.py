@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--name", help="of the backbone, for the table; its own if left out")
     parser.add_argument("--views", type=int, default=6)
-    parser.add_argument("--objects", type=int, help="so many of each set; all if left out")
+    parser.add_argument("--objects", type=int, help="so many of each set; all if left out; 0 keeps the choice alone")
     parser.add_argument("--work", type=Path, default=Path("runs/choose"), help="views and rows are kept here")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -54,10 +54,10 @@ def main() -> None:
         for name, kind in names
     ]
     finish_items(items, lambda done, total: logging.info("%d of %d", done, total))
-    found = table(choice, source.backbone.info.blocks, all_rows(items))
+    found = table(choice, source.backbone.info.blocks, all_rows(items)) if items else chosen(choice)
     setting = {"objects": [name for name, _ in names], "views": args.views, "points": POINTS, "long_side": long_side}
     write_json(args.out, rounded({"backbone": args.name or choice["backbone"]["id"]} | found | {"held_out": setting}))
-    print(json.dumps(rounded(found["regret"]), indent=1))
+    print(json.dumps(rounded(found.get("regret")), indent=1))
 
 
 def object_rows(source: Extractor, name: str, kind: str, views: int, work: Path) -> list[dict[str, Any]]:
@@ -91,18 +91,26 @@ def table(choice: dict[str, Any], blocks: int, rows: list[dict[str, Any]]) -> di
         name: {goal: own["candidates"][name]["value"] for goal, own in ranked.items()} | {"all_pairs": usual[name]}
         for name in usual
     }
-    chosen = {
-        f"{','.join(map(str, e['blocks']))} {e['head']}": {g: e[g]["value"] for g in GOALS if g in e}
-        | {"within_noise": e["matching"]["within_noise"]}
+    kept = chosen(choice)
+    both = {name: kept["candidates"][name] | {"held_out": own} for name, own in here.items()}
+    return {"regret": regret} | kept | {"candidates": both}
+
+
+def chosen(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return what a choice says, without intervals of its own."""
+    scores = {
+        f"{','.join(map(str, e['blocks']))} {e['head']}": {
+            "chosen_on": {goal: e[goal]["value"] for goal in GOALS if goal in e}
+            | {"within_noise": e["matching"]["within_noise"]}
+        }
         for e in choice["candidates"]
     }
     kept = ("blocks", "head", "long_side", "goal", "best", "picks", "protocol")
     preset = {key: choice[key] for key in kept} | {"weights_sha256": choice["backbone"]["weights_sha256"]}
-    return {
-        "regret": regret,
-        "choice": preset,
-        "candidates": {n: {"chosen_on": chosen[n], "held_out": here[n]} for n in here},
-    }
+    # The path of a folder says nothing to anybody else.
+    features = choice["protocol"]["features"] | {"backbone": choice["backbone"]["id"]}
+    preset["protocol"] = choice["protocol"] | {"features": features}
+    return {"choice": preset, "candidates": scores}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from equiview.jobs.presets import (
     shipped_presets,
     with_preset,
 )
-from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.backbones import load_backbone
+from equiview.models.extractor import FeatureConfig
 from equiview.models.heads import AverageHead
 from equiview.report.choice import choice_table, choice_words, write_block_picture
 from equiview.tasks.choosing import score_views
@@ -36,6 +37,19 @@ def spheres(monkeypatch, tmp_path):
     """Every object is a sphere; what is kept for the user is kept apart."""
     monkeypatch.setattr(job, "open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def shipped(monkeypatch, tmp_path):
+    """Two presets come with the package: of a whole family, and of the weights of equiview/tiny alone."""
+    backbone = {"family": "dinov2", "blocks": 12, "weights_sha256": "0"}
+    common = {"format": "equiview preset 1", "long_side": None, "head": "whitened"}
+    content = {"some-dinov2": common | {"backbone": backbone, "blocks": [10, 12], "whole_family": True}}
+    tiny = load_backbone("equiview/tiny").info
+    backbone = {"family": tiny.family, "blocks": 12, "weights_sha256": tiny.weights_sha256}
+    content["some-tiny"] = common | {"backbone": backbone, "blocks": [3, 5]}
+    (tmp_path / "shipped.json").write_text(json.dumps(content))
+    monkeypatch.setattr("equiview.jobs.presets.SHIPPED", tmp_path / "shipped.json")
 
 
 @pytest.mark.parametrize("knowing", [2, 6])
@@ -124,18 +138,19 @@ def test_a_broken_preset_is_named(tmp_path, change):
         read_preset(str(path))
 
 
-def test_a_name_that_is_no_preset_is_refused_with_those_there_are(tmp_path):
-    with pytest.raises(EquiviewError, match="dinov2-class"):
+def test_a_name_that_is_no_preset_is_refused_with_those_there_are(tmp_path, shipped):
+    with pytest.raises(EquiviewError, match="auto, some-dinov2, some-tiny"):
         read_preset("dinov3")
     with pytest.raises(EquiviewError, match=r"choice\.json"):
         read_preset(str(tmp_path))
 
 
-def test_auto_takes_what_was_measured_else_chooses_once_and_keeps_it(monkeypatch):
-    dinov2 = shipped_presets()["dinov2-class"]
+def test_auto_takes_what_was_measured_else_chooses_once_and_keeps_it(monkeypatch, shipped):
+    dinov2 = shipped_presets()["some-dinov2"]
     like_it = layered(1, blocks=24)
     like_it.backbone.info = replace(like_it.backbone.info, family="dinov2")
     assert find_preset("auto", like_it) == dinov2
+    assert with_preset(like_it, dinov2).blocks == (20, 24)
     unknown = layered(3, sha256="ab" * 32)
     monkeypatch.setattr(job, "ChooseRun", lambda: RUN)
     monkeypatch.setattr(job, "PLAIN", {"blocks": (), "long_side": 64})
@@ -147,9 +162,14 @@ def test_auto_takes_what_was_measured_else_chooses_once_and_keeps_it(monkeypatch
 
 def test_shipped_presets_say_how_they_were_measured():
     content = json.loads(SHIPPED.read_text())
-    assert set(content) == {"dinov2-class", "deit-tiny", "equiview-tiny"}
+    assert content and set(shipped_presets()) == set(content)
     for one in content.values():
-        assert one["command"].startswith("equiview choose ") and one["baseline"].startswith("baselines/choose_")
+        assert one["command"].startswith("equiview choose ")
+        made = json.loads((SHIPPED.parents[3] / one["baseline"]).read_text())["choice"]
+        assert [one[key] for key in ("blocks", "head", "long_side")] == [
+            made[k] for k in ("blocks", "head", "long_side")
+        ]
+        assert one["backbone"]["weights_sha256"] == made["weights_sha256"]
 
 
 def test_a_recipe_takes_blocks_and_fixed_head_and_keeps_what_it_learns(tmp_path):
@@ -170,7 +190,7 @@ def test_a_preset_is_recorded_and_a_run_without_one_is_the_run_it_was():
     assert replace(config, preset="dinov2-class").record["preset"] == "dinov2-class"
 
 
-def test_advice_is_given_where_a_measured_preset_has_other_blocks():
+def test_advice_is_given_where_a_measured_preset_has_other_blocks(shipped):
     info = replace(layered(1, blocks=12).backbone.info, family="dinov2")
     preset = measured_preset(info)
     told = advice(get_recipe("default"), info)
@@ -182,14 +202,14 @@ def test_advice_is_given_where_a_measured_preset_has_other_blocks():
 @pytest.mark.parametrize("also", [{"blocks": (4,)}, {"adapter": "somewhere"}])
 def test_what_a_preset_says_already_is_refused_beside_it(also):
     with pytest.raises(EquiviewError, match="--features"):
-        open_features(FeatureOptions("equiview/tiny", preset="equiview-tiny", **also))
+        open_features(FeatureOptions("equiview/tiny", preset="auto", **also))
 
 
-def test_features_by_name_are_opened():
-    preset = shipped_presets()["equiview-tiny"]
-    found = open_features(FeatureOptions("equiview/tiny", preset="auto"))
-    assert isinstance(found, Extractor) and found.blocks == preset.blocks
-    assert found.config == FeatureConfig(blocks=preset.blocks)
+@pytest.mark.parametrize("name", ["some-tiny", "auto"])
+def test_features_by_name_are_opened(shipped, name):
+    found = open_features(FeatureOptions("equiview/tiny", preset=name))
+    assert found.config == FeatureConfig(blocks=(3, 5))
+    assert [part["kind"] for part in found.describe()["head"]] == ["center", "whiten"]
 
 
 @dataclass(frozen=True)
@@ -202,7 +222,7 @@ class Matching(ChooseRun):
 def test_the_command_writes_a_preset_that_the_next_command_takes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(job, "ChooseRun", Matching)
     names = [f"procedural:{n}" for n in range(5)]
-    said = ["choose", "-b", "equiview/tiny", "--objects", *names, "--views", "2", "--points", "20", "--long-side", "64"]
+    said = ["choose", "-b", "equiview/tiny", "--objects", *names, "--views", "4", "--points", "20", "--long-side", "64"]
     monkeypatch.setattr("sys.argv", ["equiview", *said, "--out", str(tmp_path), "--json"])
     with pytest.raises(SystemExit) as done:
         main()

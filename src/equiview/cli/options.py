@@ -79,7 +79,7 @@ Preset = Annotated[
         "--features",
         metavar="PRESET",
         help="Blocks and fixed head: a file or folder of equiview choose, auto (those measured for this backbone, else "
-        "chosen on first use and kept), dinov2-class, deit-tiny or equiview-tiny.",
+        "chosen on first use and kept), deit-tiny or equiview-tiny.",
     ),
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
