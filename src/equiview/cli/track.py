@@ -33,7 +33,10 @@ def track(
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(help="badja:FOLDER, tapvid:FILE (or folder of shards) or dinotracker:FOLDER, to score instead."),
+        typer.Option(
+            help="badja:FOLDER (badja:FOLDER@annotated=1280x720 where its joints are pixels of another size than "
+            "the data set's), tapvid:FILE (or folder of shards) or dinotracker:FOLDER, to score instead."
+        ),
     ] = None,
     long_side: Annotated[int, typer.Option(min=16, max=options.MAX_SIDE, help="Frames are resized to this.")] = 854,
     protocol: Annotated[
