@@ -24,7 +24,6 @@ from ..run_folder import (
     check_sources,
     claim_folder,
     device_name,
-    object_name,
 )
 from ..scoring import Rows, WorkItem, all_rows, finish_items, rows_path
 from .reading import read_retention
@@ -44,7 +43,7 @@ from .units import (
     object_units,
     open_data,
     photo_set,
-    trained_objects,
+    trained_among,
     transfer_units,
 )
 
@@ -104,7 +103,7 @@ def measure_retention(
         )
     protocols = protocols_of(knob, config, data)
     entries = [*strength_entries(items, protocols, data)]
-    seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
+    seen = trained_among(record, config.objects)
     protocol = {
         **protocol_of(knob, config, data),
         "trained_on": seen,
