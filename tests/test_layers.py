@@ -25,6 +25,7 @@ LAYERS = (
     ("data.correspond", "data.ambiguity", "data.meshes"),
     ("data.sfm",),
     ("data.open",),
+    ("data.apart",),
     ("data",),
     ("models.backbones", "models.heads", "models.exported_model"),
     ("models.adapters.proof", "models.adapters.record"),

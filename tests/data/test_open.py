@@ -9,10 +9,11 @@ from PIL import Image
 
 import captured_worlds
 from data.sfm import textured
+from equiview.data.apart import check_apart
 from equiview.data.captures.views import CaptureViews
 from equiview.data.correspond import correspond_in, sample_points
 from equiview.data.names import other_views, source_name
-from equiview.data.open import Kind, check_apart, check_source, open_source, source_kind
+from equiview.data.open import Kind, check_source, open_source, source_kind
 from equiview.errors import EquiviewError
 from equiview.geometry import inverse
 from equiview.io import write_image
@@ -143,6 +144,8 @@ def test_pictures_without_depth_are_left_out_where_others_have_it(tmp_path):
 
 def test_a_capture_is_not_apart_from_the_photos_it_was_made_of(tmp_path):
     photos, made = write_rgbd(tmp_path / "photos", 4), write_rgbd(tmp_path / "made", 4)
+    for path in (made / "rgb").iterdir():  # A capture has pictures of other sizes, in other files.
+        write_image(path, np.asarray(Image.open(path)) // 2)
     check_apart([str(photos)], [str(made)])
     (made / "capture.json").write_text(json.dumps({"source": str(photos)}))
     with pytest.raises(EquiviewError, match="4 shared"):

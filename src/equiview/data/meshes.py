@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -84,8 +85,9 @@ def check_made(source: str | Path) -> tuple[str, str]:
     kind, _, name = str(source).partition(":")
     if kind == "builtin" and name not in BUILTINS:
         raise bad_input(str(source), f"builtin: and one of {', '.join(BUILTINS)}", repr(name), "Use builtin:mug.")
-    if kind == "procedural" and not name.isdecimal():
-        raise bad_input(str(source), "procedural:SEED with a whole number", repr(name), "Use procedural:0.")
+    if kind == "procedural" and not re.fullmatch(r"[0-9]{1,18}", name):
+        expected = "procedural:SEED with a whole number of at most 18 digits"
+        raise bad_input(str(source), expected, repr(name), "Use procedural:0.")
     return kind, name
 
 

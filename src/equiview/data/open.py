@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EquiviewError, bad_input
-from ..io import file_name, picture_files, read_json
+from ..io import file_name, picture_files
 from ..render import open_views
 from ..types import Capture, View
 from .captures.checks import choose
 from .captures.opening import LAYOUTS, capture_kind, open_capture
-from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
 from .meshes import check_made, open_mesh, open_object
 from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection, split_source
@@ -87,53 +86,6 @@ def check_source(source: str | Path) -> None:
     else:
         import_pycolmap()
         open_photos(split_selection(source)[0])
-
-
-def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
-    """Check that no picture of a capture is both trained on and tested on.
-
-    Raises:
-        EquiviewError: Two selections of one capture share pictures.
-    """
-    for one in test:
-        for other in train:
-            both = _shared(one, other)
-            if both:
-                fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
-                raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
-
-
-def _shared(one: str, other: str) -> int:
-    """Return how many pictures two sources share; of photos without poses how many they could."""
-    if is_made(one) or is_made(other):
-        return 0
-    (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
-    if path.resolve() != other_path.resolve():
-        if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
-            return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
-        return 0 if Kind.CAPTURE not in (source_kind(one), source_kind(other)) else len(_files(one) & _files(other))
-    if source_kind(one) is Kind.CAPTURE:
-        counts = [len(open_capture(path, long_side=LONG_SIDE).images)]
-    else:  # How many will have a camera is not known yet, and selections may count from the end.
-        counts = list(range(2, CaptureConfig().max_frames + 1))
-    return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
-
-
-def _origin(path: Path) -> Path:
-    """Return what a folder of `equiview capture` was made of, else the path itself."""
-    about = path / "capture.json"
-    made_of = read_json(about).get("source") if about.is_file() else None
-    return path.resolve() if made_of is None else split_selection(made_of)[0].resolve()
-
-
-def _files(source: str) -> set[Path]:
-    """Return the pictures of a capture, those chosen, or of a folder of photos, all; one folder has several names."""
-    kind = source_kind(source)
-    if kind is Kind.CAPTURE:
-        images = open_capture(source, long_side=LONG_SIDE).images
-        return {one.path.resolve() for one in images.photographs} if isinstance(images, Photographs) else set()
-    path = split_selection(source)[0]
-    return {file.resolve() for file in open_photos(path).files} if kind is Kind.PICTURES and path.is_dir() else set()
 
 
 def open_source(

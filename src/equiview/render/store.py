@@ -22,6 +22,7 @@ from ..types import Camera, View
 from .embree import render_view
 from .mesh import Mesh
 from .shading import RenderConfig
+from .surface import surface_numbers
 
 log = logging.getLogger(__name__)
 
@@ -243,6 +244,7 @@ def _meta(mesh: Mesh, cameras: Sequence[Camera], config: RenderConfig, draw: Dra
         "format": _FORMAT,
         "name": mesh.name,
         "mesh_sha256": mesh.sha256,
+        "surface": surface_numbers(mesh).tolist(),
         "notes": list(mesh.notes),
         "renderer": draw.__module__.rpartition(".")[2],
         "config": {**asdict(config), "hw": list(config.hw), "background": str(config.background)},
@@ -260,7 +262,9 @@ def _claim(folder: Path, meta: dict[str, Any]) -> None:
         write_json(path, meta)
         return
     found = read_json(path)
-    different = [key for key in meta if not isinstance(found, dict) or found.get(key) != meta[key]]
+    # The mesh's hash says more than `surface`, which folders of earlier versions lack.
+    compared = [key for key in meta if key != "surface"]
+    different = [key for key in compared if not isinstance(found, dict) or found.get(key) != meta[key]]
     if different:
         raise bad_input(
             str(folder),
