@@ -9,6 +9,7 @@ from typing import Literal
 from torch import nn
 
 from ..errors import bad_input
+from ..limits import MAX_BATCH, MAX_POINTS, require_at_most
 from ..models.adapters.lora import LoraSpec, add_lora
 from ..models.backbones.base import Backbone
 from ..models.extractor import Extractor, FeatureConfig
@@ -117,6 +118,8 @@ class Recipe:
         for field in ("batch", "accumulate", "checkpoint_every", "temperature", "lr", "clip"):
             if not 0 < getattr(self, field) < math.inf:
                 raise bad_input(f"recipe {field}", "a finite number above 0", str(getattr(self, field)), "Raise it.")
+        require_at_most("recipe batch", self.batch, MAX_BATCH)
+        require_at_most("recipe pairs.points", self.pairs.points, MAX_POINTS)
         check_strength(self.strength, "recipe strength")
         for field in ("steps", "weight_decay", "regulariser"):
             if not 0 <= getattr(self, field) < math.inf:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from ..cache import Cache
 from ..errors import EquiviewError, bad_input
 from ..geometry import pixel_centers, unproject
 from ..io import atomic_path, read_json, write_json
+from ..limits import MAX_SIDE, require_at_most, require_memory
 from ..types import Camera, View
 from .embree import render_view
 from .mesh import Mesh
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 SHARED_CACHE: Cache[View] = Cache(512 * 2**20)
 Draw = Callable[..., View]
 _FORMAT = 1
+_BYTES_PER_PIXEL = 180  # While a view is drawn that an object fills, measured.
 _META = "meta.json"
 _DEFAULT = RenderConfig()
 
@@ -117,6 +120,9 @@ def render_views(
     """
     if not cameras:
         raise bad_input("cameras", "at least one", "none", "Use a rig of equiview.render.rigs.")
+    height, width = max((camera.hw for camera in cameras), key=math.prod)
+    require_at_most("edge of a picture, pixels", max(height, width), MAX_SIDE)
+    require_memory(f"a view of {width}x{height} pixels", height * width * _BYTES_PER_PIXEL, "Draw smaller pictures.")
     meta = _meta(mesh, cameras, config, draw)
     memory: dict[int, bytes] = {}
     folder = None if out_dir is None else Path(out_dir)
