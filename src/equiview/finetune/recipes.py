@@ -118,6 +118,8 @@ class Recipe:
         for field in ("batch", "accumulate", "checkpoint_every", "temperature", "lr", "clip"):
             if not 0 < getattr(self, field) < math.inf:
                 raise bad_input(f"recipe {field}", "a finite number above 0", str(getattr(self, field)), "Raise it.")
+        if self.time_budget_s is not None and not 0 <= self.time_budget_s < math.inf:
+            raise bad_input("recipe time_budget_s", "seconds, 0 or more, or none", str(self.time_budget_s), "Raise it.")
         require_at_most("recipe batch", self.batch, MAX_BATCH)
         require_at_most("recipe pairs.points", self.pairs.points, MAX_POINTS)
         check_strength(self.strength, "recipe strength")

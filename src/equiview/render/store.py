@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NotRequired, TypedDict, overload
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,6 +20,7 @@ from ..errors import EquiviewError, bad_input
 from ..geometry import pixel_centers, unproject
 from ..io import atomic_path, read_json, write_json
 from ..limits import MAX_SIDE, require_at_most, require_memory
+from ..schema import as_array, as_whole, check
 from ..types import Camera, View
 from .embree import render_view
 from .mesh import Mesh
@@ -34,7 +35,24 @@ Draw = Callable[..., View]
 _FORMAT = 1
 _BYTES_PER_PIXEL = 180  # While a view is drawn that an object fills, measured.
 _META = "meta.json"
+_AGAIN = "Render it again."
 _DEFAULT = RenderConfig()
+
+
+class _StoredCamera(TypedDict):
+    intrinsics: list[list[float]]
+    cam_from_world: list[list[float]]
+    hw: tuple[int, int]
+
+
+class _Meta(TypedDict):
+    """meta.json as it is read; what else it holds says how the views were drawn."""
+
+    format: int
+    name: str
+    cameras: list[_StoredCamera]
+    mesh_sha256: NotRequired[str]
+    surface: NotRequired[list[float]]
 
 
 class ViewStore(Sequence[View]):
@@ -153,16 +171,11 @@ def open_views(folder: str | Path) -> ViewStore:
     if not (folder / _META).is_file():
         raise bad_input(str(folder), f"a folder of rendered views with {_META}", "none", "Run `equiview render` first.")
     meta = read_json(folder / _META)
-    try:
-        if meta["format"] != _FORMAT:
-            raise bad_input(str(folder / _META), f"format {_FORMAT}", str(meta["format"]), "Render it again.")
-        cameras = [
-            Camera(np.array(c["intrinsics"]), np.array(c["cam_from_world"]), (c["hw"][0], c["hw"][1]))
-            for c in meta["cameras"]
-        ]
-        name = str(meta["name"])
-    except (KeyError, TypeError, IndexError) as error:
-        raise bad_input(str(folder / _META), "cameras and a name", f"{error!r} missing", "Render it again.") from error
+    check(meta, _Meta, str(folder / _META), _AGAIN)
+    if meta["format"] != _FORMAT:
+        raise bad_input(str(folder / _META), f"format {_FORMAT}", str(meta["format"]), _AGAIN)
+    cameras = [_camera(c, f"{folder / _META}: camera {i}") for i, c in enumerate(meta["cameras"])]
+    name = meta["name"]
     missing = [i for i in range(len(cameras)) if not _view_path(folder, i).is_file()]
     if missing:
         raise bad_input(
@@ -180,6 +193,12 @@ def open_views(folder: str | Path) -> ViewStore:
             raise bad_input(str(path), "a stored view", str(error.strerror), "Render it again.") from error
 
     return ViewStore(name, cameras, encoded, meta)
+
+
+def _camera(stored: "_StoredCamera", where: str) -> Camera:
+    h, w = (as_whole(side, f"{where}: hw", 1, MAX_SIDE, _AGAIN) for side in stored["hw"])
+    intrinsics = as_array(stored["intrinsics"], f"{where}: intrinsics", (3, 3), _AGAIN)
+    return Camera(intrinsics, as_array(stored["cam_from_world"], f"{where}: cam_from_world", (4, 4), _AGAIN), (h, w))
 
 
 def encode_view(view: View) -> bytes:

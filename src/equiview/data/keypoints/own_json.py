@@ -16,7 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...errors import bad_input
+from ...errors import bad_input, shown
+from ...schema import as_text, is_kind
 from ...types import KeypointPair
 from .pairs import as_points, both_visible, read_record, require_pictures
 
@@ -32,7 +33,7 @@ def load_keypoint_json(path: Path) -> list[KeypointPair]:
     """
     pairs = read_record(path, ("pairs",), 'an object with "pairs"')["pairs"]
     if not isinstance(pairs, list) or not pairs:
-        raise bad_input(f"{path}: pairs", "a list of at least one pair", repr(pairs)[:60], "See the documentation.")
+        raise bad_input(f"{path}: pairs", "a list of at least one pair", shown(pairs), "See the documentation.")
     found = [_pair(record, number, Path(path)) for number, record in enumerate(pairs)]
     twice = [name for name, count in Counter(pair.name for pair in found).items() if count > 1]
     if twice:
@@ -51,14 +52,10 @@ def _pair(record: Any, number: int, path: Path) -> KeypointPair:
     if len(xy0) != len(xy1):
         raise bad_input(where, "as many xy0 as xy1", f"{len(xy0)} and {len(xy1)}", "Write null for a hidden point.")
     box = record.get("box1_wh")
-    if box is not None and not (isinstance(box, list) and len(box) == 2 and all(_positive(side) for side in box)):
-        raise bad_input(f"{where} box1_wh", "[width, height] above 0", repr(box), "Leave it out where there is none.")
+    if box is not None and not (is_kind(box, list) and len(box) == 2 and all(is_kind(n, float) and n > 0 for n in box)):
+        raise bad_input(f"{where} box1_wh", "[width, height] above 0", shown(box), "Leave it out where there is none.")
     category = str(record.get("category", "all"))
-    images = (path.parent / record["image0"], path.parent / record["image1"])
+    images = tuple(path.parent / as_text(record[side], f"{where} {side}", "a path") for side in ("image0", "image1"))
     name = str(record.get("name", f"{category}/{number}"))
     wh = None if box is None else (float(box[0]), float(box[1]))
-    return KeypointPair(name, category, *images, xy0, xy1, both_visible(xy0, xy1), wh)
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and value > 0
+    return KeypointPair(name, category, images[0], images[1], xy0, xy1, both_visible(xy0, xy1), wh)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import bad_input
+from ...errors import bad_input, shown
 from ...io import read_json, require_file
 from ...types import KeypointPair
 
@@ -55,10 +55,10 @@ def as_points(value: Any, where: str) -> Float[np.ndarray, "n 2"]:
     rows = [[np.nan, np.nan] if row is None else row for row in value] if isinstance(value, list) else value
     try:
         points = np.array(rows, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         points = np.zeros(0)
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
-        raise bad_input(where, "a list of [x, y] or null", repr(value)[:60], "Write every point as two numbers.")
+        raise bad_input(where, "a list of [x, y] or null", shown(value), "Write every point as two numbers.")
     return points
 
 

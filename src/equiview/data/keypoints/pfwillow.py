@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from ...errors import bad_input
 from ...io import require_file, require_folder, visible
+from ...schema import library_loading
 from ...types import KeypointPair
 from .pairs import both_visible
 
@@ -70,10 +70,8 @@ def read_points(mat: Path) -> Float[np.ndarray, "n 2"]:
         EquiviewError: The file is broken or holds something else.
     """
     fix = "Restore this file from PF-dataset-WILLOW."
-    try:
+    with library_loading(str(mat), "a MATLAB file", fix):
         values = loadmat(mat, variable_names=["pts_coord"])
-    except (MatReadError, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise bad_input(str(mat), "a MATLAB file", f"one that does not open ({error})", fix) from error
     points = values.get("pts_coord")
     if points is None or points.ndim != 2 or points.shape[0] != 2 or points.dtype.kind != "f":
         found = "no pts_coord" if points is None else f"{points.dtype} of shape {points.shape}"
