@@ -15,7 +15,7 @@ from torch import nn
 
 from equiview.data.meshes import open_object
 from equiview.data.names import source_name
-from equiview.data.synthetic.categories import FamilyView
+from equiview.data.synthetic.categories import CategoryView
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import TrainingPair, category_pairs, instance_views, object_pairs
 from equiview.finetune.recipe import Recipe
@@ -99,7 +99,7 @@ class Features:
         self.last, self.best = (depth,), (max(1, round(2 / 3 * depth)),)
         self.kept_maps: dict[tuple[str, Any, int, str], list[FeatureMap]] = {}
         self.kept_pairs: dict[tuple[Any, ...], list[TrainingPair]] = {}
-        self.kept_instances: dict[int, list[FamilyView]] = {}
+        self.kept_instances: dict[int, list[CategoryView]] = {}
 
     def views(self, name: str, count: int) -> list[Any]:
         return list(open_object(source_of(name), n_views=count, seed=0, cache_dir=self.work / "views"))
@@ -165,7 +165,7 @@ class Features:
             return []
         pictures = self.kept_instances.setdefault(count, instance_views(count))
         views = [one.view for one in pictures]
-        return category_pairs(pictures, self.maps(f"members-{count}", lambda: views, self.spread, fixed=fixed), seed)
+        return category_pairs(pictures, self.maps(f"instances-{count}", lambda: views, self.spread, fixed=fixed), seed)
 
 
 def through(head: nn.Module | None, maps: list[FeatureMap]) -> list[FeatureMap]:

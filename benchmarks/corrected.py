@@ -13,7 +13,7 @@ from typing import Any
 from _protocol import rounded
 
 from equiview.data.synthetic.clips import ClipWorld, rendered_clip
-from equiview.data.synthetic.rendered import set_seeds, synthetic_families
+from equiview.data.synthetic.rendered import set_seeds, synthetic_categories
 from equiview.io import write_json
 from equiview.matching.localise import Localise
 from equiview.metrics.pck import SCORINGS
@@ -49,7 +49,7 @@ def tracked(source, clips) -> dict[str, Any]:
 
 def transferred(name: str, count: int) -> dict[str, Any]:
     """Return PCK under both localisations; `paper` reads the square it asks for."""
-    pairs, scoring = synthetic_families(0, count), SCORINGS["spair"]
+    pairs, scoring = synthetic_categories(0, count), SCORINGS["spair"]
     square = paper_config(extractor(name, 640).backbone.info.patch)
     settings = {"default": (640, TransferConfig()), "paper": (square.square_px, square)}
     settings["default on the square of paper"] = (
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="equiview/tiny")
     parser.add_argument("--clips", type=int, default=5)
-    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--instances", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("baselines/corrected_tiny.json"))
     args = parser.parse_args()
     rendered = [rendered_clip(seed, ClipWorld()) for seed in set_seeds(0, args.clips)]
@@ -77,7 +77,7 @@ def main() -> None:
     oracle = PictureOracle([surface for one in rendered for surface in one.surfaces], stride_px=8)
     table["tracking, perfect features"] = tracked(oracle, clips)
     write_json(args.out, rounded(table))
-    table["transfer"] = transferred(args.backbone, args.members)
+    table["transfer"] = transferred(args.backbone, args.instances)
     write_json(args.out, rounded(table))
     print(f"Wrote {args.out}")
 

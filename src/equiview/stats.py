@@ -8,7 +8,7 @@ from jaxtyping import Float
 from .records import Metric
 
 DRAWS = 10_000
-MIN_UNITS = 5
+MIN_SAMPLING_UNITS = 5
 # Draws at once: their weights are 512 x units numbers.
 CHUNK_DRAWS = 512
 
@@ -24,7 +24,7 @@ def bootstrap_ci95(values: Sequence[float], seed: int = 0) -> list[float] | None
         [low, high], or None with fewer than 5 units: an interval from so few says nothing.
     """
     sample = np.asarray(values, np.float64)
-    if len(sample) < MIN_UNITS:
+    if len(sample) < MIN_SAMPLING_UNITS:
         return None
     draws = np.random.default_rng(seed).integers(len(sample), size=(DRAWS, len(sample)))
     low, high = np.percentile(sample[draws].mean(1), [2.5, 97.5])
@@ -57,7 +57,7 @@ def cluster_ci95(
         [low, high], or None with fewer than 5 units.
     """
     units = len(totals)
-    if units < MIN_UNITS:
+    if units < MIN_SAMPLING_UNITS:
         return None
     generator = np.random.default_rng(seed)
     scores = []

@@ -12,7 +12,7 @@ from equiview.data.contents import content_of, same_content, shown_before
 from equiview.data.meshes import open_mesh
 from equiview.errors import EquiviewError
 from equiview.io import write_image
-from equiview.jobs.retention.units import builtin_objects, trained_among
+from equiview.jobs.retention.measurements import builtin_objects, trained_among
 from equiview.render import RenderConfig, paper42, render_views
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from equiview.data.synthetic.categories import FamilyWorld, family_views
+from equiview.data.synthetic.categories import CategoryWorld, category_views
 from equiview.errors import EquiviewError
 from equiview.finetune import unlabeled_images as images_module
 from equiview.finetune.adapt import adapt
@@ -174,15 +174,15 @@ def test_pairs_of_an_object_are_where_the_surface_is():
         object_pairs(sphere_ring(2), maps[:2], min_overlap=0.5)
 
 
-def test_pairs_of_a_family_show_the_same_place():
-    pictures = family_views(range(7000, 7002), FamilyWorld(hw=(128, 128)))
+def test_pairs_of_a_category_show_the_same_place():
+    pictures = category_views(range(7000, 7002), CategoryWorld(hw=(128, 128)))
     maps = list(NoiseExtractor(4, seed=0).maps([one.view for one in pictures]))
     pairs = category_pairs(pictures, maps)
-    families = {id(fmap): one for fmap, one in zip(maps, pictures, strict=True)}
+    views_by_map = {id(fmap): one for fmap, one in zip(maps, pictures, strict=True)}
     assert pairs
     for pair in pairs:
-        one, other = families[id(pair.source)], families[id(pair.target)]
-        assert one.family == other.family and one.seed != other.seed
+        one, other = views_by_map[id(pair.source)], views_by_map[id(pair.target)]
+        assert one.category == other.category and one.seed != other.seed
         places = [
             who.surface.points_in_world[(xy[:, 1] - 0.5).long().numpy(), (xy[:, 0] - 0.5).long().numpy()]
             for who, xy in ((one, pair.xy0), (other, pair.xy1))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from equiview.data.synthetic.category_instances import FAMILIES
+from equiview.data.synthetic.category_instances import CATEGORIES
 from equiview.finetune import costs as costs_module
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.costs import RENDER_S, Costs, coarse, measure_costs
@@ -33,7 +33,7 @@ def seconds(plan) -> float:
 
 def by_hand(training: HeadTraining, auxiliary: int) -> float:
     """Seconds of what `default` does, counted one by one; a step is 9 products of a thousand tokens and a few."""
-    pictures = 12 * 1.0 + training.pictures * 1.0 + training.instances * len(FAMILIES) * 1.5 + auxiliary * 12 * 1.5
+    pictures = 12 * 1.0 + training.pictures * 1.0 + training.instances * len(CATEGORIES) * 1.5 + auxiliary * 12 * 1.5
     tokens = 4 * (2 * 128 + 400) + 600
     return OWN_S + pictures + training.steps * 6 * tokens / 1000 * 0.01
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from equiview.data.synthetic.categories import FamilyWorld, family_views
+from equiview.data.synthetic.categories import CategoryWorld, category_views
 from equiview.data.synthetic.clips import ClipWorld, rendered_clip
 from equiview.data.synthetic.pose import PoseWorld, posed_view
 from equiview.data.synthetic.rendered import set_seeds
@@ -31,8 +31,8 @@ TINY = Sizes(
     clips=1,
     # None of these points lies at a depth edge, where tokens mix two surfaces and even the oracle is not certain.
     clip=ClipWorld(frames=3, object_points=8, background_points=6, occluder=False, turn_deg=6),
-    members=2,
-    family=FamilyWorld(families=("chair", "vessel"), hw=(224, 224)),
+    instances=2,
+    category=CategoryWorld(categories=("chair", "vessel"), hw=(224, 224)),
 )
 CONFIG = BenchConfig(sizes=TINY)
 SEEDS = set_seeds(0, 1)
@@ -46,8 +46,8 @@ class ByShape:
         scenes = pose.open().items
         posed = [posed_view(one) for scene in scenes for one in (*scene.references, *scene.queries)]
         frames = [view for seed in SEEDS for view in rendered_clip(seed, TINY.clip).surfaces]
-        families = [one.surface for one in family_views(set_seeds(0, 2), TINY.family)]
-        parts = ((posed, 2), (frames, 1), (families, 1))
+        surfaces = [one.surface for one in category_views(set_seeds(0, 2), TINY.category)]
+        parts = ((posed, 2), (frames, 1), (surfaces, 1))
         self.oracles = {views[0].rgb.shape: PictureOracle(views, stride) for views, stride in parts}
 
     def maps(self, pictures, **options):

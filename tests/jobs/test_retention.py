@@ -1,4 +1,4 @@
-"""The retention report: laws of the drift, the knob, the job from end to end, its page and its command."""
+"""The retention report: laws of the drift, the adjustable, the job from end to end, its page and its command."""
 
 import json
 import re
@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from equiview.data.synthetic.categories import FamilyWorld
+from equiview.data.synthetic.categories import CategoryWorld
 from equiview.data.synthetic.clips import ClipWorld
 from equiview.errors import EquiviewError
 from equiview.io import write_image
 from equiview.jobs.retention import (
-    Knob,
+    AdjustableFeatures,
     RetentionConfig,
     Sizes,
     chance_agreement,
@@ -24,7 +24,7 @@ from equiview.jobs.retention import (
     measure_retention,
     read_retention,
 )
-from equiview.jobs.retention.run import trained_on_families
+from equiview.jobs.retention.run import trained_on_categories
 from equiview.jobs.retention.scoring import drift_metrics
 from equiview.models.adapters import save_adapter, set_strength
 from equiview.models.adapters.lora import LoraSpec, add_lora, lora_parameters
@@ -40,8 +40,8 @@ from worlds import sphere_ring
 HW = (6, 7)
 SMALL = Sizes(
     photos=3,
-    members=2,
-    family=FamilyWorld(families=("chair",), hw=(64, 64)),
+    instances=2,
+    category=CategoryWorld(categories=("chair",), hw=(64, 64)),
     clips=2,
     clip=ClipWorld(frames=3, hw=(64, 64), object_points=4, background_points=2),
 )
@@ -165,30 +165,30 @@ def picture(seed: int = 0) -> np.ndarray:
 
 def test_the_knob_gives_what_the_extractor_gives(backbone, adapter):
     """The head on shared maps is the extractor at that strength; 1 is the adapter as it was saved."""
-    knob, whole = Knob(load(backbone, adapter=adapter)), load(backbone, adapter=adapter)
+    adjustable, whole = AdjustableFeatures(load(backbone, adapter=adapter)), load(backbone, adapter=adapter)
     (saved,) = whole.maps([picture()])
     for strength in (1.0, 0.0, 0.4):
-        (mine,) = knob.at(strength).maps([picture()])
+        (mine,) = adjustable.at(strength).maps([picture()])
         set_strength(whole, strength)
         (theirs,) = whole.maps([picture()])
         assert torch.allclose(mine.tokens, theirs.tokens, atol=1e-5)
         assert (strength != 1) or torch.allclose(mine.tokens, saved.tokens, atol=1e-5)
     base = Extractor(load_backbone(backbone), whole.config, AverageHead(3)).eval()
-    assert torch.allclose(next(base.maps([picture()])).tokens, knob.map(picture(), 0.0).tokens, atol=1e-5)
+    assert torch.allclose(next(base.maps([picture()])).tokens, adjustable.map(picture(), 0.0).tokens, atol=1e-5)
 
 
 def test_maps_before_the_head_are_computed_once(backbone, adapter, monkeypatch):
-    knob, seen = Knob(load(backbone, adapter=adapter)), []
-    assert knob.shared is not None
-    inner = knob.shared.maps
-    monkeypatch.setattr(knob.shared, "maps", lambda views: seen.append(1) or inner(views))
-    one, other = knob.at(0.0), knob.at(1.0)
+    adjustable, seen = AdjustableFeatures(load(backbone, adapter=adapter)), []
+    assert adjustable.shared is not None
+    inner = adjustable.shared.maps
+    monkeypatch.setattr(adjustable.shared, "maps", lambda views: seen.append(1) or inner(views))
+    one, other = adjustable.at(0.0), adjustable.at(1.0)
     by_turns = [
         (a.tokens, b.tokens) for a, b in zip(*(s.maps([picture(), picture(1)]) for s in (one, other)), strict=True)
     ]
     assert len(seen) == 2
     assert torch.equal(by_turns[1][0], next(one.maps([picture(1)])).tokens)
-    small = Knob(knob.adapted, cache_mb=0)
+    small = AdjustableFeatures(adjustable.adapted, cache_mb=0)
     assert torch.equal(small.map(picture(), 1.0).tokens, small.map(picture(), 1.0).tokens)
 
 
@@ -197,16 +197,16 @@ def test_a_lora_is_scaled(backbone):
     add_lora(model, LoraSpec(last_blocks=2), 0)
     for number, parameter in enumerate(lora_parameters(model)):
         parameter.data.normal_(0, 0.5, generator=torch.Generator().manual_seed(number))
-    knob = Knob(Extractor(model, FeatureConfig(long_side=64)).eval())
+    adjustable = AdjustableFeatures(Extractor(model, FeatureConfig(long_side=64)).eval())
     (plain,) = Extractor(load_backbone(backbone), FeatureConfig(long_side=64)).eval().maps([picture()])
-    none, half, full = (knob.map(picture(), strength).tokens for strength in (0.0, 0.5, 1.0))
+    none, half, full = (adjustable.map(picture(), strength).tokens for strength in (0.0, 0.5, 1.0))
     assert torch.allclose(none, plain.tokens, atol=1e-5)
     assert (half - none).norm() > 0 and (full - half).norm() > 0
 
 
 def test_an_adapter_without_a_strength_is_refused(backbone):
     with pytest.raises(EquiviewError, match="no base to go back to"):
-        Knob(Extractor(load_backbone(backbone), FeatureConfig(), RandomConvHead(32))).map(picture(), 0.5)
+        AdjustableFeatures(Extractor(load_backbone(backbone), FeatureConfig(), RandomConvHead(32))).map(picture(), 0.5)
 
 
 def test_the_report_has_its_form(finished):
@@ -239,8 +239,10 @@ def test_a_finished_strength_is_not_computed_again(finished, backbone, adapter, 
     for path in lost:
         path.unlink()
     asked = set()
-    inner = Knob.map
-    monkeypatch.setattr(Knob, "map", lambda self, shown, strength: asked.add(strength) or inner(self, shown, strength))
+    inner = AdjustableFeatures.map
+    monkeypatch.setattr(
+        AdjustableFeatures, "map", lambda self, shown, strength: asked.add(strength) or inner(self, shown, strength)
+    )
     again = measure_retention(backbone, adapter, out, CONFIG)
     assert asked == {1.0} and len(lost) == 5
     assert again == read(finished)
@@ -296,9 +298,9 @@ def test_the_reading_recommends_the_largest_strength_within_the_tolerance():
     assert "Recommended strength 0.75" in words and "not excluded" in words
     assert "included, at strength 1." in words and "(the interval holds both) at strength 0.75." in words
     assert read_retention(entries, 5.0)["recommended"] == 1.0
-    taught = read_retention(entries, 5.0, taught=True)
-    assert taught["recommended"] is None and set(taught["verdicts"].values()) == {"not measured"}
-    assert "trained on members" in taught["lead"][0]
+    reading = read_retention(entries, 5.0, trained_on_pairs=True)
+    assert reading["recommended"] is None and set(reading["verdicts"].values()) == {"not measured"}
+    assert "trained on instances" in reading["lead"][0]
     none = read_retention([entries[0], entries[-1]], 1.0)
     assert none["recommended"] == 0 and none["lead"][0].startswith("Recommended strength 0: every other one")
 
@@ -318,7 +320,7 @@ def test_the_page_holds_the_curve_and_the_table(finished):
     page = render_retention(found)
     assert page.count("<svg") == 2 and "://" not in re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL)
     assert "Recommended strength" in page and "<script" not in page
-    found["reading"] = read_retention(found["strengths"], 1.0, taught=True)
+    found["reading"] = read_retention(found["strengths"], 1.0, trained_on_pairs=True)
     assert "No recommendation" in (page := render_retention(found)) and page.count("<svg") == 2
     for entry in found["strengths"]:
         entry["difference"]["transfer"] = {}
@@ -364,7 +366,7 @@ def test_bad_input_is_one_message(run, backbone, adapter, tmp_path, extra, said)
 
 
 def test_photos_of_a_folder(tmp_path):
-    from equiview.jobs.retention.units import photo_set
+    from equiview.jobs.retention.measurements import photo_set
 
     for number in range(4):
         write_image(tmp_path / f"{number}.png", picture(number))
@@ -377,7 +379,7 @@ def test_photos_of_a_folder(tmp_path):
 
 
 def test_objects_it_was_trained_on_are_left_out(adapter):
-    from equiview.jobs.retention.units import builtin_objects
+    from equiview.jobs.retention.measurements import builtin_objects
     from equiview.models.adapters import read_record
 
     found = builtin_objects(read_record(adapter))
@@ -396,5 +398,5 @@ def test_objects_it_was_trained_on_are_left_out(adapter):
         (None, False),
     ],
 )
-def test_it_is_known_when_the_families_were_trained_on(recipe, found):
-    assert trained_on_families({} if recipe is None else {"recipe": recipe}) is found
+def test_it_is_known_when_the_categories_were_trained_on(recipe, found):
+    assert trained_on_categories({} if recipe is None else {"recipe": recipe}) is found

@@ -124,6 +124,6 @@ def test_thorough_on_the_command_line_sees_as_the_recipe_does(vit: Path, run: Pa
     given = FeatureOptions(str(vit), run if adapted else None, long_side=64, thorough=True)
     config = open_features(given).config
     assert (config.sizes, config.mirrored) == (THOROUGH.features.sizes, THOROUGH.features.mirrored)
-    assert open_features(replace(given, thorough=False)).config == config.seen_once
+    assert open_features(replace(given, thorough=False)).config == config.single_pass
     with pytest.raises(EquiviewError, match="stride with sizes or mirrored"):
         open_features(replace(given, stride=4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import maximum_filter
 
-from equiview.data.synthetic.categories import FamilyWorld, family_views, pairs_of
+from equiview.data.synthetic.categories import CategoryWorld, category_views, pairs_of
 from equiview.data.synthetic.clips import rendered_clip
 from equiview.data.synthetic.pose import posed_view
 from equiview.data.synthetic.rendered import CONDITIONS, set_seeds
@@ -24,18 +24,18 @@ EDGE_PX = 2
 
 
 @pytest.fixture(scope="module")
-def members():
-    """The families of the small suite, and as large as in the full one."""
-    return {hw: family_views(set_seeds(0, SMALL.members), FamilyWorld(hw=(hw, hw))) for hw in (256, 320)}
+def instance_views():
+    """The categories of the small suite, and as large as in the full one."""
+    return {hw: category_views(set_seeds(0, SMALL.instances), CategoryWorld(hw=(hw, hw))) for hw in (256, 320)}
 
 
 @pytest.mark.parametrize(
     "hw, stride, localisation",
     [(256, 1, "argmax"), (256, 1, "window"), (320, 1, "argmax"), (320, 2, "window"), (320, 2, "paper")],
 )
-def test_transfer(members, hw, stride, localisation):
+def test_transfer(instance_views, hw, stride, localisation):
     """All localisations. The published one wants token centres on whole pixels, so an even stride."""
-    views = members[hw]
+    views = instance_views[hw]
     source = PictureOracle([view.surface for view in views], stride)
     rows = transfer.run(source, pairs_of(views), TransferConfig(Localise(localisation)))
     metrics = transfer.summarize(rows, {}, SCORING)["metrics"]
@@ -43,9 +43,9 @@ def test_transfer(members, hw, stride, localisation):
     assert metrics["pck@0.05"]["value"] > 98
 
 
-def test_transfer_misses_thin_parts_between_tokens(members):
+def test_transfer_misses_thin_parts_between_tokens(instance_views):
     """At 256 px an engine is narrower than two tokens of 2 px: at a stride of 1 all are found, here all but two."""
-    views = members[256]
+    views = instance_views[256]
     source = PictureOracle([view.surface for view in views], 2)
     rows = transfer.run(source, pairs_of(views), TransferConfig(Localise("paper")))
     assert 99 < transfer.summarize(rows, {}, SCORING)["metrics"]["pck@0.10"]["value"] <= 100

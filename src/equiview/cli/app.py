@@ -15,7 +15,7 @@ LIST_OPTIONS = (
 )
 
 ORDER = (
-    *("demo", "doctor", "capture", "render", "measure", "finetune", "improve", "retain", "export"),
+    *("demo", "doctor", "capture", "render", "measure", "choose", "finetune", "improve", "retain", "export"),
     *("match", "features", "view", "epipolar", "transfer", "track", "pose", "bench", "compare", "study", "report"),
 )
 
@@ -62,7 +62,9 @@ def _global(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what happens.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
-    SETTINGS.quiet, SETTINGS.verbose, SETTINGS.debug = quiet, verbose, debug
+    SETTINGS.quiet = quiet
+    SETTINGS.verbose = verbose
+    SETTINGS.debug = debug
     setup_logging()
 
 

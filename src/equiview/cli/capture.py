@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from .. import limits
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -29,10 +30,10 @@ def capture(
     source: Annotated[Path, typer.Argument(metavar="DIR_OR_VIDEO", help="Photos, a video, or a scene with poses.")],
     out: options.Out,
     frames: Annotated[
-        int, typer.Option(min=2, max=options.MAX_FRAMES, help="Use so many pictures of a video or long folder at most.")
+        int, typer.Option(min=2, max=limits.MAX_FRAMES, help="Use so many pictures of a video or long folder at most.")
     ] = 80,
     long_side: Annotated[
-        int, typer.Option(min=64, max=options.MAX_SIDE, help="Larger pictures are shrunk to this, pixels.")
+        int, typer.Option(min=64, max=limits.MAX_SIDE, help="Larger pictures are shrunk to this, pixels.")
     ] = 1600,
     camera: Annotated[
         Literal["single", "each"],
@@ -46,7 +47,7 @@ def capture(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Make a capture of your photos or video: an ordinary COLMAP folder, with a verdict on it.
+    """Make a capture of your photos or video: a standard COLMAP folder, with a verdict on it.
 
     Needs pycolmap (pip install 'equiview[colmap]'). Exits with 1 when nothing usable came out; capture.json and the
     last lines say why, and what to photograph differently.

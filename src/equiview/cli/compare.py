@@ -35,8 +35,8 @@ def compare(
     from ..jobs.compare import compare_runs
     from ..report.table import comparison_notes, comparison_table
 
-    found = compare_runs(run1, run2, variant=variant, unit=unit, anyway=anyway)
-    result = {"command": "compare", **found}
+    comparison = compare_runs(run1, run2, variant=variant, unit=unit, anyway=anyway)
+    result = {"command": "compare", **comparison}
     if out is not None:
         write_json(out, result)
-    finish(result, [] if out is None else [out], json, comparison_table(found), *comparison_notes(found))
+    finish(result, [] if out is None else [out], json, comparison_table(comparison), *comparison_notes(comparison))

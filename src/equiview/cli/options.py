@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-# The most that a command takes, so that a slip of the finger is a message and not a machine without memory.
-MAX_VIEWS, MAX_POINTS, MAX_SIDE, MAX_FRAMES, MAX_PAIRS = 10_000, 1_000_000, 8192, 100_000, 10_000_000
-MAX_SETTING = 1_000_000
+from ..limits import MAX_POINTS, MAX_SIDE, MAX_VIEWS
 
 
 def seconds_or_none(text: str) -> float:
@@ -72,6 +70,15 @@ Photos = Annotated[
 ]
 Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="PRESET",
+        help="Blocks and fixed head: a file or folder of equiview choose, auto (those measured for this backbone, else "
+        "chosen on first use and kept), dinov2-class, deit-tiny or equiview-tiny.",
+    ),
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
 Strength = Annotated[

@@ -66,8 +66,8 @@ def pose(
         _score(source, scenes, config, out, open_models(*where), json)
 
 
-def _as_list(found: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":
-    return [found[0]], found[1]
+def _as_list(posed: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":
+    return [posed[0]], posed[1]
 
 
 def _locate(
@@ -81,8 +81,8 @@ def _locate(
     from ..jobs.pose import locate_pictures
 
     matrix = None if intrinsics is None else parse_intrinsics(intrinsics)
-    found = locate_pictures(source, scene, queries, matrix, config)
-    finish({"command": "pose", "queries": found}, [], json, "\n".join(map(sentence, found)))
+    located = locate_pictures(source, scene, queries, matrix, config)
+    finish({"command": "pose", "queries": located}, [], json, "\n".join(map(sentence, located)))
 
 
 def parse_intrinsics(text: str) -> "np.ndarray":

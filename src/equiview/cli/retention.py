@@ -21,9 +21,7 @@ Strengths = Annotated[
 Tolerance = Annotated[
     float, typer.Option(min=0, help="Points of PCK@0.10 that may be lost at the recommended strength.")
 ]
-Photos = Annotated[
-    Path | None, typer.Option(help="Folder of ordinary photos for the drift; pictures are drawn if left out.")
-]
+Photos = Annotated[Path | None, typer.Option(help="Folder of unlabeled images for the drift; drawn if left out.")]
 OBJECTS_HELP = f"{options.OBJECT_HELP} The built-in ones it was not trained on if left out."
 Objects = Annotated[list[str] | None, typer.Option("--objects", metavar="X...", help=OBJECTS_HELP)]
 PAIRS_HELP = (
@@ -64,7 +62,7 @@ def retain(
 ) -> None:
     """Measure what an adapter costs elsewhere, at several strengths between the base features and the adapted ones.
 
-    Drift on ordinary pictures, equivariance on objects it was not trained on, semantic transfer and tracking, each with
+    Drift on unlabeled images, equivariance on objects it was not trained on, semantic transfer and tracking, each with
     the change from strength 0; a page with the trade-off, and the strength that keeps what was asked to be kept.
     """
     from ..jobs.feature_options import quiet_transformers, resolve_device
@@ -85,7 +83,7 @@ def retain(
     )
     where = {"device": resolve_device(device), "dtype": dtype}
     with StageProgress(WEIGHTS) as progress:
-        found = measure_retention(backbone, adapter, out, config, **where, long_side=long_side, progress=progress)
-    page = write_retention_page(found, out / "retention.html")
-    words = "\n".join(["", *found["reading"]["lead"]])
-    finish({"command": "retain", **found}, [page, out / "retention.json"], json, retention_table(found), words)
+        result = measure_retention(backbone, adapter, out, config, **where, long_side=long_side, progress=progress)
+    page = write_retention_page(result, out / "retention.html")
+    words = "\n".join(["", *result["reading"]["lead"]])
+    finish({"command": "retain", **result}, [page, out / "retention.json"], json, retention_table(result), words)

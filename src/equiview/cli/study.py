@@ -73,10 +73,10 @@ def study(
             raise bad_input("--only", "TAG=VALUE, such as state=pretrained", repr(tag), "Write it so.")
         points = only_points(points, {name: value})
     with StageProgress({"study": 1.0}) as progress:
-        found = run_study(points, x or (), y or (), cluster=cluster, seed=seed, progress=progress)
-    result = {"command": "study", **found}
+        record = run_study(points, x or (), y or (), cluster=cluster, seed=seed, progress=progress)
+    result = {"command": "study", **record}
     files = [out / name for name in ("study.html", "study.json", "points.json")]
-    write_study_page(found, points, files[0])
+    write_study_page(record, points, files[0])
     write_json(files[1], result)
     write_points(files[2], points)
-    finish(result, files, json, study_table(found), "\n".join(["", *found["lead"], "", *found["notes"]]))
+    finish(result, files, json, study_table(record), "\n".join(["", *record["lead"], "", *record["notes"]]))

@@ -137,7 +137,8 @@ def _shared(one: str, other: str) -> int:
     kinds = source_kind(one), source_kind(other)
     if any(kind in _OBJECTS for kind in kinds):
         return 0
-    (path, chosen), (other_path, other_chosen) = split_selection(one), split_selection(other)
+    path, chosen = split_selection(one)
+    other_path, other_chosen = split_selection(other)
     if path.resolve() != other_path.resolve():
         if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
             return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)

@@ -55,7 +55,8 @@ class Canvas:
         small = [resized(rgb, scale) for rgb, scale in zip((left, right), scales, strict=True)]
         shift = small[0].width + gap_px
         self.smooth = smooth
-        self.left, self.right = Side(scales[0] * smooth, 0.0), Side(scales[1] * smooth, float(shift * smooth))
+        self.left = Side(scales[0] * smooth, 0.0)
+        self.right = Side(scales[1] * smooth, float(shift * smooth))
         self.image = Image.new("RGB", (shift + small[1].width, max(one.height for one in small)), ground)
         for one, x in zip(small, (0, shift), strict=True):
             self.image.paste(one, (x, 0))
@@ -75,7 +76,8 @@ class Canvas:
 
     def _round(self, side: Side, xy: Point, radius: float, **style: object) -> None:
         if np.isfinite(xy).all():
-            (x, y), radius = (float(v) for v in side.place(xy)), radius * self.smooth
+            x, y = (float(v) for v in side.place(xy))
+            radius = radius * self.smooth
             self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), **style)  # type: ignore[arg-type]
 
     def line(self, ends: Sequence[tuple[Side, Point]], colour: Colour, width: int = 2) -> None:

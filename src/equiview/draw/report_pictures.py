@@ -59,9 +59,9 @@ def save_pictures(
         arrays[f"xy1_{name}"] = match(desc, maps[j]).xy1.cpu().numpy()
         at_queries = descriptors(maps[i], torch.from_numpy(truth.xy0[queries]).float())
         arrays[f"heat_{name}"] = similarity_maps(at_queries, maps[j])
-        arrays[f"pca0_{name}"], arrays[f"pca1_{name}"] = pca_colors(
-            [maps[i], maps[j]], [plan.views[i].mask, plan.views[j].mask]
-        )
+        colours0, colours1 = pca_colors([maps[i], maps[j]], [plan.views[i].mask, plan.views[j].mask])
+        arrays[f"pca0_{name}"] = colours0
+        arrays[f"pca1_{name}"] = colours1
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 

@@ -30,7 +30,7 @@ def on_pictures_seen_once(extractor: Extractor) -> Extractor:
     What a linear head learns there serves features averaged over sizes and the mirrored picture as well, at a seventh
     of the work (`docs/science.md`).
     """
-    return Extractor(extractor.backbone, extractor.config.seen_once, extractor.head)
+    return Extractor(extractor.backbone, extractor.config.single_pass, extractor.head)
 
 
 def training_pairs(

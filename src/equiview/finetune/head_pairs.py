@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
-from ..data.synthetic.categories import FamilyView, family_views
+from ..data.synthetic.categories import CategoryView, category_views
 from ..types import FeatureMap, View
 from .view_pairs import no_usable_pair, usable_pairs
 
@@ -60,12 +60,12 @@ def object_pairs(
     return pairs
 
 
-def instance_views(count: int) -> list[FamilyView]:
+def instance_views(count: int) -> list[CategoryView]:
     """Return one picture of each of `count` instances of every rendered category."""
-    return family_views(range(FIRST_INSTANCE, FIRST_INSTANCE + count))
+    return category_views(range(FIRST_INSTANCE, FIRST_INSTANCE + count))
 
 
-def category_pairs(pictures: Sequence[FamilyView], maps: Sequence[FeatureMap], seed: int = 0) -> list[TrainingPair]:
+def category_pairs(pictures: Sequence[CategoryView], maps: Sequence[FeatureMap], seed: int = 0) -> list[TrainingPair]:
     """Return the ordered pairs of instances of one category that show 20 common places or more.
 
     Two pixels belong together when what they show lies at the same place of the category's average instance.
@@ -81,7 +81,7 @@ def category_pairs(pictures: Sequence[FamilyView], maps: Sequence[FeatureMap], s
     pairs = []
     for i, source in enumerate(pictures):
         for j, target in enumerate(pictures):
-            if i == j or source.family != target.family:
+            if i == j or source.category != target.category:
                 continue
             chosen = rng.permutation(len(places[i][0]))[:POINTS]
             xy0, where = (of_pixels[chosen] for of_pixels in places[i])
@@ -93,7 +93,7 @@ def category_pairs(pictures: Sequence[FamilyView], maps: Sequence[FeatureMap], s
     return pairs
 
 
-def _places(picture: FamilyView) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 3"]]:
+def _places(picture: CategoryView) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 3"]]:
     """Return the pixel centres on the instance and the places on the average instance they show."""
     rows, cols = np.nonzero(picture.view.mask)
     return np.stack([cols + 0.5, rows + 0.5], 1), picture.surface.points_in_world[rows, cols]

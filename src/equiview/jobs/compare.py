@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import bad_input
 from ..io import read_json, read_jsonl, require_file
 from ..metrics.paired import difference
-from ..metrics.rows import Row, identity, is_bench, of_kind, scores, unit_key
+from ..metrics.rows import Row, check_row, check_summary, identity, is_bench, of_kind, sampling_unit_key, scores
 from ..records import BenchComparison, ComparedRun, Comparison, Difference, Differences, ProtocolRecord
-from ..stats import MIN_UNITS
+from ..stats import MIN_SAMPLING_UNITS
 from .scoring import rows_path
 
 KINDS = ("measure", "transfer", "tracking", "track", "pose")
@@ -61,12 +61,15 @@ def read_finished(folder: Path) -> FinishedRun:
         fix = "Let the run finish (the same command resumes it), or give the folder that has it."
         raise bad_input(str(folder), "a summary.json in it", "none", fix)
     summary = read_json(path)
+    check_summary(summary, str(path))
     main = summary.get("after", summary) if isinstance(summary, dict) else None
     if not isinstance(main, dict) or not isinstance(main.get("metrics"), dict):
         raise bad_input(str(path), 'a summary with "metrics"', "none", "Write it again: run the same command.")
     rows = read_jsonl(require_file(folder / "rows.jsonl", "the rows of a run"))
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise bad_input(str(folder / "rows.jsonl"), "a row for each sample", "none", "Run the same command again.")
+    for number, row in enumerate(rows, 1):
+        check_row(row, f"{folder / 'rows.jsonl'}:{number}")
     protocol = summary.get("protocol", {})
     kind = "improve" if "after" in summary else next((name for name in KINDS if name in protocol), "task")
     return FinishedRun(folder, kind, protocol, rows, tuple(main["metrics"]))
@@ -180,8 +183,8 @@ def _paired(
 ) -> tuple[list[tuple[list[Row], list[Row]]], str, list[int]]:
     """Return the rows of both runs about the same, the unit's key, and how many rows of each have no partner."""
     rows = [_of_variant(run, variant) for run in runs]
-    key = unit_key(rows[0], unit, str(runs[0].folder))
-    unit_key(rows[1], key, str(runs[1].folder))
+    key = sampling_unit_key(rows[0], unit, str(runs[0].folder))
+    sampling_unit_key(rows[1], key, str(runs[1].folder))
     by_identity = []
     for own in rows:
         grouped: dict[tuple[str, ...], list[Row]] = {}
@@ -247,8 +250,10 @@ def _differences(
 
 def _mean_scores(rows: Sequence[Row], scoring: Mapping[str, Any] | None) -> dict[str, float]:
     """Return the mean of each score over rows about the same (repeats); only scores that all of them have."""
-    found = [scores(row, scoring) for row in rows]
-    return {name: float(np.mean([one[name] for one in found])) for name in found[0] if all(name in f for f in found)}
+    repeats = [scores(row, scoring) for row in rows]
+    return {
+        name: float(np.mean([one[name] for one in repeats])) for name in repeats[0] if all(name in f for f in repeats)
+    }
 
 
 def _difference(units: Mapping[str, tuple[list[float], list[float]]], metric: str) -> Difference:
@@ -308,7 +313,7 @@ def _with_finer(before: FinishedRun, after: FinishedRun, unit: str | None, anywa
     coarse = compare_finished(before, after, unit=unit, anyway=anyway)
     finer = {"object": "query", "clip": "point"}.get(coarse["unit"])
     counts = [entry["n"] for entry in coarse["metrics"].values()]
-    if unit is not None or finer is None or max(counts, default=0) >= MIN_UNITS:
+    if unit is not None or finer is None or max(counts, default=0) >= MIN_SAMPLING_UNITS:
         return coarse
     if not all(any(finer in row for row in run.rows) for run in (before, after)):
         return coarse

@@ -201,7 +201,9 @@ def _read_entry(folder: Path, entry: PictureEntry) -> tuple[str, FeatureMap]:
     except (SafetensorError, OSError) as error:
         fix = "Delete it and run the same command again."
         raise bad_input(str(path), "tokens of a picture", f"a broken file ({error})", fix) from error
-    (stride_x, stride_y), (offset_x, offset_y), (h, w) = entry["stride_xy"], entry["offset_xy"], entry["image_hw"]
+    stride_x, stride_y = entry["stride_xy"]
+    offset_x, offset_y = entry["offset_xy"]
+    h, w = entry["image_hw"]
     return entry["name"], FeatureMap(tokens, (stride_x, stride_y), (offset_x, offset_y), (h, w))
 
 

@@ -99,6 +99,7 @@ def score_all(
     progress: Progress,
 ) -> None:
     """Score every variant on every object; an object is finished when its file of rows is there."""
+    measure = MeasureConfig(points=config.points, seed=config.seed)
 
     def score(number: int, name: str) -> list[PairRow]:
         plan = plan_object(name, objects[name], measure)
@@ -115,7 +116,6 @@ def score_all(
                 save_object(out / "live" / file, plan, {"pretrained": before, "adapted": maps}, config.seed)
         return [{**row, "ambiguous_share": plan.ambiguous_share} for row in rows]
 
-    measure = MeasureConfig(points=config.points, seed=config.seed)
     items = [WorkItem(rows_path(out, name), partial(score, number, name)) for number, name in enumerate(objects)]
     finish_items(items, partial(progress, "score"))
 
@@ -135,7 +135,7 @@ def variants(adapted: Extractor, views: Sequence[View], seed: int) -> Iterator[t
         pretrained = list(Extractor(backbone, replace(config, blocks=blocks)).maps(views))
     yield "pretrained", pretrained
     if blocks != (last,):
-        plain = replace(config.seen_once, blocks=(last,))
+        plain = replace(config.single_pass, blocks=(last,))
         with lora_disabled(backbone):
             maps = list(Extractor(backbone, plain).maps(views))
         yield "last_block", maps

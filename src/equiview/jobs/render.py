@@ -32,7 +32,8 @@ def render_object(
     Raises:
         EquiviewError: A broken mesh, a folder that holds other views, or the `gl` extra is not there.
     """
-    mesh, draw = open_mesh(source), draw_with(renderer)
+    mesh = open_mesh(source)
+    draw = draw_with(renderer)
     report = None if progress is None else (lambda done, total: progress("render", done, total))
     store = render_views(mesh, cameras_of(rig, views, config.hw, config.seed), config, out, report, draw)
     return store, list(mesh.notes)

@@ -27,5 +27,5 @@ def write_page(run: Path, out: Path | None = None) -> tuple[Path, dict[str, obje
         return write_bench_report(run, out), {"summary": measured}, shown
     page = write_report(run, out)
     words = summarize_run(read_run(run))
-    result = {"verdict": words.label, "sentences": words.sentences}
+    result: dict[str, object] = {"verdict": words.label, "sentences": words.sentences}
     return page, result, [" ".join(words.sentences), *run_tables(run)]

@@ -13,7 +13,7 @@ from ..errors import bad_input
 from ..finetune.recipe_records import with_current_recipe
 from ..io import read_json, read_jsonl, require_file, write_json
 from ..metrics.equivariance import METRIC_NAMES
-from ..records import ImproveSummary, PairRow, Summary
+from ..records import ImproveSummary, PairRow, Settings, Summary
 from ..types import View
 from .scoring import rows_path, write_rows
 
@@ -23,6 +23,10 @@ SEARCHES = {"summary.json": None, "summary_in_mask.json": "in_mask", "summary_un
 
 # Steps of the bar for each object that is rendered or opened.
 PARTS = 100
+
+# Former names of the sizes of rendered data.
+SIZE_NAMES = {"members": "instances", "family": "category"}
+CATEGORY_NAMES = {"families": "categories"}
 
 # What a run folder holds before there is any result.
 PREPARED = ("run.json", "views", "plan.json", "companions.json")
@@ -74,7 +78,7 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     found = read_json(path)
     if not isinstance(found, dict):
         raise bad_input(str(path), "the record of a run", type(found).__name__, "Choose another --out.")
-    found = with_current_recipe(found)
+    found = with_current_sizes(with_current_recipe(found))
     changed = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if changed:
         raise bad_input(
@@ -83,6 +87,18 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
             f"another run (it differs in: {', '.join(changed)})",
             "Choose another --out.",
         )
+
+
+def with_current_sizes(record: Mapping[str, Any]) -> Settings:
+    """Return the record of a bench or retention run with today's names for the sizes of rendered data."""
+    if isinstance(record.get("bench"), dict):
+        return {**record, "bench": with_current_sizes(record["bench"])}
+    sizes = record.get("sizes")
+    if not isinstance(sizes, dict) or not isinstance(sizes.get("family"), dict):
+        return dict(record)
+    sizes = {SIZE_NAMES.get(key, key): value for key, value in sizes.items()}
+    sizes["category"] = {CATEGORY_NAMES.get(key, key): value for key, value in sizes["category"].items()}
+    return {**record, "sizes": sizes}
 
 
 def as_json(value: Any) -> Any:

@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A piece of work.
+    """One item of work, with the file it makes.
 
     Attributes:
         path: What it makes; when it is there the item is finished.

@@ -41,7 +41,7 @@ class TransferRun:
     """What is scored, apart from the features.
 
     Attributes:
-        pairs: NAME:PATH, see `captures.keypoints`.
+        pairs: NAME:PATH, see `data.keypoints.loaders`.
         config: The protocol.
         scoring: Threshold and average; None is the data set's usual one.
     """

@@ -46,7 +46,8 @@ def epipolar_shares(
     hits = (own[:, None] <= limits).sum(0)
     every = np.zeros(len(limits), np.int64)
     step = max(1, CHUNK_DISTANCES // n)
-    lines_1, lines_0 = unit_lines(homogeneous(xy0) @ fundamental.T), unit_lines(homogeneous(xy1) @ fundamental)
+    lines_1 = unit_lines(homogeneous(xy0) @ fundamental.T)
+    lines_0 = unit_lines(homogeneous(xy1) @ fundamental)
     for start in range(0, n, step):
         rows = slice(start, start + step)
         # The same distances as `symmetric_distance_px`, of every match of these rows to every target.

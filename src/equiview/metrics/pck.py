@@ -39,7 +39,7 @@ class Scoring:
 
 
 _PASCAL, _BOX, _IMAGE = Scoring("image", "class"), Scoring("box", "point"), Scoring("image", "pair")
-# The usual score of each data set, by the names of `captures.keypoints`.
+# The usual score of each data set, by the names of `data.keypoints.loaders`.
 SCORINGS = {
     "pf-willow": Scoring("extent", "pair", inclusive=True),
     "pf-pascal": _PASCAL,

@@ -199,5 +199,6 @@ def _turn(axis: Float[np.ndarray, "3"], offset: Float[np.ndarray, "3"], angle: f
     cross = np.cross(np.eye(3), axis).T
     rotation = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation, offset - rotation @ offset
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = offset - rotation @ offset
     return matrix

@@ -1,14 +1,15 @@
-"""What the rows of any run say, in the same form: an identity, a unit, and named numbers."""
+"""What the rows of any run say, in the same form: an identity, a sampling unit, and named numbers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from ..errors import bad_input
 from ..io import read_json
+from ..schema import check
 from .pck import ALPHAS, pck
 from .pose import RECALLS_CM_DEG, RECALLS_DEG
 
@@ -19,10 +20,50 @@ IDENTITY = (
     *("variant", "task", "data", "dataset", "kind", "category", "object", "scene", "clip", "image0", "pair", "name"),
     *("query", "point", "query_frame", "frame", "seed"),
 )
-# The unit is what was drawn at random: objects or clips, or source pictures with all their pairs.
-UNITS = ("object", "scene", "clip", "image0", "pair", "name", "query", "point")
+# The sampling unit is what was drawn at random: objects or clips, or source pictures with all their pairs.
+SAMPLING_UNITS = ("object", "scene", "clip", "image0", "pair", "name", "query", "point")
+_AGAIN = "Run the same command again to write it."
+
+
+class _Protocol(TypedDict, total=False):
+    notes: list[Any]
+    run: dict[str, Any]
+    features: dict[str, Any]
+
+
+class _Summary(TypedDict, total=False):
+    protocol: _Protocol
+    metrics: dict[str, dict[str, Any]]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    controls: dict[str, dict[str, Any]]
+    difference: dict[str, Any]
+    tasks: dict[str, dict[str, dict[str, Any]]]
+
+
 # Numbers that describe a sample and not how well it went.
 CONTEXT = {"angle_deg", "overlap", "ambiguous_share", "queries", "image_px", "extent_px", "box_px", "score", "index"}
+
+
+def check_summary(summary: Any, where: str) -> None:
+    """Check that each part of a summary.json is of its kind.
+
+    Raises:
+        EquiviewError: One is not.
+    """
+    check(summary, _Summary, where, _AGAIN)
+
+
+def check_row(row: Any, where: str) -> None:
+    """Check that a row is one, and that no number of it is NaN or infinite.
+
+    Raises:
+        EquiviewError: It is not.
+    """
+    check(row, dict[str, Any], where, _AGAIN)
+    for key, value in row.items():
+        if isinstance(value, float):
+            check(value, float, f"{where}: {key}", _AGAIN)
 
 
 def identity(row: Row) -> tuple[str, ...]:
@@ -30,25 +71,27 @@ def identity(row: Row) -> tuple[str, ...]:
     return tuple(f"{key}={row[key]}" for key in IDENTITY if key in row)
 
 
-def unit_key(rows: Sequence[Row], unit: str | None, where: str) -> str:
-    """Return the key whose values are the units: the coarsest there is, or the one asked for.
+def sampling_unit_key(rows: Sequence[Row], unit: str | None, where: str) -> str:
+    """Return the key whose values are the sampling units: the coarsest there is, or the one asked for.
 
     Raises:
         EquiviewError: The rows have no such key.
     """
-    present = [key for key in UNITS if all(key in row for row in of_kind(rows, key))]
+    present = [key for key in SAMPLING_UNITS if all(key in row for row in of_kind(rows, key))]
     if unit is None and present:
         return present[0]
     if unit is None or unit not in present:
         found = ", ".join(present) or "none of them"
-        raise bad_input(where, f"rows with {unit or 'one of ' + ', '.join(UNITS)}", found, "Choose another unit.")
+        raise bad_input(
+            where, f"rows with {unit or 'one of ' + ', '.join(SAMPLING_UNITS)}", found, "Choose another unit."
+        )
     return unit
 
 
 def of_kind(rows: Sequence[Row], unit: str) -> list[Row]:
-    """Return the rows that are about whole units, where rows say what they are about (a clip, a point of one)."""
-    own = [row for row in rows if row.get("kind") == unit]
-    return own or list(rows)
+    """Return the rows about whole sampling units, where rows say what they are about (a clip, or a point of one)."""
+    whole = [row for row in rows if row.get("kind") == unit]
+    return whole or list(rows)
 
 
 def scores(row: Row, scoring: Mapping[str, Any] | None = None) -> dict[str, float]:

@@ -194,7 +194,8 @@ def _fuse(a: list[torch.Tensor], b: list[torch.Tensor]) -> tuple[list[torch.Tens
     for i in range(0, len(a), 2):
         dim, rank = b[i].shape
         joined = torch.zeros(3 * dim, 2 * rank)
-        joined[:dim, :rank], joined[2 * dim :, rank:] = b[i], b[i + 1]
+        joined[:dim, :rank] = b[i]
+        joined[2 * dim :, rank:] = b[i + 1]
         fused_a.append(torch.cat([a[i], a[i + 1]]))
         fused_b.append(joined)
     return fused_a, fused_b

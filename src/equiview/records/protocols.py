@@ -21,8 +21,8 @@ class FeaturesRecord(TypedDict, total=False):
         stride: Distance of tokens, px of the network's input.
         position: How position embeddings are resized.
         mean, std: Of the input's normalisation.
-        sizes: Long sides that are averaged, where there are several.
-        mirrored: The mirrored image is averaged too.
+        sizes: Shares of `long_side` at which an image is read and averaged, where there are several.
+        mirrored: Share (0-0.5) of the mirrored image in that average.
         head: Records of the head's parts.
         dtype: Type of the weights.
         adapter: {"sha256", "lora", "strength"} of the adapter.
@@ -42,8 +42,8 @@ class FeaturesRecord(TypedDict, total=False):
     position: str
     mean: list[float]
     std: list[float]
-    sizes: list[int]
-    mirrored: bool
+    sizes: list[float]
+    mirrored: float
     head: list[Settings]
     dtype: str
     adapter: Settings

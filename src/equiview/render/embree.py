@@ -45,7 +45,9 @@ def render_view(
     directions = _directions(camera, xy, (0.5, 0.5))
     triangle = scene.cast(camera.center_in_world, directions)
     hit = np.flatnonzero(triangle >= 0)
-    directions, triangle, (x, y) = directions[hit], triangle[hit], xy[hit].T
+    directions = directions[hit]
+    triangle = triangle[hit]
+    x, y = xy[hit].T
     triangle_id[y, x] = triangle
     depth = scene.depth(camera.center_in_world, directions, triangle)
     points[y, x] = camera.center_in_world + directions * depth[:, None]

@@ -117,8 +117,10 @@ class _Canvas:
     """One mesh on the graphics card, in the frame where it is a unit ball at the origin (float32 is exact there)."""
 
     def __init__(self, mesh: Mesh) -> None:
-        self._gl, self._context = _module(), _context()
-        self._mesh, self._scene = mesh, scene_of(mesh)
+        self._gl = _module()
+        self._context = _context()
+        self._mesh = mesh
+        self._scene = scene_of(mesh)
         self._programs = {
             kind: self._context.program(vertex_shader=_VERTEX, fragment_shader=_VISIBLE + source)
             for kind, source in (("id", _ID), ("color", _COLOR))
@@ -133,7 +135,8 @@ class _Canvas:
         return np.frombuffer(data, np.int32).reshape(h, w) - 1
 
     def picture(self, camera: Camera, config: RenderConfig, index: int) -> UInt8[np.ndarray, "h w 3"]:
-        (h, w), side = camera.hw, config.supersample
+        h, w = camera.hw
+        side = config.supersample
         target = self._context.renderbuffer((w * side, h * side), 4)
         data = self._draw("color", camera, config, target, (w * side, h * side))
         samples = np.frombuffer(data, np.uint8).reshape(h, side, w, side, 4).astype(np.float32).mean((1, 3))

@@ -116,7 +116,8 @@ def _part(
         mode = 4 if mode == 5 else mode  # Draco stores strips as triangles.
     else:
         order = gltf.accessor(primitive["indices"])[:, 0] if "indices" in primitive else np.arange(len(vertices))
-    uv, colors = read(f"TEXCOORD_{look.uv_set}"), read("COLOR_0")
+    uv = read(f"TEXCOORD_{look.uv_set}")
+    colors = read("COLOR_0")
     return Part(
         vertices=vertices,
         faces=_triangles(order.astype(np.int64), mode),

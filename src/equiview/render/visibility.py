@@ -28,7 +28,8 @@ def points_seen(
     """
     xy, depth = project(camera, points_in_world)
     seen = (depth > 0) & inside_frame(xy, camera.hw)
-    scene, eye = scene_of(mesh), camera.center_in_world
+    scene = scene_of(mesh)
+    eye = camera.center_in_world
     hidden = np.zeros(int(seen.sum()), bool)
     # A ray through an edge of the mesh, exactly, can slip past it: a second one beside it does not slip too.
     for aside in (np.zeros(3), _ASIDE * scene.radius):

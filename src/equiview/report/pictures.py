@@ -71,7 +71,8 @@ def _matches(name: str, key: str, arrays: Arrays, boxes: Boxes) -> list[Drawing]
 def _match_drawing(
     name: str, key: str, arrays: Arrays, state: str, boxes: Boxes, dots: np.ndarray, lines: set[int]
 ) -> Drawing:
-    errors, (left, right) = _errors(arrays, state), boxes
+    errors = _errors(arrays, state)
+    left, right = boxes
     # Both views are moved so that view 0's box starts at the origin and view 1's stands beside it.
     gap = 1.5 * left.unit
     moves = (np.array([-left.x, -left.y]), np.array([left.width + gap - right.x, -right.y]))
@@ -134,7 +135,8 @@ def _inside(xy: np.ndarray, box: Box) -> np.ndarray:
 
 def _token_image(pixels: UInt8[np.ndarray, "r c 3"], arrays: Arrays) -> Placed:
     """Lay one pixel a token over the image, each where its token looks."""
-    (x, y), (width, height) = arrays["offset_xy"] - arrays["stride_xy"] / 2, arrays["stride_xy"]
+    x, y = arrays["offset_xy"] - arrays["stride_xy"] / 2
+    width, height = arrays["stride_xy"]
     rows, cols = pixels.shape[:2]
     return Placed(data_uri(image_bytes(pixels, "PNG"), "png"), x, y, cols * width, rows * height)
 

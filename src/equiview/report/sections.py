@@ -14,7 +14,7 @@ from .figures import COLOURS, OTHER_COLOUR, Chart, angle_figure, objects_figure,
 from .numbers import TITLES
 from .pictures import error_legend, object_pictures, picture_gain
 from .run import LABELS, Run, read_picture
-from .words import CLAIM, object_table
+from .words import CLAIM, ObjectScores, object_table
 
 SHOWN_OBJECTS = 12
 EMPTY = {"value": None, "ci95": None, "n": 0}
@@ -81,7 +81,8 @@ def _variant_table(
 
 def _difference_table(run: Run) -> Table:
     """Lay out the paired differences, to the pretrained features and to the best control."""
-    rows, bins = [], list(next(iter(run.difference.values())).get("by_angle", {}))
+    rows = []
+    bins = list(next(iter(run.difference.values())).get("by_angle", {}))
     for metric in (CLAIM, "ape"):
         change = run.difference.get(metric)
         if change is None:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ..metrics.equivariance import METRIC_NAMES
 from ..records import BenchComparison, Comparison, Difference, ImproveSummary, Metric, Summary
-from ..stats import MIN_UNITS
+from ..stats import MIN_SAMPLING_UNITS
 from . import numbers
 from .numbers import TITLES
 from .run import LABELS, parse_summary, read_run
@@ -68,14 +68,14 @@ def _cell(entry: Metric, is_best: bool) -> str:
     return value if ci95 is None else f"{value}\n[dim]{escape(f'[{ci95[0]:.1f}, {ci95[1]:.1f}]')}[/dim]"
 
 
-def comparison_table(found: Comparison | BenchComparison) -> Table:
+def comparison_table(comparison: Comparison | BenchComparison) -> Table:
     """Return the table of `compare.compare_runs`: a row for each score, those of other searches left out."""
-    benches = "tasks" in found
+    benches = "tasks" in comparison
     parts: list[tuple[str, Comparison]] = []
-    if "tasks" in found:
-        parts += [(f"{task} {name}", part) for task, sets in found["tasks"].items() for name, part in sets.items()]
+    if "tasks" in comparison:
+        parts += [(f"{task} {name}", part) for task, sets in comparison["tasks"].items() for name, part in sets.items()]
     else:
-        parts.append(("", found))
+        parts.append(("", comparison))
     paired = sum(part["n_rows"] for _, part in parts)
     table = Table(title=f"Second minus first, {paired} paired rows", title_justify="left", title_style="bold")
     for column in ["data set"] * benches + ["score"]:
@@ -104,32 +104,33 @@ def _comparison_cells(metric: str, entry: Difference) -> list[str]:
     ]
 
 
-def comparison_notes(found: Comparison | BenchComparison) -> list[str]:
+def comparison_notes(comparison: Comparison | BenchComparison) -> list[str]:
     """Return what must be known beside the table."""
-    if "tasks" in found:
-        return _bench_notes(found)
-    units = max((entry["n"] for entry in found["metrics"].values()), default=0)
-    notes = [f"Intervals: bootstrap over {units} x {found['unit']}."]
-    if units < MIN_UNITS:
-        notes = [f"No intervals: {units} x {found['unit']}, and fewer than {MIN_UNITS} say nothing."]
-    if any(found["only_in"]):
-        first, second = found["only_in"]
+    if "tasks" in comparison:
+        return _bench_notes(comparison)
+    units = max((entry["n"] for entry in comparison["metrics"].values()), default=0)
+    notes = [f"Intervals: bootstrap over {units} x {comparison['unit']}."]
+    if units < MIN_SAMPLING_UNITS:
+        notes = [f"No intervals: {units} x {comparison['unit']}, and fewer than {MIN_SAMPLING_UNITS} say nothing."]
+    if any(comparison["only_in"]):
+        first, second = comparison["only_in"]
         notes.append(f"Left out: {first} rows that only the first run has, {second} that only the second has.")
-    if found["protocol_differs"]:
-        notes.append(f"Note: the protocols differ in {', '.join(found['protocol_differs'])}.")
+    if comparison["protocol_differs"]:
+        notes.append(f"Note: the protocols differ in {', '.join(comparison['protocol_differs'])}.")
     return notes
 
 
-def _bench_notes(found: BenchComparison) -> list[str]:
+def _bench_notes(comparison: BenchComparison) -> list[str]:
     notes = []
-    for task, sets in found["tasks"].items():
+    for task, sets in comparison["tasks"].items():
         for name, part in sets.items():
             units = max((entry["n"] for entry in part["metrics"].values()), default=0)
             notes.append(
-                f"{task} {name}: intervals over {part['unit']} ({units} at most; none for fewer than {MIN_UNITS})."
+                f"{task} {name}: intervals over {part['unit']} "
+                f"({units} at most; none for fewer than {MIN_SAMPLING_UNITS})."
             )
             if part["protocol_differs"]:
                 notes.append(f"Note: its protocols differ in {', '.join(part['protocol_differs'])}.")
-    for which, lonely in zip(("first", "second"), found["only_in"], strict=True):
+    for which, lonely in zip(("first", "second"), comparison["only_in"], strict=True):
         notes += [f"Left out, in the {which} run only: {', '.join(lonely)}."] if lonely else []
     return notes

@@ -27,18 +27,18 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 def capture_table(about: CaptureRecord) -> Table:
     """Return what is known of a capture, the verdict last."""
-    found = about["statistics"]
+    statistics = about["statistics"]
     table = Table(box=None, show_header=False, pad_edge=False)
-    registered = f"{found['images_registered']} of {found['images_given']}"
+    registered = f"{statistics['images_registered']} of {statistics['images_given']}"
     rows = [("images with a camera" if about["poses"] == "recovered" else "images (poses given)", registered)]
-    rows += [("points", str(found["points"])), ("observations", str(found["observations"]))]
-    if found["points"]:
-        rows.append(("images that see a point", f"{found['mean_track_length']:.2f} on average"))
-        rows.append(("median reprojection error", f"{found['median_error_px']:.3f} px"))
-        rows.append(("median ray angle of a point", f"{found['median_angle_deg']:.1f} degrees"))
-        rows.append(("circle around it seen", f"{100 * found['circle_seen']:.0f} %"))
-    if found["matches_fitting"] is not None:
-        rows.append(("matches that fit the poses", f"{100 * found['matches_fitting']:.0f} %"))
+    rows += [("points", str(statistics["points"])), ("observations", str(statistics["observations"]))]
+    if statistics["points"]:
+        rows.append(("images that see a point", f"{statistics['mean_track_length']:.2f} on average"))
+        rows.append(("median reprojection error", f"{statistics['median_error_px']:.3f} px"))
+        rows.append(("median ray angle of a point", f"{statistics['median_angle_deg']:.1f} degrees"))
+        rows.append(("circle around it seen", f"{100 * statistics['circle_seen']:.0f} %"))
+    if statistics["matches_fitting"] is not None:
+        rows.append(("matches that fit the poses", f"{100 * statistics['matches_fitting']:.0f} %"))
     compared = about.get("compared_with_given")
     if compared:
         rotation = (compared["rotation_error_deg_median"], compared["rotation_error_deg_max"])

@@ -37,10 +37,10 @@ def summarize_run(run: Run) -> Summary:
     before, after = (run.variants[name]["metrics"][CLAIM] for name in ("pretrained", "adapted"))
     if before["value"] is None or after["value"] is None:
         return Summary("unclear", "Nothing measured", ["No pair of views could be scored, so there is no result."])
-    change = run.difference.get(CLAIM, {})
-    value = change.get("value")
+    change = run.difference.get(CLAIM)
+    value = None if change is None else change["value"]
     value = after["value"] - before["value"] if value is None else value
-    ci95 = change.get("ci95")
+    ci95 = None if change is None else change.get("ci95")
     digits = 1 if abs(value) >= 0.95 else 2
     verb = "rose" if value > 0 else "fell" if value < 0 else "stayed, going"
     first = (
@@ -54,7 +54,8 @@ def summarize_run(run: Run) -> Summary:
     if ci95 is None:
         noun = "object" if after["n"] == 1 else "objects"
         sentences.append(f"With {after['n']} {noun} (fewer than 5) no interval is given: take it as an indication.")
-    sentences += _over_views(change.get("ci95_views"), digits, "of the change ")
+    ci95_views = None if change is None else change.get("ci95_views")
+    sentences += _over_views(ci95_views, digits, "of the change ")
     sentences += [control_words] if control_words else []
     sentences += _improved_objects(run) + _by_angle(run) + _ape(run)
     verdict, label = _verdict(value, ci95, control_verdict)
@@ -109,9 +110,9 @@ def _interval_words(ci95: list[float] | None, digits: int) -> str:
 def _best_control(run: Run, metric: str = CLAIM) -> tuple[str, float] | None:
     """Return the strongest control and its value."""
     known = {
-        name: part["metrics"][metric]["value"]
+        name: value
         for name, part in run.variants.items()
-        if name not in ("adapted", "measured") and part["metrics"][metric]["value"] is not None
+        if name not in ("adapted", "measured") and (value := part["metrics"][metric]["value"]) is not None
     }
     if not known:
         return None
@@ -122,13 +123,14 @@ def _best_control(run: Run, metric: str = CLAIM) -> tuple[str, float] | None:
 def _against_controls(run: Run, digits: int) -> tuple[Verdict, str]:
     best = _best_control(run)
     after = run.variants["adapted"]["metrics"][CLAIM]["value"]
-    if best is None or len(run.variants) < 3:
+    if best is None or after is None or len(run.variants) < 3:
         return "unclear", "No controls were measured, so this run cannot say what the training itself is worth."
     name, value = best
     what = LABELS.get(name, name).lower()
-    against = run.difference.get(CLAIM, {}).get("vs_best_control", {})
-    gap = after - value if against.get("value") is None else against["value"]
-    ci95 = against.get("ci95")
+    against = run.difference[CLAIM].get("vs_best_control") if CLAIM in run.difference else None
+    gap = None if against is None else against["value"]
+    gap = after - value if gap is None else gap
+    ci95 = None if against is None else against.get("ci95")
     told = f"{number(value, digits)} ({signed(gap, digits)} for the adapter{_interval_words(ci95, digits)})"
     if ci95 is not None and ci95[0] <= 0 <= ci95[1]:
         return "unclear", f"The best control, {what}, reaches {told}; that interval reaches zero."
@@ -145,11 +147,8 @@ def _improved_objects(run: Run) -> list[str]:
 
 
 def _by_angle(run: Run) -> list[str]:
-    changes = {
-        angles: part
-        for angles, part in run.difference.get(CLAIM, {}).get("by_angle", {}).items()
-        if part["value"] is not None
-    }
+    by_angle = run.difference[CLAIM].get("by_angle", {}) if CLAIM in run.difference else {}
+    changes = {angles: part for angles, part in by_angle.items() if part["value"] is not None}
     if not changes:
         return []
     words = ", ".join(f"{signed(part['value'], 1)} at {angles}" for angles, part in changes.items())

@@ -27,7 +27,7 @@ from ..metrics.pose import (
 from ..models.extractor import MapSource
 from ..records import Metric, PoseAttempt, PoseErrors, PoseRow, PoseSummary, ProtocolRecord, RunRecord
 from ..render import Mesh, render_depth
-from ..stats import DRAWS, MIN_UNITS, mean_with_ci
+from ..stats import DRAWS, MIN_SAMPLING_UNITS, mean_with_ci
 from ..types import Camera, PosedImage, PoseScene, UnusableQuery
 
 Progress = Callable[[str, int, int], None]
@@ -305,7 +305,7 @@ def _median(values: Sequence[float]) -> Metric:
     draws = np.random.default_rng(0).integers(len(sample), size=(DRAWS, len(sample)))
     # With an even count the mean of a number and infinity is infinity, which is what it should be.
     limits = np.quantile(np.median(sample[draws], axis=1), [0.025, 0.975], method="inverted_cdf")
-    finite = len(sample) >= MIN_UNITS and np.isfinite(limits).all()
+    finite = len(sample) >= MIN_SAMPLING_UNITS and np.isfinite(limits).all()
     middle = float(np.median(sample))
     value = middle if np.isfinite(middle) else None
     return {"value": value, "ci95": [float(x) for x in limits] if finite else None, "n": len(sample)}

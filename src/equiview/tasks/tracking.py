@@ -21,7 +21,7 @@ from ..metrics.tapvid import (
 )
 from ..models.extractor import MapSource
 from ..records import Metric, Metrics, ProtocolRecord, RunRecord, TrackingRow, TrackingSummary
-from ..stats import MIN_UNITS, cluster_ci95, mean_with_ci
+from ..stats import MIN_SAMPLING_UNITS, cluster_ci95, mean_with_ci
 from ..types import Clip
 
 CLIP_METRICS = ("average_jaccard", "delta_avg", "occlusion_accuracy")
@@ -186,7 +186,7 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord) -> Tr
     metrics: Metrics = {
         name: mean_with_ci([row[name] for row in clips if row[name] is not None]) for name in CLIP_METRICS
     }
-    unit = "clip" if len(clips) >= MIN_UNITS else "point"
+    unit = "clip" if len(clips) >= MIN_SAMPLING_UNITS else "point"
     metrics["share_under_8px"] = share_with_ci([row for row in rows if row["kind"] == unit and "failed" not in row])
     metrics["share_under_8px"]["unit"] = unit
     failed = [row["clip"] for row in rows if "failed" in row]
@@ -233,7 +233,8 @@ def part_of(clip: Clip, frames: Int[np.ndarray, "m"]) -> Clip:
 
 class _Picked(Sequence[Any]):
     def __init__(self, frames: Sequence[Any], index: list[int]) -> None:
-        self.frames, self.picked = frames, index
+        self.frames = frames
+        self.picked = index
 
     def __len__(self) -> int:
         return len(self.picked)

@@ -1,4 +1,4 @@
-"""Families: one layout for all members, key points on the surface, and pairs that perfect features solve."""
+"""Categories: one layout for all instances, key points on the surface, and pairs that perfect features solve."""
 
 from itertools import permutations
 
@@ -8,15 +8,15 @@ import torch
 from scipy.ndimage import minimum_filter
 
 from equiview.data.synthetic.categories import (
-    FamilyView,
-    FamilyWorld,
-    families,
-    family_views,
+    CategoryView,
+    CategoryWorld,
+    category_pairs,
+    category_views,
+    instance_mesh,
     key_points_of,
-    member_mesh,
     pairs_of,
 )
-from equiview.data.synthetic.category_instances import FAMILIES
+from equiview.data.synthetic.category_instances import CATEGORIES
 from equiview.data.synthetic.category_shapes import COLUMNS, ROWS, X, Y, Z, lathe, rounded, tube
 from equiview.data.synthetic.grid_mesh import grid_faces, grid_normals
 from equiview.errors import EquiviewError
@@ -25,41 +25,41 @@ from equiview.models.oracle import NoiseExtractor, PictureOracle
 from equiview.sampling import descriptors
 
 SEEDS = (0, 1)
-WORLD = FamilyWorld(hw=(192, 192))
+WORLD = CategoryWorld(hw=(192, 192))
 
 
 @pytest.fixture(scope="module")
-def views() -> list[FamilyView]:
-    return family_views(SEEDS, WORLD)
+def views() -> list[CategoryView]:
+    return category_views(SEEDS, WORLD)
 
 
 def average(low: float, high: float) -> float:
     return (low + high) / 2
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_members_share_one_layout(name):
-    build = FAMILIES[name][0]
-    members = [build(average), *(build(np.random.default_rng(seed).uniform) for seed in range(3))]
-    assert 8 <= len(members[0].key_points) <= 16
-    for member in members:
-        assert [g.shape for g in member.grids] == [g.shape for g in members[0].grids]
-        assert member.materials == members[0].materials and member.key_points == members[0].key_points
-        assert all(np.isfinite(g).all() for g in member.grids)
-    points = [key_points_of(m, member_mesh(m, name)) for m in members]
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_instances_share_one_layout(name):
+    build = CATEGORIES[name][0]
+    instances = [build(average), *(build(np.random.default_rng(seed).uniform) for seed in range(3))]
+    assert 8 <= len(instances[0].key_points) <= 16
+    for instance in instances:
+        assert [g.shape for g in instance.grids] == [g.shape for g in instances[0].grids]
+        assert instance.materials == instances[0].materials and instance.key_points == instances[0].key_points
+        assert all(np.isfinite(g).all() for g in instance.grids)
+    points = [key_points_of(m, instance_mesh(m, name)) for m in instances]
     assert all(np.linalg.norm(a - b, axis=1).max() > 0.05 for a, b in zip(points[1:], points[2:], strict=False))
 
 
-def test_a_member_is_the_same_in_any_company(views):
-    alone = family_views((1, 7), FamilyWorld(families=("plane",), hw=(192, 192)))[0]
-    (same,) = (v for v in views if (v.family, v.seed) == ("plane", 1))
+def test_an_instance_is_the_same_in_any_company(views):
+    alone = category_views((1, 7), CategoryWorld(categories=("plane",), hw=(192, 192)))[0]
+    (same,) = (v for v in views if (v.category, v.seed) == ("plane", 1))
     assert (alone.view.rgb == same.view.rgb).all() and (alone.xy == same.xy).all() and (alone.seen == same.seen).all()
 
 
-def test_every_ordered_pair_of_members_is_there(views):
+def test_every_ordered_pair_of_instances_is_there(views):
     pairs = pairs_of(views)
-    assert len(pairs) == len(FAMILIES) * len(list(permutations(SEEDS, 2)))
-    assert len({p.name for p in pairs}) == len(pairs) and {p.category for p in pairs} == set(FAMILIES)
+    assert len(pairs) == len(CATEGORIES) * len(list(permutations(SEEDS, 2)))
+    assert len({p.name for p in pairs}) == len(pairs) and {p.category for p in pairs} == set(CATEGORIES)
     for pair in pairs:
         assert len(pair.xy0) == len(pair.xy1) == len(pair.visible)
         assert pair.visible.sum() >= 4, pair.name
@@ -67,11 +67,11 @@ def test_every_ordered_pair_of_members_is_there(views):
 
 
 def test_key_points_are_seen_where_the_picture_has_their_surface(views):
-    """The surface behind the pixel of a seen key point is the one the layout names, on the average member too."""
+    """The surface behind the pixel of a seen key point is the one the layout names, on the average instance too."""
     off, hidden = [], 0
     for one in views:
-        build = FAMILIES[one.family][0]
-        places = key_points_of(build(average), member_mesh(build(average), one.family))
+        build = CATEGORIES[one.category][0]
+        places = key_points_of(build(average), instance_mesh(build(average), one.category))
         for xy, seen, place in zip(one.xy, one.seen, places, strict=True):
             column, row = np.clip(xy.astype(int), 0, 191)
             around = one.surface.points_in_world[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
@@ -83,9 +83,9 @@ def test_key_points_are_seen_where_the_picture_has_their_surface(views):
     assert np.median(off) < 0.02 and np.mean(np.array(off) < 0.08) > 0.95
 
 
-def test_pictures_of_a_family_differ(views):
+def test_pictures_of_a_category_differ(views):
     for a, b in zip(views[::2], views[1::2], strict=True):
-        assert a.family == b.family
+        assert a.category == b.category
         shared = a.view.mask & b.view.mask
         assert np.abs(a.view.rgb[shared].astype(int) - b.view.rgb[shared]).mean() > 15
 
@@ -149,10 +149,10 @@ def test_columns_are_where_they_say():
 @pytest.mark.parametrize("seeds", [(1,), (1, 1), (-1, 2)])
 def test_seeds_that_make_no_pairs_are_refused(seeds):
     with pytest.raises(EquiviewError, match="two or more different"):
-        families(seeds)
+        category_pairs(seeds)
 
 
 @pytest.mark.parametrize("names", [(), ("plane", "boat")])
-def test_unknown_families_are_refused(names):
-    with pytest.raises(EquiviewError, match="families"):
-        FamilyWorld(families=names)
+def test_unknown_categories_are_refused(names):
+    with pytest.raises(EquiviewError, match="categories"):
+        CategoryWorld(categories=names)

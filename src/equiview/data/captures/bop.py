@@ -179,7 +179,8 @@ def _shown(split: Path, object_id: int) -> Iterator[_Shown]:
 
 
 def _shown_in(folder: Path, object_id: int) -> Iterator[_Shown]:
-    cameras, poses = _by_image(folder / "scene_camera.json", "cameras"), _poses(folder)
+    cameras = _by_image(folder / "scene_camera.json", "cameras")
+    poses = _poses(folder)
     for image in sorted(poses):
         for number, pose in enumerate(poses[image]):
             if pose.get("obj_id") == object_id:

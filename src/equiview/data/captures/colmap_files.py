@@ -147,7 +147,8 @@ def _pose(q_wxyz: Sequence[float], t: Sequence[float]) -> Float[np.ndarray, "4 4
     q, cam_from_world = np.asarray(q_wxyz, float), np.eye(4)
     usable = np.isfinite(q).all() and np.linalg.norm(q) > 0
     turn = Rotation.from_quat(q[[1, 2, 3, 0]]).as_matrix() if usable else np.full((3, 3), np.nan)
-    cam_from_world[:3, :3], cam_from_world[:3, 3] = turn, t
+    cam_from_world[:3, :3] = turn
+    cam_from_world[:3, 3] = t
     return cam_from_world
 
 
@@ -155,7 +156,8 @@ class _Bytes:
     """A binary file read from the front; reading past its end is a struct.error."""
 
     def __init__(self, path: Path) -> None:
-        self.data, self.at = path.read_bytes(), 0
+        self.data = path.read_bytes()
+        self.at = 0
 
     def take(self, form: str) -> tuple:
         found = struct.unpack_from("<" + form, self.data, self.at)
@@ -177,7 +179,8 @@ class _Bytes:
 
 
 def _cameras_bin(path: Path) -> dict[int, Lens]:
-    file, lenses = _Bytes(path), {}
+    file = _Bytes(path)
+    lenses = {}
     for _ in range(file.take("Q")[0]):
         number, model, w, h = file.take("iiQQ")
         if model not in _NAMES:
@@ -191,7 +194,8 @@ _SEEN = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
 
 
 def _images_bin(path: Path) -> list[ColmapImage]:
-    file, images = _Bytes(path), []
+    file = _Bytes(path)
+    images = []
     for _ in range(file.take("Q")[0]):
         _, *pose, camera = file.take("I7dI")
         name = file.text()
@@ -202,7 +206,9 @@ def _images_bin(path: Path) -> list[ColmapImage]:
 
 
 def _points_bin(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    file, numbers, points = _Bytes(path), [], []
+    file = _Bytes(path)
+    numbers = []
+    points = []
     for _ in range(file.take("Q")[0]):
         number, x, y, z, *_, seen = file.take("Q3d3BdQ")
         file.array(np.dtype("<i4"), 2 * seen)
@@ -228,7 +234,8 @@ def _cameras_txt(path: Path) -> dict[int, Lens]:
 
 def _images_txt(path: Path) -> list[ColmapImage]:
     """Two lines an image; the second, its points, may be empty, so blank lines are passed over only between images."""
-    lines, images = _lines(path), []
+    lines = _lines(path)
+    images = []
     for line in lines:
         if not line.strip():
             continue

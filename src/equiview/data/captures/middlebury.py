@@ -81,7 +81,8 @@ def _read_cameras(path: Path) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]],
             raise bad_input(f"{path}:{number}", expected, repr(line[:60]), "Fetch the list again.")
         intrinsics, cam_from_world = values[:9].reshape(3, 3), np.eye(4)
         intrinsics[:2, 2] += 0.5
-        cam_from_world[:3, :3], cam_from_world[:3, 3] = values[9:18].reshape(3, 3), values[18:]
+        cam_from_world[:3, :3] = values[9:18].reshape(3, 3)
+        cam_from_world[:3, 3] = values[18:]
         given.append(cam_from_world)
         cameras[words[0]] = (intrinsics, require_rigid(cam_from_world, f"{path}:{number}"))
     return cameras, rounded_note(given)

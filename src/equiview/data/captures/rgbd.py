@@ -204,7 +204,8 @@ def _from_quaternion(row: Float[np.ndarray, "7"], where: str) -> Float[np.ndarra
     if not np.isfinite(row).all() or np.linalg.norm(row[3:]) < 1e-6:
         raise bad_input(where, "a finite pose", str(row.tolist()), "Leave this frame out, or restore its pose.")
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = Rotation.from_quat(row[3:]).as_matrix(), row[:3]
+    pose[:3, :3] = Rotation.from_quat(row[3:]).as_matrix()
+    pose[:3, 3] = row[:3]
     return pose
 
 

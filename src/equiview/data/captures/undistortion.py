@@ -146,7 +146,8 @@ class UndistortedImage:
             EquiviewError: The file is missing, no image, or of another size than its camera says.
         """
         require_size(self.path, self.undistortion.lens.hw)
-        rgb, hw = read_image(self.path, self.undistortion.lens.hw), self.undistortion.hw
+        rgb = read_image(self.path, self.undistortion.lens.hw)
+        hw = self.undistortion.hw
         if hw != rgb.shape[:2]:
             rgb = np.asarray(Image.fromarray(rgb).resize(hw[::-1], Image.Resampling.LANCZOS))
         return rgb if self.undistortion.lens.is_pinhole else self._resampled(rgb)

@@ -55,9 +55,12 @@ class CaptureViews(Sequence[View]):
             fix = "Triangulate them: equiview capture FOLDER --out CAPTURE."
             raise bad_input(f"capture {capture.name!r}", "depth or sparse points", "poses only", fix)
         center, self.size = object_frame(capture)
-        self.name, self._dense, self._cache = capture.name, dense, cache
+        self.name = capture.name
+        self._dense = dense
+        self._cache = cache
         # Pictures are normalised when they are asked for: their depth and masks are not all held at once.
-        self._images, self._center = capture.images, center
+        self._images = capture.images
+        self._center = center
         self.cameras = tuple(_normalised_camera(image.camera, center, self.size) for image in capture.images)
         self.tracks: SparseTracks | None = None
         if not dense and capture.tracks is not None:

@@ -70,7 +70,8 @@ def _open(annotations: Path, video: Path, annotated_hw: tuple[int, int] | None) 
         if stem not in number_of:
             raise bad_input(str(video), f"frame {stem} as {annotations.name} says", "none", "Restore the frame.")
         frame = number_of[stem]
-        known[:, frame], visible[:, frame] = True, sees
+        known[:, frame] = True
+        visible[:, frame] = sees
         xy[sees, frame] = at[sees, ::-1] * scale
     outside = visible & ~((xy >= 0) & (xy <= frames.hw[::-1])).all(-1)
     if outside[visible].mean() > _MOSTLY if visible.any() else False:

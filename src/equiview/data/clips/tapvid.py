@@ -107,7 +107,8 @@ class EncodedFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
     """
 
     def __init__(self, where: str, encoded: Sequence[bytes]) -> None:
-        self.where, self.encoded = where, encoded
+        self.where = where
+        self.encoded = encoded
         self.hw = self._read(0).shape[:2]
 
     def __len__(self) -> int:

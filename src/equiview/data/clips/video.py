@@ -54,8 +54,10 @@ class VideoFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
     """
 
     def __init__(self, path: Path) -> None:
-        self.av, self.path = import_av(), require_file(path, "a video file")
-        self.length, self.hw = 0, (0, 0)
+        self.av = import_av()
+        self.path = require_file(path, "a video file")
+        self.length = 0
+        self.hw = (0, 0)
         for frame in self._decoded():
             if self.length == 0:
                 self.hw = _upright_hw(frame)
@@ -83,7 +85,8 @@ class VideoFrames(Sequence[UInt8[np.ndarray, "h w 3"]]):
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "h w 3"]:  # type: ignore[override]
         index = range(self.length)[index]
         if self._stream is None or index < self._next:
-            self._stream, self._next = self._decoded(), 0
+            self._stream = self._decoded()
+            self._next = 0
         for frame in self._stream:
             self._next += 1
             if self._next == index + 1:

@@ -51,7 +51,8 @@ def load_ap10k(
     for path in files:
         record = read_record(path, ("src_json_path", "trg_json_path"), "a pair of AP-10K")
         one, two = (folder.joinpath(*_inside(record[k], path)) for k in ("src_json_path", "trg_json_path"))
-        (image0, xy0, _), (image1, xy1, box) = read(one), read(two)
+        (image0, xy0, _) = read(one)
+        (image1, xy1, box) = read(two)
         category = path.stem.rpartition(":")[2]
         pairs.append(KeypointPair(path.stem, category, image0, image1, xy0, xy1, both_visible(xy0, xy1), box))
     return require_pictures(pairs)

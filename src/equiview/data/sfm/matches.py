@@ -116,8 +116,10 @@ def _extract_some(
 ) -> None:
     pycolmap = import_pycolmap()
     pycolmap.set_random_seed(config.seed)
-    how, reader = pycolmap.FeatureExtractionOptions(), pycolmap.ImageReaderOptions()
-    how.num_threads, how.sift.max_num_features = config.threads, config.max_features
+    how = pycolmap.FeatureExtractionOptions()
+    reader = pycolmap.ImageReaderOptions()
+    how.num_threads = config.threads
+    how.sift.max_num_features = config.max_features
     reader.camera_model = model
     if camera_id is not None:
         reader.existing_camera_id = camera_id
@@ -167,8 +169,10 @@ def _match_some(
 ) -> None:
     pycolmap = import_pycolmap()
     pycolmap.set_random_seed(config.seed)
-    how, pairing = pycolmap.FeatureMatchingOptions(), pycolmap.ImportedPairingOptions()
-    how.num_threads, how.skip_geometric_verification = config.threads, not verify
+    how = pycolmap.FeatureMatchingOptions()
+    pairing = pycolmap.ImportedPairingOptions()
+    how.num_threads = config.threads
+    how.skip_geometric_verification = not verify
     geometry = pycolmap.TwoViewGeometryOptions()
     geometry.ransac.random_seed = config.seed
     if not verify:
@@ -176,7 +180,8 @@ def _match_some(
         geometry.min_num_inliers = 1
     listed = place.folder / "pairs.txt"
     listed.write_text("".join(f"{first} {second}\n" for first, second in pairs))
-    pairing.match_list_path, pairing.block_size = str(listed), _PAIRS_BLOCK
+    pairing.match_list_path = str(listed)
+    pairing.block_size = _PAIRS_BLOCK
     pycolmap.match_image_pairs(
         place.database,
         matching_options=how,

@@ -148,7 +148,8 @@ def write_masks(photos: Photos, chosen: Sequence[int], folder: Path, sizes_hw: M
         path = folder / f"{name}.png"
         if source is None or path.exists():
             continue
-        mask, (h, w) = read_mask(source), sizes_hw[name]
+        mask = read_mask(source)
+        h, w = sizes_hw[name]
         if abs(mask.shape[0] / mask.shape[1] - h / w) > 2 / min(h, w):
             found = f"{mask.shape[1]}x{mask.shape[0]}"
             raise bad_input(str(source), f"a mask of the shape of its upright photo ({w}x{h})", found, "Draw it again.")

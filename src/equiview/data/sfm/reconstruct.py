@@ -64,7 +64,8 @@ def camera_groups(sizes_hw: Mapping[str, tuple[int, int]], camera: Literal["sing
 
 
 def _map(place: Workplace, total: int, config: ColmapConfig, progress: Progress) -> None:
-    pycolmap, folder = import_pycolmap(), place.folder / "models"
+    pycolmap = import_pycolmap()
+    folder = place.folder / "models"
     registered = 0
 
     def one_more() -> None:
@@ -95,9 +96,11 @@ def _map(place: Workplace, total: int, config: ColmapConfig, progress: Progress)
 def pipeline_options(config: ColmapConfig) -> Any:
     """Return COLMAP's options of mapping and triangulation, seeded."""
     how = import_pycolmap().IncrementalPipelineOptions()
-    how.num_threads, how.random_seed = config.threads, config.seed
+    how.num_threads = config.threads
+    how.random_seed = config.seed
     how.min_model_size = 3
-    how.mapper.random_seed, how.triangulation.random_seed = config.seed, config.seed
+    how.mapper.random_seed = config.seed
+    how.triangulation.random_seed = config.seed
     return how
 
 

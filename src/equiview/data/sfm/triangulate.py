@@ -88,7 +88,9 @@ def verify_by_poses(
     Returns:
         How many matches are kept, and how many there were.
     """
-    pycolmap, kept, total = import_pycolmap(), 0, 0
+    pycolmap = import_pycolmap()
+    kept = 0
+    total = 0
     with pycolmap.Database.open(place.database) as database:
         by_id = {database.read_image_with_name(name).image_id: (name, camera) for name, camera in cameras.items()}
         keypoints = {number: database.read_keypoints(number)[:, :2].astype(np.float64) for number in by_id}

@@ -1,4 +1,4 @@
-"""The folder of a capture: claimed by one capture, an ordinary COLMAP folder when it is finished."""
+"""The folder of a capture: claimed by one capture, a standard COLMAP folder when it is finished."""
 
 import hashlib
 import json

@@ -1,9 +1,9 @@
-"""Paint for members of a family: every material of every member has its own colours and pattern."""
+"""Paint for instances of a category: every material of every instance has its own colours and pattern."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from .category_instances import DARK, Member
+from .category_instances import DARK, Instance
 from .grid_mesh import Rect
 from .procedural_paint import Noise, at_texels, color_of
 
@@ -19,19 +19,19 @@ def atlas(n: int) -> list[Rect]:
     ]
 
 
-def paint_member(rng: np.random.Generator, member: Member, size: float) -> UInt8[np.ndarray, "s s 4"]:
-    """Return the texture for a member.
+def paint_instance(rng: np.random.Generator, instance: Instance, size: float) -> UInt8[np.ndarray, "s s 4"]:
+    """Return the texture for an instance.
 
     Args:
         rng: Decides colours and patterns.
-        member: The object.
+        instance: The object.
         size: Its longest side: patterns are equally large on every object.
     """
     texture = np.full((SIZE, SIZE, 4), 255, np.uint8)
-    rects = atlas(len(member.grids))
-    for material in dict.fromkeys(member.materials):
-        own = [i for i, name in enumerate(member.materials) if name == material]
-        points = [at_texels(member.grids[i] / size, rects[i]) for i in own]
+    rects = atlas(len(instance.grids))
+    for material in dict.fromkeys(instance.materials):
+        own = [i for i, name in enumerate(instance.materials) if name == material]
+        points = [at_texels(instance.grids[i] / size, rects[i]) for i in own]
         colors = _colors(rng, np.concatenate([p.reshape(-1, 3) for p in points]), material)
         start = 0
         for i, at in zip(own, points, strict=True):

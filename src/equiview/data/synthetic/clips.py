@@ -136,8 +136,11 @@ def _motions(rng: np.random.Generator, world: ClipWorld) -> list[Motion]:
     heading = rng.uniform(0, 2 * np.pi)
     along = np.array([np.cos(heading), np.sin(heading), 0]) * rng.uniform(0.25, 0.5)
     arc = np.array([-np.sin(heading), np.cos(heading), 0]) * rng.uniform(-0.2, 0.2)
-    nearer, wobble = rng.uniform(-0.25, 0.25), rng.uniform(0.15, 0.3)
-    pan, spin, zoom = rng.uniform(-0.12, 0.12, 2) * (w, h), rng.uniform(-8, 8), rng.uniform(-0.1, 0.1)
+    nearer = rng.uniform(-0.25, 0.25)
+    wobble = rng.uniform(0.15, 0.3)
+    pan = rng.uniform(-0.12, 0.12, 2) * (w, h)
+    spin = rng.uniform(-8, 8)
+    zoom = rng.uniform(-0.1, 0.1)
     passer = random_occluder(rng, (0, 0), rng.uniform(0.11, 0.17) * min(h, w), world.hw)
     sideways = heading + np.pi / 2 + rng.uniform(-0.6, 0.6)
     motions = []

@@ -43,8 +43,10 @@ def _leaf(rng: np.random.Generator, xs: np.ndarray, ys: np.ndarray, edge: int, l
         return np.ones(xs.shape, bool)
     low, high = 0.03 * edge, 0.6 * edge
     radius = 1 / np.sqrt(rng.uniform(1 / high**2, 1 / low**2))
-    x, y = xs - rng.uniform(0, xs.shape[1]), ys - rng.uniform(0, xs.shape[0])
-    stretch, turn = rng.uniform(0.4, 1), rng.uniform(0, np.pi)
+    x = xs - rng.uniform(0, xs.shape[1])
+    y = ys - rng.uniform(0, xs.shape[0])
+    stretch = rng.uniform(0.4, 1)
+    turn = rng.uniform(0, np.pi)
     u, v = x * np.cos(turn) + y * np.sin(turn), (y * np.cos(turn) - x * np.sin(turn)) / stretch
     if rng.random() < 0.5:
         return u * u + v * v < radius * radius
@@ -54,8 +56,10 @@ def _leaf(rng: np.random.Generator, xs: np.ndarray, ys: np.ndarray, edge: int, l
 
 def _texture(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "n 3"]:
     """Return the colours of one leaf: a base colour, and stripes, blobs or nothing in a second one."""
-    base, other = rng.beta(1.2, 1.6, 3), rng.beta(1.2, 1.6, 3)
-    frequency, turn = 2 * np.pi / rng.uniform(4, 60), rng.uniform(0, np.pi)
+    base = rng.beta(1.2, 1.6, 3)
+    other = rng.beta(1.2, 1.6, 3)
+    frequency = 2 * np.pi / rng.uniform(4, 60)
+    turn = rng.uniform(0, np.pi)
     u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     kind = rng.integers(3)
     if kind == 0:

@@ -71,5 +71,6 @@ def grid_normals(grid: Float[np.ndarray, "r c 3"]) -> Float[np.ndarray, "r c 3"]
     total = total.reshape(grid.shape)
     total[:, 0] += total[:, -1]
     total[:, -1] = total[:, 0]
-    total[0], total[-1] = total[0].sum(0), total[-1].sum(0)
+    for pole in (0, -1):
+        total[pole] = total[pole].sum(0)
     return total / np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-12)

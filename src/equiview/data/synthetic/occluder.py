@@ -56,7 +56,8 @@ def draw_over(rgb: UInt8[np.ndarray, "h w 3"], occluder: Occluder) -> UInt8[np.n
     """Draw it over a picture, edges smoothed."""
     rgb = rgb.copy()
     reach = occluder.radius_px * (1 + sum(height for height, _ in occluder.lobes)) + 1
-    (x, y), (h, w) = occluder.center_xy, rgb.shape[:2]
+    x, y = occluder.center_xy
+    h, w = rgb.shape[:2]
     rows = slice(max(0, int(y - reach)), max(0, min(h, int(y + reach) + 1)))
     cols = slice(max(0, int(x - reach)), max(0, min(w, int(x + reach) + 1)))
     under, centers = rgb[rows, cols], pixel_centers((h, w))[rows, cols]

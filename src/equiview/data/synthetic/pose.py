@@ -114,7 +114,9 @@ def _reference(mesh: Mesh, camera: Camera, rng: np.random.Generator, index: int,
 def _query(mesh: Mesh, rng: np.random.Generator, index: int, world: PoseWorld) -> PosedImage:
     camera = query_camera(rng, world.hw)
     # Every condition draws the same numbers, so that a scene differs from its twin in that condition only.
-    background, ambient, gain = int(rng.integers(2**31)), rng.uniform(0.2, 0.6), rng.uniform(0.55, 1.1) * np.ones(3)
+    background = int(rng.integers(2**31))
+    ambient = rng.uniform(0.2, 0.6)
+    gain = rng.uniform(0.55, 1.1) * np.ones(3)
     gain *= rng.uniform(0.85, 1.1, 3)
     behind = dead_leaves(background, world.hw).astype(np.float32) if world.clutter else None
     config = RenderConfig(hw=world.hw, light="world", ambient=float(ambient)) if world.relit else RenderConfig()
@@ -154,7 +156,9 @@ def perturbed(camera: Camera, rng: np.random.Generator, noise_deg: float, noise:
         noise_deg: Standard deviation of the angle by which the object is turned, about a random axis.
         noise: Standard deviation of the translation on each axis of the camera, world units.
     """
-    axis, angle, shift = rng.normal(size=3), rng.normal() * noise_deg, rng.normal(size=3) * noise
+    axis = rng.normal(size=3)
+    angle = rng.normal() * noise_deg
+    shift = rng.normal(size=3) * noise
     cam_from_world = camera.cam_from_world.copy()
     cam_from_world[:3, :3] = turn(axis / np.linalg.norm(axis), angle)[:3, :3] @ cam_from_world[:3, :3]
     cam_from_world[:3, 3] += shift

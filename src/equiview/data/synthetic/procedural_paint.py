@@ -184,7 +184,8 @@ def color_of(hue: float, saturation: float, value: float) -> np.ndarray:
 
 def _palette(rng: np.random.Generator) -> np.ndarray:
     """Eight colours that go together: two related hues in light and dark, an accent, and near-greys."""
-    hue, accent = rng.random(), rng.random()
+    hue = rng.random()
+    accent = rng.random()
     near = hue + rng.uniform(-0.12, 0.12)
     return np.array(
         [
@@ -234,7 +235,8 @@ def _label(rng: np.random.Generator, grounds: np.ndarray, inks: np.ndarray, canv
     """A label with rows of signs, as on a bought object, in one of the colours of each kind."""
     body = np.flatnonzero(canvas.part_of == part)
     center = body[int(rng.integers(len(body)))]
-    rows, columns = int(rng.integers(2, 5)), int(rng.integers(3, 7))
+    rows = int(rng.integers(2, 5))
+    columns = int(rng.integers(3, 7))
     inside, xy = _projected(rng, canvas, center, rng.uniform(0.18, 0.4), rng.uniform(0.14, 0.3))
     canvas.colors[inside] = grounds[int(rng.choice(len(grounds)))]
     ink = inks[int(rng.choice(len(inks)))] * 0.8

@@ -68,7 +68,8 @@ def _box(rng: np.random.Generator, rows: int = 66, columns: int = 90) -> Grid:
     twist = rng.uniform(-0.5, 0.5) * along
     cos, sin = np.cos(twist), np.sin(twist)
     gx, gy = grid[..., 0].copy(), grid[..., 1].copy()
-    grid[..., 0], grid[..., 1] = cos * gx - sin * gy, sin * gx + cos * gy
+    grid[..., 0] = cos * gx - sin * gy
+    grid[..., 1] = sin * gx + cos * gy
     return closed(grid)
 
 
@@ -180,5 +181,6 @@ def closed(grid: Grid) -> Grid:
     """Make the last column equal the first and each pole one point, exactly."""
     grid = grid.copy()
     grid[:, -1] = grid[:, 0]
-    grid[0], grid[-1] = grid[0, :-1].mean(0), grid[-1, :-1].mean(0)
+    for pole in (0, -1):
+        grid[pole] = grid[pole, :-1].mean(0)
     return grid

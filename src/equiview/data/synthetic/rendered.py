@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from ...errors import bad_input
 from ...types import Clip, KeypointPair, PoseScene
-from .categories import families
+from .categories import category_pairs
 from .clips import clips
 from .pose import CONDITIONS, pose_scenes
 
@@ -34,16 +34,16 @@ def synthetic_clips(seed: int = 0, count: int = 5) -> list[Clip]:
     return clips(set_seeds(seed, count))
 
 
-def synthetic_families(seed: int = 0, count: int = 5) -> list[KeypointPair]:
-    """Return key point pairs of five families with `count` (2 to 100) members each, see `families`."""
-    return families(set_seeds(seed, count))
+def synthetic_categories(seed: int = 0, count: int = 5) -> list[KeypointPair]:
+    """Return key point pairs of five categories with `count` (2 to 100) instances each, see `category_pairs`."""
+    return category_pairs(set_seeds(seed, count))
 
 
 Loader = Callable[[int, int], list[PoseScene] | list[Clip] | list[KeypointPair]]
 SYNTHETIC: Mapping[str, Loader] = {
     "synthetic-pose": synthetic_pose,
     "synthetic-clips": synthetic_clips,
-    "synthetic-families": synthetic_families,
+    "synthetic-families": synthetic_categories,
 }
 
 

@@ -85,7 +85,8 @@ def save_pack(path: Path, pack: Pack) -> None:
         arrays |= {f"tokens{number}": pack.tokens[variant], f"scale{number}": pack.scales[variant]}
     for number, view in enumerate(pack.views):
         arrays[f"jpeg{number}"] = np.frombuffer(view.jpeg, np.uint8)
-        arrays[f"xy{number}"], arrays[f"true{number}"] = view.xy.astype(np.float32), view.xy_true.astype(np.float32)
+        arrays[f"xy{number}"] = view.xy.astype(np.float32)
+        arrays[f"true{number}"] = view.xy_true.astype(np.float32)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from ...data.synthetic.category_instances import FAMILIES
+from ...data.synthetic.category_instances import CATEGORIES
 from ...models.extractor import Extractor
 from ..costs import RENDER_S, Costs
 from ..head_features import counted_maps, on_pictures_seen_once, training_pairs, warn_of_objects, with_head
@@ -86,7 +86,7 @@ def picture_seconds(settings: HeadTraining, recipe: Recipe, costs: Costs) -> flo
     """Return how long it takes to render and see what is trained on."""
     return (
         (costs.own_views + settings.pictures) * costs.map_s
-        + settings.instances * len(FAMILIES) * (costs.map_s + RENDER_S)
+        + settings.instances * len(CATEGORIES) * (costs.map_s + RENDER_S)
         + len(recipe.auxiliary_objects) * costs.object_s
     )
 

@@ -45,7 +45,7 @@ def add_adapter(settings: NetworkTraining, extractor: Extractor, seed: int) -> N
 
 def training_config(settings: NetworkTraining, config: FeatureConfig) -> FeatureConfig:
     """Return how pictures are seen while training."""
-    config = config.seen_once if settings.seen_once else config
+    config = config.single_pass if settings.seen_once else config
     side = config.long_side if settings.train_long_side is None else settings.train_long_side
     return replace(config, long_side=min(side, config.long_side))
 

@@ -16,6 +16,7 @@ from ...errors import EquiviewError, bad_input
 from ...io import read_json, require_folder
 from ...matching.pose import LocateConfig
 from ...metrics.pck import SCORINGS
+from ...records import MissingSet
 from ...tasks.pose import PoseConfig, seeded
 from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
@@ -29,7 +30,7 @@ QUARTERS = (0, 1, 2, 3)
 REFERENCE_SPLITS = ("onboarding_static", "train_real", "train_pbr")
 
 
-def real_sets(config: BenchConfig) -> tuple[list[Found], list[dict[str, str]]]:
+def real_sets(config: BenchConfig) -> tuple[list[Found], list[MissingSet]]:
     """Look for every data set of the tasks asked for.
 
     Returns:
@@ -54,11 +55,16 @@ def real_sets(config: BenchConfig) -> tuple[list[Found], list[dict[str, str]]]:
     return [one for task in config.tasks for one in there if one.task == task], missing
 
 
-def missing_set(name: str, problem: str) -> dict[str, str]:
+def missing_set(name: str, problem: str) -> MissingSet:
     """Return what a user must know about a data set that cannot be measured."""
     dataset = DATASETS[name]
-    about = {"dataset": name, "task": dataset.task, "problem": problem}
-    return about | {"where": dataset.where, "layout": dataset.layout}
+    return {
+        "dataset": name,
+        "task": dataset.task,
+        "problem": problem,
+        "where": dataset.where,
+        "layout": dataset.layout,
+    }
 
 
 def folders_below(root: Path, depth: int) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...data.synthetic.categories import FamilyWorld
+from ...data.synthetic.categories import CategoryWorld
 from ...data.synthetic.clips import ClipWorld
 from ...data.synthetic.pose import PoseWorld
 from ...errors import bad_input
@@ -26,12 +26,12 @@ class Sizes:
 
     Attributes:
         scenes: Pose scenes, each another object.
-        conditions: Of the pose queries, see `captures.synthetic.CONDITIONS`; one data set each.
+        conditions: Of the pose queries, see `data.synthetic.rendered.CONDITIONS`; one data set each.
         pose: What a pose scene looks like (background, occluders and light come from the condition).
         clips: How many.
         clip: What they look like.
-        members: Of each family of objects.
-        family: What their pictures look like.
+        instances: Of each category of objects.
+        category: What their pictures look like.
     """
 
     scenes: int = 5
@@ -39,13 +39,13 @@ class Sizes:
     pose: PoseWorld = PoseWorld(references=12, queries=4, hw=(256, 256))
     clips: int = 5
     clip: ClipWorld = ClipWorld(frames=10)
-    members: int = 3
-    family: FamilyWorld = FamilyWorld(hw=(256, 256))
+    instances: int = 3
+    category: CategoryWorld = CategoryWorld(hw=(256, 256))
 
 
 SIZES = {
     "small": Sizes(),
-    "full": Sizes(10, ("clutter", "occluders", "lighting"), PoseWorld(), 10, ClipWorld(), 6, FamilyWorld()),
+    "full": Sizes(10, ("clutter", "occluders", "lighting"), PoseWorld(), 10, ClipWorld(), 6, CategoryWorld()),
 }
 
 

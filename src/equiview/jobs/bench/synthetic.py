@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from ...data.synthetic.categories import families
+from ...data.synthetic.categories import category_pairs
 from ...data.synthetic.clips import clips
 from ...data.synthetic.pose import pose_scenes
 from ...data.synthetic.rendered import CONDITIONS, set_seeds
@@ -29,7 +29,7 @@ def synthetic_sets(config: BenchConfig) -> list[Found]:
         raise bad_input("conditions", f"some of {', '.join(CONDITIONS)}", ", ".join(unknown), "Check the spelling.")
     found = [Found("pose", f"synthetic-{name}", partial(open_pose, config, name)) for name in config.sizes.conditions]
     found.append(Found("track", "synthetic-clips", partial(open_clips, config)))
-    found.append(Found("transfer", "synthetic-families", partial(open_families, config)))
+    found.append(Found("transfer", "synthetic-families", partial(open_categories, config)))
     return [one for task in config.tasks for one in found if one.task == task]
 
 
@@ -46,7 +46,7 @@ def open_clips(config: BenchConfig) -> Opened:
     return Opened(clips(set_seeds(config.seed, config.sizes.clips), config.sizes.clip), TrackingConfig())
 
 
-def open_families(config: BenchConfig) -> Opened:
-    """Render the families and pair their members."""
-    pairs = families(set_seeds(config.seed, config.sizes.members), config.sizes.family)
+def open_categories(config: BenchConfig) -> Opened:
+    """Render the categories and pair their instances."""
+    pairs = category_pairs(set_seeds(config.seed, config.sizes.instances), config.sizes.category)
     return Opened(pairs, TransferConfig(), SCORING)

@@ -4,14 +4,14 @@ from .drift import Moments, chance_agreement, drift_rows, mean_cosine, neighbour
 from .reading import read_retention
 from .run import measure_retention
 from .settings import HEADLINES, STRENGTHS, TASKS, RetentionConfig, Sizes
-from .strengths import AtStrength, Knob
+from .strengths import AdjustableFeatures, AtStrength
 
 __all__ = [
     "HEADLINES",
     "STRENGTHS",
     "TASKS",
     "AtStrength",
-    "Knob",
+    "AdjustableFeatures",
     "Moments",
     "RetentionConfig",
     "Sizes",

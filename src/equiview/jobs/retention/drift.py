@@ -55,7 +55,8 @@ class Moments:
         """
         if self.n == 0:
             return None
-        (a, b), (aa, bb, ab) = self.sums, self.products
+        (a, b) = self.sums
+        (aa, bb, ab) = self.products
         own, other = (
             float((products - torch.outer(sums, sums) / self.n).norm()) for products, sums in ((aa, a), (bb, b))
         )

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from ...records import RetentionReading
 from .settings import HEADLINES
 
-TAUGHT = (
-    "No strength is recommended: the adapter was trained on members of the same rendered families, so its transfer on "
+TRAINED_ON_CATEGORIES = (
+    "No strength is recommended: the adapter was trained on instances of the same rendered categories, so transfer on "
     "them says nothing about other things. Give pairs of real pictures (--pairs pf-willow:FOLDER, or your own)."
 )
 Verdict = Literal["keeps", "unclear", "loses", "not measured"]
@@ -25,8 +25,8 @@ def verdict(entry: Mapping[str, Any], tolerance: float) -> Verdict:
     "loses": the whole interval of the change lies below minus the tolerance. "keeps": the whole interval lies above it.
     "unclear": the interval holds it. Without an interval (few source pictures) the value decides, never for "loses".
     """
-    found = change(entry, "transfer")
-    value, ci95 = found["value"], found["ci95"]
+    loss = change(entry, "transfer")
+    value, ci95 = loss["value"], loss["ci95"]
     if value is None:
         return "not measured"
     if ci95 is None:
@@ -44,17 +44,17 @@ def recommended(entries: Entries, tolerance: float) -> float | None:
     return max(within, default=None)
 
 
-def read_retention(entries: Entries, tolerance: float, taught: bool = False) -> RetentionReading:
+def read_retention(entries: Entries, tolerance: float, trained_on_pairs: bool = False) -> RetentionReading:
     """Return the recommended strength, a verdict for each strength above 0, and the sentences that say so ("lead").
 
     Args:
         entries: One a strength, strength 0 first, each with metrics of every task and "difference".
         tolerance: Points of PCK@0.10.
-        taught: The adapter was trained on pairs like those transfer was measured on: nothing is recommended.
+        trained_on_pairs: The adapter was trained on pairs like those transfer was measured on: nothing is recommended.
     """
-    best = None if taught else recommended(entries, tolerance)
+    best = None if trained_on_pairs else recommended(entries, tolerance)
     verdicts: dict[str, Verdict] = {
-        f"{entry['strength']:g}": "not measured" if taught else verdict(entry, tolerance)
+        f"{entry['strength']:g}": "not measured" if trained_on_pairs else verdict(entry, tolerance)
         for entry in entries
         if entry["strength"] > 0
     }
@@ -64,19 +64,19 @@ def read_retention(entries: Entries, tolerance: float, taught: bool = False) -> 
         "allowed": allowed(tolerance),
         "verdicts": verdicts,
         "lead": [
-            *([TAUGHT] if taught else _first(entries, best, tolerance)),
+            *([TRAINED_ON_CATEGORIES] if trained_on_pairs else _first(entries, best, tolerance)),
             *_losses(verdicts, tolerance),
             *_others(entries, best),
         ],
     }
 
 
-def points(found: Mapping[str, Any]) -> str:
+def points(difference: Mapping[str, Any]) -> str:
     """Write a change with its interval."""
-    if found["value"] is None:
+    if difference["value"] is None:
         return "not measured"
-    interval = "" if found["ci95"] is None else ", 95 % interval {:+.1f} to {:+.1f}".format(*found["ci95"])
-    return f"{found['value']:+.1f}{interval}"
+    interval = "" if difference["ci95"] is None else ", 95 % interval {:+.1f} to {:+.1f}".format(*difference["ci95"])
+    return f"{difference['value']:+.1f}{interval}"
 
 
 def allowed(tolerance: float) -> str:
@@ -100,18 +100,22 @@ def _first(entries: Entries, best: float | None, tolerance: float) -> list[str]:
         ]
     entry = _named(entries, best)
     lost, gained = change(entry, "transfer"), change(entry, "equivariance")
-    found = [
+    sentences = [
         f"Recommended strength {best:g}: the largest that loses at most {allowed(tolerance)} of semantic transfer "
         f"(PCK@0.10 {points(lost)}); multiview equivariance changes by {points(gained)} (PCDP@0.05)."
     ]
     if lost["ci95"] is None:
-        found.append(f"With {lost['n']} source pictures (fewer than 5) no interval is given: take it as an indication.")
+        sentences.append(
+            f"With {lost['n']} source pictures (fewer than 5) no interval is given: take it as an indication."
+        )
     elif lost["ci95"][0] < -tolerance:
-        found.append(f"That interval goes below {-tolerance:g}: a larger loss is not excluded by {lost['n']} pictures.")
+        sentences.append(
+            f"That interval goes below {-tolerance:g}: a larger loss is not excluded by {lost['n']} pictures."
+        )
     ci95 = gained["ci95"]
     if ci95 is not None and ci95[0] <= 0 <= ci95[1]:
-        found.append("The interval of the equivariance reaches zero: no gain is shown at this strength.")
-    return found
+        sentences.append("The interval of the equivariance reaches zero: no gain is shown at this strength.")
+    return sentences
 
 
 def _losses(verdicts: Mapping[str, Verdict], tolerance: float) -> list[str]:

@@ -26,26 +26,26 @@ from ..run_folder import (
     device_name,
 )
 from ..scoring import Rows, WorkItem, all_rows, finish_items, rows_path
-from .reading import read_retention
-from .scoring import task_difference, task_metrics
-from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
-from .strengths import Knob
-from .units import (
+from .measurements import (
     Data,
+    Measurement,
     Score,
-    Unit,
     builtin_objects,
-    clip_units,
-    drift_unit,
+    clip_measurements,
+    drift_measurement,
     given_clips,
     given_pairs,
     measure_config,
-    object_units,
+    object_measurements,
     open_data,
     photo_set,
     trained_among,
-    transfer_units,
+    transfer_measurements,
 )
+from .reading import read_retention
+from .scoring import task_difference, task_metrics
+from .settings import NEAR_WORDS, STRENGTHS, TASKS, RetentionConfig
+from .strengths import AdjustableFeatures
 
 Protocols = Mapping[str, ProtocolRecord]
 
@@ -63,13 +63,13 @@ def measure_retention(
 ) -> RetentionResult:
     """Measure what an adapter costs elsewhere, at several strengths, and write retention.json.
 
-    Rows of every piece (photos, object, block of pairs, clip) and strength are written as soon as they exist: the same
-    call goes on where it stopped, and one with more strengths measures only the new ones.
+    Rows of every measurement (photos, object, block of pairs, clip) and strength are written as soon as they exist. The
+    same call resumes an interrupted run, and a call with more strengths measures only the new ones.
 
     Args:
         backbone: Hub id, folder, or `equiview/tiny`.
         adapter: Its folder, or the run folder that contains it.
-        out: The folder: retention.json, rows/TASK/strength-S/UNIT.jsonl, views/.
+        out: The folder: retention.json, rows/TASK/strength-S/NAME.jsonl, views/.
         config: What is measured. The usual strengths are joined by the one the adapter was saved at.
         device: Where it runs.
         dtype: Of the weights, `float32` or `bfloat16`.
@@ -77,8 +77,7 @@ def measure_retention(
         progress: Called with (task, done, total).
 
     Returns:
-        The content of retention.json: {"protocol", "strengths": [{"strength", task: {metric: {"value", "ci95", "n"}},
-        "difference": {task: {metric: {"value", "ci95", "n", ...}}}, "failed": {task: {reason: samples}}}], "reading"}.
+        The content of retention.json.
 
     Raises:
         EquiviewError: Bad input, an adapter that does not fit or has no strength, or a folder that holds another run.
@@ -89,41 +88,37 @@ def measure_retention(
     config = config or RetentionConfig()
     config = replace(config, objects=config.objects or builtin_objects(record))
     check_inputs(config)
-    sizes: dict[str, int] = {} if long_side is None else {"long_side": long_side}
-    knob = Knob(load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes))
-    saved = saved_strength(knob)
+    sizes: Settings = {} if long_side is None else {"long_side": long_side}
+    adapted = load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
+    adjustable = AdjustableFeatures(adapted)
+    saved = saved_strength(adjustable)
     if config.strengths == STRENGTHS and saved is not None:
         config = replace(config, strengths=tuple(sorted({*STRENGTHS, saved})))
-    claim(out, config, knob)
+    claim(out, config, adjustable)
     data = open_data(config)
-    items = {task: work_items(units, knob, config.measured, out) for task, units in units_of(config, data, out).items()}
-    for task in TASKS:
-        finish_items(
-            [one for several in zip(*items[task].values(), strict=True) for one in several], partial(report, task)
-        )
-    protocols = protocols_of(knob, config, data)
+    items = finished_items(adjustable, config, data, out, report)
+    protocols = protocols_of(adjustable, config, data)
     entries = [*strength_entries(items, protocols, data)]
-    seen = trained_among(record, config.objects)
     protocol = {
-        **protocol_of(knob, config, data),
-        "trained_on": seen,
+        **protocol_of(adjustable, config, data),
+        "trained_on": trained_among(record, config.objects),
         "tasks": protocols,
         "device": device_name(device),
         "saved_strength": saved,
     }
-    reading = read_retention(entries, config.tolerance, config.pairs is None and trained_on_families(record))
+    reading = read_retention(entries, config.tolerance, config.pairs is None and trained_on_categories(record))
     result: RetentionResult = as_json({"protocol": protocol, "strengths": entries, "reading": reading})
     write_json(out / "retention.json", result)
     return result
 
 
-def saved_strength(knob: Knob) -> float | None:
+def saved_strength(adjustable: AdjustableFeatures) -> float | None:
     """Return the strength an adapter was saved at, before it is turned; None where its parts have different ones."""
-    adapter = knob.adapted.describe().get("adapter")
+    adapter = adjustable.adapted.describe().get("adapter")
     return None if adapter is None else adapter["strength"]
 
 
-def trained_on_families(record: Mapping[str, Any]) -> bool:
+def trained_on_categories(record: Mapping[str, Any]) -> bool:
     """Say whether an adapter's recipe trained on instances of the rendered categories, as `default` does."""
     training = stage_of(record.get("recipe"), "head_training")
     return training is not None and bool(training.get("instances"))
@@ -144,39 +139,58 @@ def check_inputs(config: RetentionConfig) -> None:
         given_clips(config.clips)
 
 
-def claim(out: Path, config: RetentionConfig, knob: Knob) -> None:
+def claim(out: Path, config: RetentionConfig, adjustable: AdjustableFeatures) -> None:
     """Claim the folder for this adapter and these data; strengths and tolerance may change when it is continued."""
     held = {key: value for key, value in asdict(config).items() if key not in ("strengths", "tolerance")}
-    claim_folder(out, held | {"photo_names": photo_set(config)[0], "features": knob.at(1.0).describe()})
+    claim_folder(out, held | {"photo_names": photo_set(config)[0], "features": adjustable.at(1.0).describe()})
 
 
-def units_of(config: RetentionConfig, data: Data, out: Path) -> dict[str, list[Unit]]:
+def measurements_of(config: RetentionConfig, data: Data, out: Path) -> dict[str, list[Measurement]]:
     """Return everything that is measured, by task."""
     return {
-        "drift": [drift_unit(config)],
-        "equivariance": object_units(config, config.objects, out / "views"),
-        "transfer": transfer_units(data.pairs),
-        "tracking": clip_units(data.clips),
+        "drift": [drift_measurement(config)],
+        "equivariance": object_measurements(config, config.objects, out / "views"),
+        "transfer": transfer_measurements(data.pairs),
+        "tracking": clip_measurements(data.clips),
     }
 
 
-def work_items(units: Sequence[Unit], knob: Knob, strengths: Sequence[float], out: Path) -> dict[float, list[WorkItem]]:
-    """Return the work at each strength; what the strengths of a unit share is made once, if any of them is missing."""
+def finished_items(
+    adjustable: AdjustableFeatures, config: RetentionConfig, data: Data, out: Path, progress: Progress
+) -> dict[str, dict[float, list[WorkItem]]]:
+    """Do the work of every task that is not done yet, all strengths of a measurement in turn; return its items."""
+    items = {
+        task: work_items(measurements, adjustable, config.measured, out)
+        for task, measurements in measurements_of(config, data, out).items()
+    }
+    for task in TASKS:
+        in_turn = [item for at_strengths in zip(*items[task].values(), strict=True) for item in at_strengths]
+        finish_items(in_turn, partial(progress, task))
+    return items
+
+
+def work_items(
+    measurements: Sequence[Measurement], adjustable: AdjustableFeatures, strengths: Sequence[float], out: Path
+) -> dict[float, list[WorkItem]]:
+    """Return the work items at each strength; what a measurement needs at all strengths is prepared once."""
 
     @lru_cache(maxsize=1)
     def prepared(number: int) -> Score:
-        return units[number].prepare()
+        return measurements[number].prepare()
 
-    def item(number: int, unit: Unit, strength: float) -> WorkItem:
-        path = rows_path(out, unit.task, f"strength-{strength!r}", unit.name)
-        return WorkItem(path, lambda: prepared(number)(knob.at(strength)))
+    def item(number: int, measurement: Measurement, strength: float) -> WorkItem:
+        path = rows_path(out, measurement.task, f"strength-{strength!r}", measurement.name)
+        return WorkItem(path, lambda: prepared(number)(adjustable.at(strength)))
 
-    return {strength: [item(*one, strength) for one in enumerate(units)] for strength in strengths}
+    return {
+        strength: [item(number, measurement, strength) for number, measurement in enumerate(measurements)]
+        for strength in strengths
+    }
 
 
-def protocols_of(knob: Knob, config: RetentionConfig, data: Data) -> Protocols:
+def protocols_of(adjustable: AdjustableFeatures, config: RetentionConfig, data: Data) -> Protocols:
     """Return what must be known to repeat each task; the features stand beside them."""
-    source: Any = knob.at(1.0)
+    source: Any = adjustable.at(1.0)
     drift: Settings = {"queries": config.queries, "units": NEAR_WORDS}
     tasks: dict[str, Any] = {
         "drift": drift,
@@ -189,12 +203,12 @@ def protocols_of(knob: Knob, config: RetentionConfig, data: Data) -> Protocols:
     return tasks
 
 
-def protocol_of(knob: Knob, config: RetentionConfig, data: Data) -> Settings:
+def protocol_of(adjustable: AdjustableFeatures, config: RetentionConfig, data: Data) -> Settings:
     """Return what is the same for all tasks."""
     photos, _ = photo_set(config)
     names = {"photos": photos, "objects": list(config.objects), "pairs": data.pairs_name, "clips": data.clips_name}
     return {
-        "features": knob.at(1.0).describe(),
+        "features": adjustable.at(1.0).describe(),
         "retention": asdict(config),
         "data": names,
         "ci95": "percentile bootstrap, 10,000 draws of photos, objects, source pictures or clips; differences paired",

@@ -10,7 +10,7 @@ from ...tasks import equivariance
 from ...tasks.comparison import paired_difference
 from ..bench.scoring import short, summarize
 from ..compare import FinishedRun, compare_finished
-from .units import Data
+from .measurements import Data
 
 Rows = Sequence[Mapping[str, Any]]
 MEASURED = ("pcdp@0.05", "ape")

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ...data.synthetic.categories import FamilyWorld
+from ...data.synthetic.categories import CategoryWorld
 from ...data.synthetic.clips import ClipWorld
 from ...errors import bad_input
 
@@ -23,15 +23,15 @@ class Sizes:
 
     Attributes:
         photos: Photos looked at, of a folder too; or pictures drawn.
-        members: Of each family of objects.
-        family: What their pictures look like.
+        instances: Of each category of objects.
+        category: What their pictures look like.
         clips: How many.
         clip: What they look like.
     """
 
     photos: int = 16
-    members: int = 5
-    family: FamilyWorld = FamilyWorld(hw=(256, 256))
+    instances: int = 5
+    category: CategoryWorld = CategoryWorld(hw=(256, 256))
     clips: int = 5
     clip: ClipWorld = ClipWorld(frames=8)
 
@@ -43,9 +43,9 @@ class RetentionConfig:
     Attributes:
         strengths: Of the adapter, 0 to 1. Strength 0 is always measured: all others are compared with it.
         tolerance: Points of PCK@0.10 that may be lost at the recommended strength.
-        photos: Folder of ordinary photos for the drift; None draws pictures.
+        photos: Folder of unlabeled images for the drift; None draws pictures.
         objects: Of the equivariance, as `measure` takes them; empty for the built-in ones that were not trained on.
-        pairs: Of the transfer, NAME:PATH (pf-willow:FOLDER); None renders families of objects.
+        pairs: Of the transfer, NAME:PATH (pf-willow:FOLDER); None renders instances of categories.
         clips: Of the tracking, badja:FOLDER or tapvid:FILE; None renders clips.
         views: Views of each object.
         points: Surface points sampled in each view.

@@ -14,8 +14,8 @@ from ...records import FeaturesRecord
 from ...types import FeatureMap
 
 
-class Knob:
-    """An adapted extractor whose strength can be turned, with the maps before the head kept while there is room.
+class AdjustableFeatures:
+    """An adapted extractor whose strength can be changed, with the maps before the head kept while there is room.
 
     Where the adapter has LoRA, the backbone itself depends on the strength and nothing can be shared.
 
@@ -50,17 +50,17 @@ class Knob:
 
 @dataclass(frozen=True)
 class AtStrength:
-    """A `MapSource`: the features of a knob at one strength."""
+    """A `MapSource`: adjustable features at one strength."""
 
-    knob: Knob
+    adjustable: AdjustableFeatures
     strength: float
 
     def maps(self, views: Iterable[Picture], *, batch_size: int = 4) -> Iterator[FeatureMap]:
         """Yield one map a picture, one at a time: sources of several strengths may be read by turns."""
         for view in views:
-            yield self.knob.map(view, self.strength)
+            yield self.adjustable.map(view, self.strength)
 
     def describe(self) -> FeaturesRecord:
         """Return what names these features, the strength included (JSON)."""
-        set_strength(self.knob.adapted, self.strength)
-        return {**self.knob.adapted.describe(), "strength": self.strength}
+        set_strength(self.adjustable.adapted, self.strength)
+        return {**self.adjustable.adapted.describe(), "strength": self.strength}

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from ...errors import bad_input
 from ...records import BetweenFamilies, LeftOut, Relation, Statistic, WithinFamilies
-from ...stats import MIN_UNITS
+from ...stats import MIN_SAMPLING_UNITS
 from .points import PointSet
 from .statistics import DRAWS, STATISTICS, bootstrap, draw_points, draw_scores, pearson, shuffles, spearman
 
@@ -104,7 +104,7 @@ def _units(points: PointSet, score: str, both: np.ndarray) -> Float[np.ndarray, 
     """Return the values by object of the points, where all have the same objects and there are enough of them."""
     own = [point.units.get(score, {}) for point, kept in zip(points.points, both, strict=True) if kept]
     names = sorted(own[0])
-    if len(names) < MIN_UNITS or any(sorted(one) != names for one in own):
+    if len(names) < MIN_SAMPLING_UNITS or any(sorted(one) != names for one in own):
         return None
     return points.sign(score) * np.array([[one[name] for name in names] for one in own])
 

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import bad_input
 from ...io import read_json
 from ...metrics.equivariance import METRIC_NAMES, object_values
-from ...metrics.rows import is_bench
+from ...metrics.rows import check_summary, is_bench
 from ..compare import read_finished
 from .points import PointSet, StudyPoint
 
@@ -83,6 +83,7 @@ def _read(path: Path) -> Folder:
 
 def _read_bench(path: Path) -> Folder:
     summary = read_json(path / "summary.json")
+    check_summary(summary, str(path / "summary.json"))
     scores: dict[str, float] = {}
     for task, sets in summary["tasks"].items():
         for name, metrics in sets.items():
@@ -138,8 +139,8 @@ def _point(group: Sequence[Folder], several: bool) -> StudyPoint:
     features = first.features
     family = _backbone(first) + (f" ({str(features.get('weights_sha256'))[:6]})" if several else "")
     adapter = features.get("adapter")
-    described = adapter if isinstance(adapter, Mapping) else {"sha256": adapter}
-    name, strength = described.get("sha256"), described.get("strength", 1.0)
+    adapter_record = adapter if isinstance(adapter, Mapping) else {"sha256": adapter}
+    name, strength = adapter_record.get("sha256"), adapter_record.get("strength", 1.0)
     tags = {
         "architecture": str(features.get("family")),
         "blocks": ",".join(map(str, features.get("blocks", []))),

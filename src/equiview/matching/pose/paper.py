@@ -85,7 +85,8 @@ def paper_pose(
     if inliers is None or len(inliers) <= _MORE_THAN_INLIERS:
         return nothing
     cam_from_world = np.eye(4)
-    cam_from_world[:3, :3], cam_from_world[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0] / _MILLIMETRES
+    cam_from_world[:3, :3] = cv2.Rodrigues(turn)[0]
+    cam_from_world[:3, 3] = shift[:, 0] / _MILLIMETRES
     return PaperPose(cam_from_world, index_0, index_1, inliers[:, 0].astype(np.int64))
 
 

@@ -126,7 +126,8 @@ class ReferenceMaps:
     """
 
     def __init__(self, source: MapSource, references: Sequence[Reference], limit_bytes: int) -> None:
-        self._source, self._references = source, references
+        self._source = source
+        self._references = references
         self._maps: Cache[FeatureMap] = Cache(limit_bytes)
 
     def camera(self, index: int, roll: int = 0) -> Camera:

@@ -15,7 +15,9 @@ def rolled_image(rgb: UInt8[np.ndarray, "h w 3"], roll: int) -> UInt8[np.ndarray
 
 def rolled_camera(camera: Camera, roll: int) -> Camera:
     """Return the camera that takes the turned picture: same centre, its own axes, pixels of the turned picture."""
-    matrix, turn, (h, w) = camera.intrinsics, np.eye(4), camera.hw
+    matrix = camera.intrinsics
+    turn = np.eye(4)
+    h, w = camera.hw
     for _ in range(roll % 4):
         to_turned = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, w], [0.0, 0.0, 1.0]])
         matrix = to_turned @ matrix @ _QUARTER.T

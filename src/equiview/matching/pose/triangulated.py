@@ -148,6 +148,7 @@ def _agreed(
         fine = joint.accepted(1.5 * limit_px, config.parallax_deg) & inside_box(joint.points_in_world, *region)
         agree = seen.sum(0)
         better = fine & ((agree > views) | ((agree == views) & (joint.error_px < errors)))
-        points[better], views[better] = joint.points_in_world[better], agree[better]
+        points[better] = joint.points_in_world[better]
+        views[better] = agree[better]
         errors[better] = joint.error_px[better]
     return points, views

@@ -36,7 +36,9 @@ class FeatureTracker:
     def __init__(
         self, queries: Queries, query_maps: dict[int, FeatureMap], n_frames: int, config: TrackConfig = TrackConfig()
     ) -> None:
-        self.queries, self.config, self.maps = queries, config, query_maps
+        self.queries = queries
+        self.config = config
+        self.maps = query_maps
         first = next(iter(query_maps.values()))
         queries.check(first.image_hw, n_frames)
         self.hw = first.image_hw

@@ -278,7 +278,8 @@ def _feature_config(adapter: Adapter, overrides: Settings) -> FeatureConfig:
 
 def _load_lora(folder: Path, backbone: Backbone) -> None:
     state = read_tensors(folder / WEIGHTS_FILE)
-    config, fix = read_json(folder / CONFIG_FILE), "Copy the folder again."
+    config = read_json(folder / CONFIG_FILE)
+    fix = "Copy the folder again."
     check(config, PeftConfig, str(folder / CONFIG_FILE), fix)
     spec = LoraSpec(config["r"], float(config["lora_alpha"]))  # Checks both.
     names = sorted({key.removeprefix(PEFT_PREFIX).rsplit(".lora_", 1)[0] for key in state})

@@ -1,4 +1,4 @@
-"""The knob between base and adapted features: one number from 0 to 1 for the LoRA and the fitted parts of the head."""
+"""The strength of an adapter: one number from 0 to 1 for the LoRA and the fitted parts of the head."""
 
 from collections.abc import Sequence
 from typing import TypeVar

@@ -360,7 +360,8 @@ def _quiet() -> Iterator[None]:
     """Keep `transformers` from drawing a bar and from listing the parts of a larger checkpoint not used here."""
     from transformers.utils import logging as hf_logging
 
-    bars, level = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
+    bars = hf_logging.is_progress_bar_enabled()
+    level = hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
     try:

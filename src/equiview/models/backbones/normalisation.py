@@ -37,7 +37,8 @@ def mean_std(name: str, folder: Path, family: str, usual: tuple[tuple, tuple]) -
     for file, keys in FILES:
         if not (folder / file).is_file():
             continue
-        where, values = str(folder / file), read_json(folder / file)
+        where = str(folder / file)
+        values = read_json(folder / file)
         for key in keys:
             values = values.get(key, {}) if isinstance(values, dict) else values
         if not isinstance(values, dict):

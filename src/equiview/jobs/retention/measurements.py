@@ -1,4 +1,4 @@
-"""What is measured, piece by piece: each photo set, object, block of pairs and clip gives its rows at any strength."""
+"""The measurements of a retention report: one for the photos, each object, block of pairs and clip, at any strength."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,14 +25,14 @@ from ...tasks.transfer import TransferConfig
 from ..bench.scoring import samples
 from ..bench.settings import BenchConfig, Opened
 from ..bench.settings import Sizes as BenchSizes
-from ..bench.synthetic import open_clips, open_families
+from ..bench.synthetic import open_categories, open_clips
 from ..run_folder import object_name, open_objects
 from ..scoring import Rows
 from .drift import drift_rows
 from .settings import RetentionConfig
 from .strengths import AtStrength
 
-Score = Callable[[AtStrength], Rows]
+Score = Callable[[AtStrength], Sequence[Mapping[str, Any]]]
 # Seeds of drawn pictures begin here: adapters are solved on pictures with small seeds.
 FIRST_DRAWN = 1_000_000
 BLOCK_PAIRS = 100
@@ -41,8 +41,8 @@ BLOCK_CACHE_MB = 256
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A piece of one task; when its rows are there, it is finished.
+class Measurement:
+    """A part of one task that is measured as a whole; it is finished when its rows are there.
 
     Attributes:
         task: Of `settings.TASKS`.
@@ -91,24 +91,24 @@ def photo_set(config: RetentionConfig) -> tuple[list[str], Callable[[int], Pictu
     return [files[number].name for number in chosen], lambda number: read_image(files[chosen[number]])
 
 
-def drift_unit(config: RetentionConfig) -> Unit:
-    """Return the one unit of the drift: every strength beside strength 0."""
+def drift_measurement(config: RetentionConfig) -> Measurement:
+    """Return the only measurement of the drift: every strength beside strength 0."""
     names, picture = photo_set(config)
 
     def score(source: AtStrength) -> Rows:
         def both() -> Iterator[Any]:
             for number, name in enumerate(names):
                 shown = picture(number)
-                base, adapted = (source.knob.map(shown, strength) for strength in (0.0, source.strength))
+                base, adapted = (source.adjustable.map(shown, strength) for strength in (0.0, source.strength))
                 yield name, (base, adapted)
 
         return list(drift_rows(both(), config.queries, config.seed))
 
-    return Unit("drift", "photos", lambda: score)
+    return Measurement("drift", "photos", lambda: score)
 
 
-def object_units(config: RetentionConfig, objects: Sequence[str], cache_dir: Path) -> list[Unit]:
-    """Return a unit for each object."""
+def object_measurements(config: RetentionConfig, objects: Sequence[str], cache_dir: Path) -> list[Measurement]:
+    """Return a measurement for each object."""
     measure = measure_config(config)
 
     def prepare(source: str) -> Score:
@@ -117,7 +117,7 @@ def object_units(config: RetentionConfig, objects: Sequence[str], cache_dir: Pat
         plan = plan_object(name, views, measure)
         return lambda features: score_object(plan, list(features.maps(plan.views)), measure)
 
-    return [Unit("equivariance", object_name(one), partial(prepare, one)) for one in objects]
+    return [Measurement("equivariance", object_name(one), partial(prepare, one)) for one in objects]
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -146,9 +146,9 @@ def open_data(config: RetentionConfig) -> Data:
         EquiviewError: One is unknown, missing or broken.
     """
     own = config.sizes
-    sizes = BenchSizes(clips=own.clips, clip=own.clip, members=own.members, family=own.family)
+    sizes = BenchSizes(clips=own.clips, clip=own.clip, instances=own.instances, category=own.category)
     rendered = BenchConfig(sizes=sizes, seed=config.seed)
-    pairs = ("synthetic-families", open_families(rendered)) if config.pairs is None else given_pairs(config.pairs)
+    pairs = ("synthetic-families", open_categories(rendered)) if config.pairs is None else given_pairs(config.pairs)
     clips = ("synthetic-clips", open_clips(rendered)) if config.clips is None else given_clips(config.clips)
     return Data(*pairs, *clips)
 
@@ -166,8 +166,8 @@ def given_clips(spec: str) -> tuple[str, Opened]:
     return name, Opened(clips, TrackingConfig(queries))
 
 
-def transfer_units(opened: Opened) -> list[Unit]:
-    """Return a unit for each block of pairs."""
+def transfer_measurements(opened: Opened) -> list[Measurement]:
+    """Return a measurement for each block of pairs."""
     pairs: Any = opened.items
     assert isinstance(opened.config, TransferConfig)
     opened = replace(opened, config=replace(opened.config, cache_mb=BLOCK_CACHE_MB))
@@ -175,15 +175,15 @@ def transfer_units(opened: Opened) -> list[Unit]:
     return [_part("transfer", f"{start:06d}", opened, pairs[start : start + BLOCK_PAIRS]) for start in starts]
 
 
-def clip_units(opened: Opened) -> list[Unit]:
-    """Return a unit for each clip."""
+def clip_measurements(opened: Opened) -> list[Measurement]:
+    """Return a measurement for each clip."""
     return [_part("tracking", clip.name, opened, [clip]) for clip in opened.items]
 
 
-def _part(task: str, name: str, opened: Opened, items: Sequence[Any]) -> Unit:
-    """Return some of a data set as a unit."""
+def _part(task: str, name: str, opened: Opened, items: Sequence[Any]) -> Measurement:
+    """Return a measurement of some items of a data set."""
 
     def score(source: AtStrength) -> Rows:
         return [row for rows in samples(source, replace(opened, items=items)) for row in rows]
 
-    return Unit(task, name, lambda: score)
+    return Measurement(task, name, lambda: score)
