@@ -13,6 +13,7 @@ def main() -> None:
     from . import (  # noqa: F401
         bench,
         capture,
+        choose,
         compare,
         demo,
         doctor,

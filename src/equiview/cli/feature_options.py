@@ -17,6 +17,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "backbone": (options.Backbone, _EMPTY),
     "adapter": (options.Adapter, None),
     "strength": (options.Strength, None),
+    "preset": (options.Preset, None),
     "blocks": (options.Blocks, None),
     "norm": (
         Annotated[bool | None, typer.Option("--norm/--no-norm", help="The final LayerNorm on every block.")],
@@ -37,7 +38,18 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "dtype": (options.WeightsDtype, "float32"),
     "device": (options.Device, "auto"),
 }
-USUAL = ("backbone", "adapter", "strength", "blocks", "long_side", "thorough", "random_weights", "dtype", "device")
+USUAL = (
+    "backbone",
+    "adapter",
+    "strength",
+    "preset",
+    "blocks",
+    "long_side",
+    "thorough",
+    "random_weights",
+    "dtype",
+    "device",
+)
 
 
 def with_features(
@@ -63,7 +75,7 @@ def with_features(
             chosen = {name: given.pop(name) for name in names}
             if chosen.pop("random_weights", False):
                 chosen["random_seed"] = given.get("seed", 0)
-            chosen["blocks"] = parse_blocks(chosen["blocks"])
+            chosen["blocks"] = parse_blocks(chosen.get("blocks"))
             function(features=FeatureOptions(**chosen), **given)
 
         run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]

@@ -68,6 +68,7 @@ def improve(
     ],
     out: options.Out,
     recipe: options.Recipe = "default",
+    features: options.Preset = None,
     settings: options.Set = None,
     views: options.Views = 12,
     points: options.Points = 300,
@@ -83,7 +84,7 @@ def improve(
     Renders, measures, measures the controls, finetunes, measures again, and writes summary.json, an adapter and a page.
     """
     from ..jobs.feature_options import quiet_transformers, resolve_device
-    from ..jobs.finetune import ImproveConfig
+    from ..jobs.finetune import ImproveConfig, with_features
     from ..jobs.improve import improve as run
 
     quiet_transformers()
@@ -99,6 +100,7 @@ def improve(
         seed=seed,
     )
     with StageProgress(shares_of(WEIGHTS, config.recipe)) as progress:
+        config = with_features(backbone, config, features, progress)
         summary = run(backbone, train_objects, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
 

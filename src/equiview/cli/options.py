@@ -73,6 +73,15 @@ Photos = Annotated[
 Blocks = Annotated[
     str | None, typer.Option("--blocks", help="Blocks to concatenate, from 1: 4,6,8,10. The last one if left out.")
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="PRESET",
+        help="Blocks and fixed head: a file or folder of equiview choose, auto (those measured for this backbone, else "
+        "chosen on first use and kept), dinov2-class, deit-tiny or equiview-tiny.",
+    ),
+]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
 Strength = Annotated[
     float | None,

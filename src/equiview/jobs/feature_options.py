@@ -21,6 +21,7 @@ class FeatureOptions:
     Attributes:
         backbone: Its name.
         adapter: Its folder, or the run folder that holds it.
+        preset: Blocks and fixed head by the name of a preset, its file, or `auto`.
         strength: How much of the adapter is applied, 0 to 1.
         blocks: Blocks that are concatenated, from 1.
         norm: The final LayerNorm on every block.
@@ -37,6 +38,7 @@ class FeatureOptions:
     backbone: str
     adapter: Path | None = None
     strength: float | None = None
+    preset: str | None = None
     blocks: tuple[int, ...] | None = None
     norm: bool | None = None
     long_side: int | None = None
@@ -67,6 +69,7 @@ def open_features(options: FeatureOptions) -> "Extractor":
         raise bad_input("--strength", "an --adapter beside it", f"{strength:g} alone", fix)
     if options.random_seed is not None and adapter is not None:
         raise bad_input("--random-weights", "no --adapter beside it", str(adapter), "Leave one of the two out.")
+    _check_preset(options)
     quiet_transformers()
     import torch
 
@@ -85,9 +88,26 @@ def open_features(options: FeatureOptions) -> "Extractor":
     else:
         model = load_backbone(options.backbone, device=device, dtype=kind, random_weights_seed=options.random_seed)
         found = Extractor(model, FeatureConfig(**settings)).eval()
-    if options.average and adapter is None:
+    if options.average and adapter is None and options.preset is None:
         found.head = AverageHead()
-    return found
+    if options.preset is None:
+        return found
+    from .choose import find_preset
+    from .presets import with_preset
+
+    return with_preset(found, find_preset(options.preset, found), options.long_side)
+
+
+def _check_preset(options: FeatureOptions) -> None:
+    """Refuse what says the same as a preset.
+
+    Raises:
+        EquiviewError: An adapter or blocks beside it.
+    """
+    for name in ("adapter", "blocks") if options.preset is not None else ():
+        if getattr(options, name) is not None:
+            found, fix = str(getattr(options, name)), "Leave one of the two out: a preset names blocks and a head."
+            raise bad_input("--features", f"no --{name} beside it", found, fix)
 
 
 def resolve_device(name: str) -> str:

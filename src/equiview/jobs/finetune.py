@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from ..io import read_json, write_json
 from ..models.adapters import save_adapter
 from ..models.adapters.record import RECORD_FILE
 from ..models.backbones import Backbone, load_backbone
+from ..models.extractor import Extractor
 from ..records import Settings
 from ..types import View
+from .choose import find_preset
+from .presets import advice, recipe_with_preset
 from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ class ImproveConfig:
         dtype: Of the backbone, `float32` or `bfloat16`.
         seed: Of everything random.
         notes: Sentences shown on top of the report.
+        preset: Name of the features that took the place of the recipe's own (`with_features`); None for the recipe's.
     """
 
     recipe: Recipe
@@ -52,11 +56,34 @@ class ImproveConfig:
     dtype: str = "float32"
     seed: int = 0
     notes: tuple[str, ...] = ()
+    preset: str | None = None
 
     @property
     def record(self) -> Settings:
         """What makes a run another one: everything but where it runs."""
-        return {key: value for key, value in asdict(self).items() if key != "device"}
+        left_out = {"device"} if self.preset is not None else {"device", "preset"}
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
+
+
+def with_features(
+    backbone: str, config: ImproveConfig, name: str | None, progress: Progress | None = None
+) -> ImproveConfig:
+    """Return the run with a preset's blocks and fixed head in place of the recipe's; None changes nothing.
+
+    Args:
+        backbone: Hub id or folder.
+        config: The run.
+        name: As of `find_preset`.
+        progress: As of `choose`.
+
+    Raises:
+        EquiviewError: There is no such preset, or the backbone cannot be loaded.
+    """
+    if name is None:
+        return config
+    source = Extractor(load(backbone, config))
+    preset = find_preset(name, source, progress)
+    return replace(config, recipe=recipe_with_preset(config.recipe, preset, source.backbone), preset=preset.name)
 
 
 def finetune(
@@ -93,6 +120,9 @@ def make_adapter(
     started = time.monotonic()
     recipe = config.recipe
     check_recipe(backbone, recipe)
+    told = advice(recipe, backbone.info)
+    if told is not None:
+        log.info("%s", told)
     if config.photos is not None:
         photo_files(Path(config.photos))
     budget = recipe.time_budget_s if config.budget_s is None else config.budget_s
@@ -119,6 +149,7 @@ def make_adapter(
         "recipe": asdict(recipe),
         "data": {"objects": sorted(objects), "views": config.views, "photos": config.photos},
         "seed": config.seed,
+        **({} if config.preset is None else {"preset": config.preset}),
         "seconds": round(time.monotonic() - started, 1),
         "budget_s": budget,
         "trained": done.get("train"),

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from ..records import PairScores
 
 PCDP_THRESHOLDS = (0.05, 0.1, 0.2)
+ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
 METRIC_NAMES = ("ape", *(f"pcdp@{threshold:g}" for threshold in PCDP_THRESHOLDS))
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics.equivariance import METRIC_NAMES, object_values, view_values
+from ..metrics.equivariance import ANGLE_BINS_DEG, METRIC_NAMES, object_values, view_values
 from ..metrics.paired import difference, lower_is_better
 from ..records import Difference, Differences, ImproveSummary, ProtocolRecord
-from .equivariance import ANGLE_BINS_DEG, summarize
+from .equivariance import summarize
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -19,14 +19,12 @@ from ..errors import bad_input
 from ..matching.localise import Localise
 from ..matching.match import match_regions
 from ..matching.nearest import token_mask
-from ..metrics.equivariance import METRIC_NAMES, all_metrics, error_px, object_values, view_values
+from ..metrics.equivariance import ANGLE_BINS_DEG, METRIC_NAMES, all_metrics, error_px, object_values, view_values
 from ..models.extractor import MapSource
 from ..records import Metric, PairRow, PairScores, ProtocolRecord, RunRecord, Summary
 from ..sampling import descriptors
 from ..stats import bootstrap_ci95, mean_with_ci
 from ..types import Correspondences, FeatureMap, View
-
-ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
 
 
 @dataclass(frozen=True)

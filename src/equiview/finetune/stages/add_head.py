@@ -25,13 +25,14 @@ from ..head_features import with_head
 from .base import Context, Stage
 
 HeadName = Literal[
-    "none", "average", "centered", "centered_average", "whitened_average", "random_conv", "residual_conv"
+    "none", "average", "centered", "centered_average", "whitened", "whitened_average", "random_conv", "residual_conv"
 ]
 FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     "none": lambda: None,
     "average": AverageHead,
     "centered": CenterHead,
     "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
+    "whitened": lambda: HeadChain([CenterHead(), WhitenHead()]),
     "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
 }
 """Values of `AddHead.head` that learn nothing."""
@@ -47,9 +48,9 @@ class AddHead:
     """Which head is put on top.
 
     Attributes:
-        head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened_average` (each
-            picture's variances evened out, between two averages); `random_conv` (the paper's); `residual_conv` (starts
-            as the identity).
+        head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened` (each picture's
+            variances evened out), `whitened_average` (the same between two averages); `random_conv` (the paper's);
+            `residual_conv` (starts as the identity).
     """
 
     stage: str = field(default="add_head", init=False)

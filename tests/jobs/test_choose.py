@@ -1,0 +1,191 @@
+"""`choose` takes the block that knows, goes on where it stopped, and refuses what it cannot use; presets come back."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from equiview.errors import EquiviewError
+from equiview.finetune.recipes import get_recipe
+from equiview.jobs import choose as job
+from equiview.jobs.choose import ChooseRun, choose, find_preset
+from equiview.jobs.feature_options import FeatureOptions, open_features
+from equiview.jobs.finetune import ImproveConfig
+from equiview.jobs.presets import (
+    SHIPPED,
+    advice,
+    measured_preset,
+    read_preset,
+    recipe_with_preset,
+    shipped_presets,
+    with_preset,
+)
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.heads import AverageHead
+from equiview.report.choice import choice_table, choice_words, write_block_picture
+from equiview.tasks.choosing import score_views
+from layered_worlds import layered
+from worlds import sphere_ring
+
+RUN = ChooseRun(tuple(f"procedural:{n}" for n in range(5)), views=3, points=40, instances=0)
+
+
+@pytest.fixture(autouse=True)
+def spheres(monkeypatch, tmp_path):
+    """Every object is a sphere; what is kept for the user is kept apart."""
+    monkeypatch.setattr(job, "open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("knowing", [2, 6])
+def test_the_block_that_knows_is_taken(tmp_path, knowing):
+    found = choose(layered(knowing), RUN, tmp_path)
+    assert found["blocks"] == [knowing]
+    entries = {(*e["blocks"], e["head"]): e["matching"] for e in found["candidates"]}
+    assert entries[knowing, found["head"]]["value"] > 80
+    others = [entries[block, "none"] for block in range(1, 7) if block != knowing]
+    assert all(one["value"] < 20 and one["within_noise"] is False for one in others)
+    assert "transfer" not in found["best"]
+    assert json.loads((tmp_path / "choice.json").read_text()) == found
+
+
+def test_an_interrupted_run_goes_on_to_the_same_choice(tmp_path, monkeypatch):
+    whole = choose(layered(3), RUN, tmp_path / "whole")
+
+    def stop(stage, done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        choose(layered(3), RUN, tmp_path / "cut", progress=stop)
+    scored = []
+    monkeypatch.setattr(job, "score_views", lambda plan, *_: scored.append(plan.name) or score_views(plan, *_))
+    assert choose(layered(3), RUN, tmp_path / "cut") == whole
+    assert scored == ["procedural-2", "procedural-3", "procedural-4"]
+
+
+def test_another_goal_needs_no_new_scores_and_other_objects_another_folder(tmp_path, monkeypatch):
+    choose(layered(3), RUN, tmp_path)
+    monkeypatch.setattr(job, "block_maps", None)
+    assert choose(layered(3), RUN, tmp_path, goal="position")["goal"] == "position"
+    with pytest.raises(EquiviewError, match="another run"):
+        choose(layered(3), replace(RUN, points=50), tmp_path)
+
+
+def test_what_cannot_be_chosen_from_is_refused(tmp_path):
+    headed = layered(1)
+    headed.head = AverageHead()
+    with pytest.raises(EquiviewError, match="a backbone as it is"):
+        choose(headed, RUN, tmp_path)
+    with pytest.raises(EquiviewError, match="goal"):
+        choose(layered(1), RUN, tmp_path, goal="beauty")
+    with pytest.raises(EquiviewError, match="instances of categories"):
+        choose(layered(1), RUN, tmp_path, goal="transfer")
+    with pytest.raises(EquiviewError, match="at least one object"):
+        choose(layered(1), replace(RUN, objects=()), tmp_path)
+
+
+def test_table_words_and_picture_name_the_choice(tmp_path):
+    found = choose(layered(2), RUN, tmp_path)
+    words = choice_words(found)
+    assert words.startswith("Chosen for matching: blocks 2 ") and "worse by more than chance" in words
+    assert choice_table(found).row_count == 13
+    write_block_picture(found, tmp_path / "blocks.png")
+    assert (tmp_path / "blocks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_preset_comes_back_and_makes_the_features_it_names(tmp_path):
+    source = layered(2)
+    found = choose(source, RUN, tmp_path, long_side=32)
+    for name in (str(tmp_path), str(tmp_path / "choice.json")):
+        preset = read_preset(name)
+        assert (list(preset.blocks), preset.head, preset.long_side) == (found["blocks"], found["head"], 32)
+    made = with_preset(source, preset)
+    assert made.blocks == preset.blocks and made.config.long_side == 32
+    assert with_preset(source, preset, long_side=64).config.long_side == 64
+    (deeper,) = with_preset(layered(1, blocks=12), preset).blocks
+    assert deeper == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"format": "x"}, {"blocks": [7]}, {"blocks": []}, {"blocks": [2, 2]}, {"blocks": "2"}, {"head": "linear"}]
+    + [{"long_side": 1}, {"long_side": "big"}, {"backbone": {}}, {"backbone": None}],
+)
+def test_a_broken_preset_is_named(tmp_path, change):
+    good = {"format": "equiview preset 1", "blocks": [2], "head": "average", "long_side": None}
+    good |= {"backbone": {"family": "made", "blocks": 6, "weights_sha256": "0"}}
+    path = tmp_path / "choice.json"
+    path.write_text(json.dumps(good))
+    assert read_preset(str(path)).blocks == (2,)
+    path.write_text(json.dumps(good | change))
+    with pytest.raises(EquiviewError, match=r"choice\.json"):
+        read_preset(str(path))
+
+
+def test_a_name_that_is_no_preset_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(EquiviewError, match="dinov2-class"):
+        read_preset("dinov3")
+    with pytest.raises(EquiviewError, match=r"choice\.json"):
+        read_preset(str(tmp_path))
+
+
+def test_auto_takes_what_was_measured_else_chooses_once_and_keeps_it(monkeypatch):
+    dinov2 = shipped_presets()["dinov2-class"]
+    like_it = layered(1, blocks=24)
+    like_it.backbone.info = replace(like_it.backbone.info, family="dinov2")
+    assert find_preset("auto", like_it) == dinov2
+    unknown = layered(3, sha256="ab" * 32)
+    monkeypatch.setattr(job, "ChooseRun", lambda: RUN)
+    monkeypatch.setattr(job, "PLAIN", {"blocks": (), "long_side": 64})
+    first = find_preset("auto", unknown)
+    assert first.blocks == (3,) and "abab" in first.name and first.long_side is None
+    monkeypatch.setattr(job, "choose", None)
+    assert find_preset("auto", unknown) == first
+
+
+def test_shipped_presets_say_how_they_were_measured():
+    content = json.loads(SHIPPED.read_text())
+    assert set(content) == {"dinov2-class", "deit-tiny", "equiview-tiny"}
+    for one in content.values():
+        assert one["command"].startswith("equiview choose ") and one["baseline"].startswith("baselines/choose_")
+
+
+def test_a_recipe_takes_blocks_and_fixed_head_and_keeps_what_it_learns(tmp_path):
+    choose(layered(2), RUN, tmp_path)
+    preset = replace(read_preset(str(tmp_path)), head="whitened")
+    backbone = layered(2).backbone
+    for name in ("default", "one-step"):
+        recipe, changed = get_recipe(name), recipe_with_preset(get_recipe(name), preset, backbone)
+        assert changed.feature_config(6).blocks == (2,) and changed.stages[0].head == "whitened"
+        assert changed.stages[1:] == recipe.stages[1:] and changed.features.long_side == 640
+    paper = recipe_with_preset(get_recipe("paper"), preset, backbone)
+    assert paper.feature_config(6).blocks == (2,) and paper.stages[0].head == "random_conv"
+
+
+def test_a_preset_is_recorded_and_a_run_without_one_is_the_run_it_was():
+    config = ImproveConfig(get_recipe("default"))
+    assert "preset" not in config.record
+    assert replace(config, preset="dinov2-class").record["preset"] == "dinov2-class"
+
+
+def test_advice_is_given_where_a_measured_preset_has_other_blocks():
+    info = replace(layered(1, blocks=12).backbone.info, family="dinov2")
+    preset = measured_preset(info)
+    told = advice(get_recipe("default"), info)
+    assert told is not None and "--features auto" in told and ", ".join(map(str, preset.blocks)) in told
+    assert advice(get_recipe("paper"), info) is None
+    assert advice(get_recipe("default"), layered(1).backbone.info) is None
+
+
+@pytest.mark.parametrize("also", [{"blocks": (4,)}, {"adapter": "somewhere"}])
+def test_what_a_preset_says_already_is_refused_beside_it(also):
+    with pytest.raises(EquiviewError, match="--features"):
+        open_features(FeatureOptions("equiview/tiny", preset="equiview-tiny", **also))
+
+
+def test_features_by_name_are_opened():
+    preset = shipped_presets()["equiview-tiny"]
+    found = open_features(FeatureOptions("equiview/tiny", preset="auto"))
+    assert isinstance(found, Extractor) and found.blocks == preset.blocks
+    assert found.config == FeatureConfig(blocks=preset.blocks)

@@ -1,0 +1,57 @@
+"""Candidates are what an extractor makes of the same blocks, and categories are scored where the truth is known."""
+
+import pytest
+import torch
+
+from equiview.data.synthetic.categories import CategoryWorld, category_views
+from equiview.finetune.stages.add_head import FIXED_HEADS
+from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.oracle import NoiseExtractor, OracleExtractor
+from equiview.tasks.choosing import Candidate, block_maps, blocks_at, candidate_map, candidates, score_category
+from layered_worlds import layered
+from worlds import sphere_ring
+
+
+def test_single_blocks_and_sets_come_with_every_head_from_few_blocks_to_many():
+    ways = candidates(12, ("none", "average"))
+    assert [way.blocks for way in ways[:24:2]] == [(n,) for n in range(1, 13)]
+    assert {way.blocks for way in ways[24:]} == {
+        *((11, 12), (10, 12), (8, 10, 12), (6, 8, 10), (4, 6, 8, 10), (3, 6, 9, 12)),
+    }
+    assert len(ways) == len({way.name for way in ways}) == 2 * 18
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5, 24, 40])
+def test_any_depth_has_its_sets_without_a_block_twice(depth):
+    for way in candidates(depth, ("none",)):
+        assert len(set(way.blocks)) == len(way.blocks)
+        assert all(1 <= block <= depth for block in way.blocks)
+    assert blocks_at((1 / 3, 1), 24) == (8, 24)
+
+
+@pytest.mark.parametrize("blocks", [(2,), (2, 5)])
+@pytest.mark.parametrize("head", ["none", "average", "whitened", "whitened_average"])
+def test_a_candidate_is_what_the_extractor_makes_of_it(blocks, head):
+    source, views = layered(2), sphere_ring(2)
+    made = FIXED_HEADS[head]()
+    own = Extractor(source.backbone, FeatureConfig(blocks=blocks, long_side=64), made)
+    for wanted, maps in zip(own.maps(views), block_maps(source, views), strict=True):
+        found = candidate_map(maps, blocks, made)
+        assert (found.stride_xy, found.offset_xy, found.image_hw) == (
+            *(wanted.stride_xy, wanted.offset_xy, wanted.image_hw),
+        )
+        # All blocks are kept in half precision.
+        torch.testing.assert_close(found.tokens, wanted.tokens, atol=0.02, rtol=0.02)
+
+
+def test_a_category_is_transferred_by_what_knows_it_and_not_by_noise():
+    views = category_views(range(2), CategoryWorld(categories=("chair",), hw=(160, 160)))
+    ways, heads = [Candidate((1,), "none")], {"none": None}
+
+    def scored(source, pictures):
+        rows = score_category(views, [[one] for one in source.maps(pictures)], ways, heads)
+        assert {row["object"] for row in rows} == {"chair"}
+        return sum(row["pck@0.10"] for row in rows) / len(rows)
+
+    assert scored(OracleExtractor(4), [one.surface for one in views]) > 90
+    assert scored(NoiseExtractor(stride_px=4), [one.view for one in views]) < 40
