@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # not know each other (`tasks` and `finetune`, for example). The longest name that fits a module is its room.
 LAYERS = (
     ("errors",),
+    ("limits",),
     ("records", "types", "pictures", "schema"),
     ("io", "stats", "cache"),
     ("geometry", "sampling"),

@@ -1,8 +1,8 @@
 """The one decoder of picture files: what is read, how large it may be, and how it becomes 8 bits.
 
-Limits: `MAX_PIXELS` pixels, and the formats of `FORMATS`, found by content. Pillow would hand an EPS file, whatever its
-name, to Ghostscript. Text and colour profiles of a PNG are passed over unread: they can be far larger than the picture,
-and nothing of them is used here.
+Limits: `limits.MAX_PIXELS` pixels, looked up in the header, and the formats of `FORMATS`, found by content. Pillow
+would hand an EPS file, whatever its name, to Ghostscript. Text and colour profiles of a PNG are passed over unread:
+they can be far larger than the picture, and nothing of them is used here.
 """
 
 import io
@@ -19,11 +19,9 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image, ImageOps
 
 from .errors import EquiviewError, bad_input
+from .limits import MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "TGA", "PPM", "DDS")
-MAX_PIXELS = 2**27
-"""134 million, such as 16384 x 8192: about 1 GB while it is decoded. Larger pictures are refused by their header."""
-
 PICTURE_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError),
     *(AssertionError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),

@@ -22,7 +22,7 @@ INTEGER_LIMIT = 2**31
 AGAIN = "Get or write the file again."
 
 
-def parse_json(text: str | bytes, what: str, fix: str = AGAIN) -> Any:
+def parse_json(text: str | bytes, what: str, fix: str = AGAIN, expected: str = "JSON") -> Any:
     """Return the value of JSON text (UTF-8, with or without a byte order mark).
 
     Raises:
@@ -31,9 +31,10 @@ def parse_json(text: str | bytes, what: str, fix: str = AGAIN) -> Any:
     try:
         return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text.removeprefix("\ufeff"))
     except RecursionError as error:
-        raise bad_input(what, "JSON", "lists or objects nested too deep", fix) from error
+        raise bad_input(what, expected, "lists or objects nested too deep", fix) from error
     except ValueError as error:  # Broken JSON, no UTF-8, a number of more digits than Python converts.
-        raise bad_input(what, "JSON", f"text that does not parse ({str(error).splitlines()[0][:80]})", fix) from error
+        found = f"text that does not parse ({str(error).splitlines()[0][:80]})"
+        raise bad_input(what, expected, found, fix) from error
 
 
 def _wrong(where: str, expected: str, value: Any, fix: str) -> EquiviewError:

@@ -240,20 +240,33 @@ class PosedImage:
 
 
 @dataclass(frozen=True)
+class UnusableQuery:
+    """A query that a data set lists and that cannot be located: it counts as failed.
+
+    Attributes:
+        name: For rows.
+        reason: Such as no camera, half a pose, no picture, or nothing to be seen of the object.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class PoseScene:
     """One object for one-shot pose: references make the template, queries are located against it.
 
     Attributes:
         name: For rows and messages.
         references: Pictures with known cameras.
-        queries: Pictures whose cameras are the truth.
+        queries: Pictures whose cameras are the truth, and those that cannot be used, which fail with their reason.
         model_points: Surface points in world for ADD and the BOP errors; None where there is no model.
         world_unit_cm: Centimetres of one world unit; None where the scale is unknown.
     """
 
     name: str
     references: Sequence[PosedImage]
-    queries: Sequence[PosedImage]
+    queries: Sequence[PosedImage | UnusableQuery]
     model_points: Float[np.ndarray, "m 3"] | None = None
     world_unit_cm: float | None = None
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from equiview.data.synthetic.clips import ClipWorld, rendered_clip
 from equiview.data.synthetic.pose import PoseWorld, posed_view
 from equiview.data.synthetic.rendered import set_seeds
 from equiview.errors import EquiviewError
+from equiview.io import write_json
 from equiview.jobs.bench import SIZES, BenchConfig, Sizes, bench
 from equiview.jobs.bench.examples import Order, ends, example_canvas
 from equiview.jobs.bench.real import DATASETS, folders_below, real_sets
 from equiview.jobs.bench.settings import Again
 from equiview.jobs.bench.synthetic import synthetic_sets
 from equiview.jobs.compare import compare_runs
+from equiview.jobs.run_folder import as_json, claim_folder
 from equiview.models.oracle import NoiseExtractor, PictureOracle
 from equiview.report.bench import bench_table, is_bench, read_bench, write_bench_report
 from equiview.report.table import comparison_notes, comparison_table
@@ -340,3 +343,16 @@ def test_the_command(run, monkeypatch, tmp_path, noise):
     assert code == 2 and "'depth'" in err
     code, _, err = run("bench", "-b", model, "--out", tmp_path / "x", "--suite", "real", "--root", tmp_path / "no")
     assert code == 2 and "nothing there" in err
+
+
+@pytest.mark.parametrize("wrap", [lambda sizes: {"bench": {"sizes": sizes}}, lambda sizes: {"sizes": sizes}])
+def test_sizes_recorded_under_their_former_names_are_the_same_run(wrap, tmp_path):
+    now, former = (as_json(asdict(TINY)) for _ in range(2))
+    former["members"] = former.pop("instances")
+    former["family"] = former.pop("category")
+    former["family"]["families"] = former["family"].pop("categories")
+    (tmp_path / "rows").mkdir()
+    write_json(tmp_path / "run.json", wrap(former))
+    claim_folder(tmp_path, wrap(now))
+    with pytest.raises(EquiviewError, match="another run"):
+        claim_folder(tmp_path, wrap(now | {"instances": 99}))

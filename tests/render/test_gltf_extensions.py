@@ -1,5 +1,6 @@
 """glTF extensions: each is read, or said; emission, instances, hidden nodes, compression, references."""
 
+import struct
 import sys
 
 import numpy as np
@@ -267,7 +268,32 @@ def test_a_texture_in_a_format_that_is_not_read_is_said(path, extension):
     assert sum("'bark'" in note and extension in note for note in notes) == 1
 
 
-def test_json_nested_too_deep_is_one_message(tmp_path):
-    (tmp_path / "deep.gltf").write_text("[" * 200_000)
-    with pytest.raises(EquiviewError, match=r"deep\.gltf: expected glTF JSON"):
-        load_mesh(tmp_path / "deep.gltf")
+BROKEN = {
+    "deep": b"[" * 200_000,
+    "long": b'{"asset": ' + b"9" * 5000 + b"}",
+    "latin": b'{"asset": {"version": "2.0", "generator": "M\xfcnchen"}}',
+    "list": b"[]",
+    "odd": b'{"asset": [2]}',
+}
+
+
+@pytest.mark.parametrize("kind", ["gltf", "glb"])
+@pytest.mark.parametrize(("name", "text"), BROKEN.items(), ids=BROKEN)
+def test_broken_json_is_one_message(tmp_path, name, text, kind):
+    head = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") if kind == "glb" else b""
+    (tmp_path / f"{name}.{kind}").write_bytes(head + text)
+    expected = "glTF JSON" if name in ("deep", "long", "latin") else "an object"
+    with pytest.raises(EquiviewError, match=rf"{name}\.{kind}( asset)?: expected {expected}") as caught:
+        load_mesh(tmp_path / f"{name}.{kind}")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_byte_order_mark_is_passed_over(path):
+    maker = GltfMaker()
+    maker.node(mesh=maker.quad_mesh())
+    data = maker.glb(path).read_bytes()
+    size = struct.unpack_from("<I", data, 12)[0]
+    text = b"\xef\xbb\xbf" + data[20 : 20 + size]
+    head = struct.pack("<4sIII4s", b"glTF", 2, len(data) + 3, size + 3, b"JSON")
+    path.write_bytes(head + text + data[20 + size :])
+    assert len(load_mesh(path).faces) == 2

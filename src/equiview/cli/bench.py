@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .. import limits
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -37,7 +38,7 @@ def bench(
     long_side: Annotated[
         int | None,
         typer.Option(
-            min=16, max=options.MAX_SIDE, help="Pictures are resized to this; 640 (real videos 854) if left out."
+            min=16, max=limits.MAX_SIDE, help="Pictures are resized to this; 640 (real videos 854) if left out."
         ),
     ] = None,
     seed: options.Seed = 0,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from .. import limits
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -29,10 +30,10 @@ def capture(
     source: Annotated[Path, typer.Argument(metavar="DIR_OR_VIDEO", help="Photos, a video, or a scene with poses.")],
     out: options.Out,
     frames: Annotated[
-        int, typer.Option(min=2, max=options.MAX_FRAMES, help="Use so many pictures of a video or long folder at most.")
+        int, typer.Option(min=2, max=limits.MAX_FRAMES, help="Use so many pictures of a video or long folder at most.")
     ] = 80,
     long_side: Annotated[
-        int, typer.Option(min=64, max=options.MAX_SIDE, help="Larger pictures are shrunk to this, pixels.")
+        int, typer.Option(min=64, max=limits.MAX_SIDE, help="Larger pictures are shrunk to this, pixels.")
     ] = 1600,
     camera: Annotated[
         Literal["single", "each"],

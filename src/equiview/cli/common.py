@@ -21,8 +21,8 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
-from ..errors import EquiviewError, bad_input
-from .options import MAX_SETTING
+from ..errors import VALUE_CHARS, EquiviewError, bad_input, cut, one_line
+from ..limits import MAX_SETTING
 
 P = ParamSpec("P")
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
@@ -135,7 +135,7 @@ def environment_message(error: OSError | MemoryError | RuntimeError) -> str | No
         return f"There is not enough memory ({error}). Use smaller pictures, or fewer views or points."
     if isinstance(error, RuntimeError):
         return None
-    where = f"{error.filename}: " if error.filename else ""
+    where = f"{cut(one_line(str(error.filename)), VALUE_CHARS)}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}The disk is full. Free some space and run the same command again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG):

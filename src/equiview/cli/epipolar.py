@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from .. import limits
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -28,7 +29,7 @@ def epipolar(
     out: options.Out,
     max_angle: Annotated[float, typer.Option(min=1, max=180, help="Pairs of views at most this far apart.")] = 60.0,
     max_pairs: Annotated[
-        int, typer.Option(min=1, max=options.MAX_PAIRS, help="So many of those pairs are drawn.")
+        int, typer.Option(min=1, max=limits.MAX_PAIRS, help="So many of those pairs are drawn.")
     ] = 500,
     seed: options.Seed = 0,
     json: options.Json = False,

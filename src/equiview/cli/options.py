@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-# The most that a command takes, so that a slip of the finger is a message and not a machine without memory.
-MAX_VIEWS, MAX_POINTS, MAX_SIDE, MAX_FRAMES, MAX_PAIRS = 10_000, 1_000_000, 8192, 100_000, 10_000_000
-MAX_SETTING = 1_000_000
+from ..limits import MAX_POINTS, MAX_SIDE, MAX_VIEWS
 
 
 def seconds_or_none(text: str) -> float:

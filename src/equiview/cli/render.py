@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from .. import limits
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -28,10 +29,10 @@ def render(
     views: Annotated[
         int,
         typer.Option(
-            min=1, max=options.MAX_VIEWS, help="How many; fewer than 42 of paper42 are drawn from it by --seed."
+            min=1, max=limits.MAX_VIEWS, help="How many; fewer than 42 of paper42 are drawn from it by --seed."
         ),
     ] = 42,
-    size: Annotated[int, typer.Option(min=16, max=options.MAX_SIDE, help="Edge of the square pictures, pixels.")] = 512,
+    size: Annotated[int, typer.Option(min=16, max=limits.MAX_SIDE, help="Edge of the square pictures, pixels.")] = 512,
     up: Annotated[
         Literal["y", "z"] | None,
         typer.Option(help="The mesh's axis that points up; y for glTF and z for OBJ and PLY if left out."),

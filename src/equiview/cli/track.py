@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .. import limits
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -33,15 +34,18 @@ def track(
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(help="badja:FOLDER, tapvid:FILE (or folder of shards) or dinotracker:FOLDER, to score instead."),
+        typer.Option(
+            help="badja:FOLDER (badja:FOLDER@annotated=1280x720 where its joints are pixels of another size than "
+            "the data set's), tapvid:FILE (or folder of shards) or dinotracker:FOLDER, to score instead."
+        ),
     ] = None,
-    long_side: Annotated[int, typer.Option(min=16, max=options.MAX_SIDE, help="Frames are resized to this.")] = 854,
+    long_side: Annotated[int, typer.Option(min=16, max=limits.MAX_SIDE, help="Frames are resized to this.")] = 854,
     protocol: Annotated[
         Literal["default", "paper"], typer.Option(help="paper: the published tracker and its thresholds.")
     ] = "default",
     queries: Annotated[Literal["first", "strided"], typer.Option(help="Of tapvid.")] = "first",
     search_px: Annotated[float | None, typer.Option(min=0, help="Search only this near the last position.")] = None,
-    smoothing: Annotated[int, typer.Option(min=1, max=1001, help="Frames of a running median, odd.")] = 1,
+    smoothing: Annotated[int, typer.Option(min=1, max=limits.MAX_WINDOW, help="Frames of a running median, odd.")] = 1,
     json: options.Json = False,
 ) -> None:
     """Follow points through a video: tracks.json, and the video with the tracks drawn over it.

@@ -14,6 +14,7 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
 FILE_SUFFIXES = VIDEO_SUFFIXES.union(MESH_SUFFIXES)
 _AXES: dict[str, Literal["y", "z"]] = {"y": "y", "z": "z"}
 _SELECTION = re.compile(r"(-?[0-9]{0,9}):(-?[0-9]{0,9})(?::(-?[0-9]{0,9}))?")
+_SEED = re.compile(r"[0-9]{1,18}")  # 01 is 1: the same object.
 _OBJECT = re.compile(r"object=([0-9]{1,9})")
 
 
@@ -114,7 +115,8 @@ def source_name(source: str | Path) -> str:
     is both trained on and tested on.
     """
     if is_made(source):
-        return str(source).replace(":", "-")
+        kind, _, of_it = str(source).partition(":")
+        return f"{kind}-{int(of_it) if kind == 'procedural' and _SEED.fullmatch(of_it) else of_it}"
     chosen = split_source(source)
     path = chosen.path
     # By the name alone: a report is also made where the files are not.

@@ -120,11 +120,12 @@ def _same_object(one: str, other: str) -> bool:
     if kinds == (Kind.MADE, Kind.MADE):  # These have one name each, and names are compared already.
         return False
     if Kind.VIEWS in kinds:  # Of rendered views it is known which mesh they show, and no more.
-        return _mesh_sha256(one) == _mesh_sha256(other)
+        return mesh_sha256(one) == mesh_sha256(other)
     return mesh_look(one).same_object(mesh_look(other))
 
 
-def _mesh_sha256(source: str) -> str:
+def mesh_sha256(source: str) -> str:
+    """Return the hash of the mesh that a source is, or that its views were drawn from."""
     if source_kind(source) is not Kind.VIEWS:
         return mesh_look(source).sha256
     about = Path(source) / "meta.json"
@@ -141,9 +142,9 @@ def _shared(one: str, other: str) -> int:
     if path.resolve() != other_path.resolve():
         if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
             return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
-        return len(picture_hashes(_files(one)) & picture_hashes(_files(other)))
+        return len(picture_hashes(source_files(one)) & picture_hashes(source_files(other)))
     if kinds[0] is Kind.CAPTURE:
-        return len(_files(one) & _files(other))
+        return len(source_files(one) & source_files(other))
     # How many will have a camera is not known yet, and selections may count from the end.
     counts = list(range(2, CaptureConfig().max_frames + 1))
     return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
@@ -158,7 +159,7 @@ def _origin(path: Path) -> Path:
     return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
-def _files(source: str) -> set[Path]:
+def source_files(source: str) -> set[Path]:
     """Return the pictures of a capture, those chosen, or of a folder of photos or a video, all."""
     kind = source_kind(source)
     if kind is Kind.CAPTURE:

@@ -4,7 +4,7 @@ A pickle is a program. Here it may call only the few constructors below, each of
 small stand-ins that hold bytes and a shape, so that not even numpy's own unpickling code runs on what the file says.
 
 Nor may it grow: a file of a kilobyte can name one list ten times in another, ten levels deep. What comes out, written
-out in full, is at most `GROWTH` times as large as the file, which no pickle without such names reaches.
+out in full, is at most `limits.PICKLE_GROWTH` times as large as the file, which no pickle without such names reaches.
 """
 
 import pickle
@@ -17,10 +17,10 @@ import numpy as np
 
 from ..errors import bad_input
 from ..io import require_file
+from ..limits import PICKLE_GROWTH
 
 PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|i[1248]|u[1248]|f[248]|S\d+|O8?)$")
 _PLAIN = (bool, int, float, str, bytes, bytearray, np.ndarray, type(None))
-GROWTH = 8
 # A number takes at least a byte of the file; a small file may name a part twice.
 _ITEM_BYTES, _SLACK = 8, 2**24
 
@@ -40,7 +40,8 @@ def read_pickle(path: Path) -> Any:
     try:
         size = Path(path).stat().st_size
         with Path(path).open("rb") as file:
-            return _Plain(GROWTH * size + _SLACK).plain(_ArraysOnly(_Bounded(file, size), encoding="latin1").load())
+            content = _ArraysOnly(_Bounded(file, size), encoding="latin1").load()
+        return _Plain(PICKLE_GROWTH * size + _SLACK).plain(content)
     except pickle.UnpicklingError as error:
         raise bad_input(str(path), expected, str(error)[:80], fix) from error
     except (EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import bad_input
+from ..limits import MAX_BATCH, MAX_POINTS, require_at_most
 from ..models.adapters.lora import LoraSpec
 from .augment import AugmentConfig
 from .choices import check_one_of
@@ -58,6 +59,8 @@ class NetworkTraining:
 
     def __post_init__(self) -> None:
         check_one_of("loss", self.loss, LOSSES)
+        require_at_most("recipe batch", self.batch, MAX_BATCH)
+        require_at_most("recipe pairs.points", self.pairs.points, MAX_POINTS)
         check_one_of("pairs.sampler", self.pairs.sampler, PAIR_SAMPLERS)
         check_one_of("dtype", self.dtype, ("float32", "bfloat16"))
         for name in ("batch", "accumulate", "checkpoint_every", "temperature", "lr", "clip"):

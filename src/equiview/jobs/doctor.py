@@ -153,6 +153,8 @@ def _hub() -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
+    if folder.exists() and not folder.is_dir():
+        return Finding("this folder", "broken", f"{folder} is a file", "Give --out a folder that can be written.")
     where, free = free_space(folder)
     try:
         with tempfile.TemporaryFile(dir=where) as file:

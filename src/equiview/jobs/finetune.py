@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ..data.contents import content_of
+from ..data.names import source_name
 from ..finetune.adapt import adapt
 from ..finetune.costs import measure_costs
 from ..finetune.network_settings import NetworkTraining
@@ -95,6 +97,7 @@ def finetune(
         EquiviewError: Bad input, or a folder holding another run.
     """
     check_names(train_objects, "train objects")
+    check_names([*train_objects, *config.recipe.auxiliary_objects], "objects")
     check_sources(train_objects)
     claim_folder(out, {"backbone": backbone, "train_objects": train_objects} | config.record)
     if not is_adapted(out):
@@ -145,9 +148,10 @@ def make_adapter(
         stop_after_s=None if budget is None else overrun_s(budget) - (time.monotonic() - started),
         progress=report,
     )
+    contents = {source_name(one): content_of(one) for one in [*train_objects, *recipe.auxiliary_objects]}
     record = {
         "recipe": asdict(recipe),
-        "data": {"objects": sorted(objects), "views": config.views, "photos": config.photos},
+        "data": {"objects": sorted(objects), "contents": contents, "views": config.views, "photos": config.photos},
         "seed": config.seed,
         **({} if config.preset is None else {"preset": config.preset}),
         "seconds": round(time.monotonic() - started, 1),

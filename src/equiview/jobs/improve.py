@@ -73,7 +73,7 @@ def improve(
     check_names(train_objects, "train objects")
     check_names([*train_objects, *config.recipe.auxiliary_objects, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
-    check_apart(train_objects, test_objects)
+    check_apart([*train_objects, *config.recipe.auxiliary_objects], test_objects)
     if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
         log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}

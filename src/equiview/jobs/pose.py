@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from ..data.captures.bop import bop_model, bop_scene
+from ..data.captures.bop import bop_model, bop_scene, scene_name
 from ..data.captures.middlebury import middlebury_scenes, open_middlebury
 from ..data.captures.onepose import onepose_scenes
 from ..errors import bad_input
@@ -18,7 +18,7 @@ from ..metrics.pose import symmetry_transforms
 from ..models.extractor import MapSource
 from ..records import LocatedPicture, PoseSummary
 from ..tasks.pose import ObjectModel, PoseConfig, protocol_of, samples, seeded, summarize
-from ..types import PoseScene
+from ..types import PosedImage, PoseScene
 from .run_folder import Progress, claim_folder
 from .scoring import resumed_rows, rows_path, write_rows
 
@@ -50,7 +50,10 @@ def all_references(folder: Path, layout: Layout, object_id: int = 1) -> tuple[Po
     """Read a folder as one template: where its scenes take turns as references (Middlebury), all pictures are."""
     scenes, box = open_scenes(folder, layout, object_id)
     first = scenes[0]
-    return replace(first, references=[*first.references, *first.queries]) if layout == "middlebury" else first, box
+    if layout == "middlebury":
+        others = [query for query in first.queries if isinstance(query, PosedImage)]
+        return replace(first, references=[*first.references, *others]), box
+    return first, box
 
 
 def pose_config(box: Box | None, *, any_roll: bool = True, seed: int = 0) -> PoseConfig:
@@ -71,7 +74,7 @@ def open_models(folder: Path, layout: Layout, object_id: int = 1) -> dict[str, O
     if layout != "bop":
         return {}
     about = bop_model(folder, object_id)
-    return {bop_scene(folder, object_id).name: ObjectModel(about.diameter, symmetry_transforms(about.info))}
+    return {scene_name(folder, object_id): ObjectModel(about.diameter, symmetry_transforms(about.info))}
 
 
 def score_poses(

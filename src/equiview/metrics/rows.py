@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from ..errors import bad_input
 from ..io import read_json
+from ..schema import check
 from .pck import ALPHAS, pck
 from .pose import RECALLS_CM_DEG, RECALLS_DEG
 
@@ -21,8 +22,48 @@ IDENTITY = (
 )
 # The sampling unit is what was drawn at random: objects or clips, or source pictures with all their pairs.
 SAMPLING_UNITS = ("object", "scene", "clip", "image0", "pair", "name", "query", "point")
+_AGAIN = "Run the same command again to write it."
+
+
+class _Protocol(TypedDict, total=False):
+    notes: list[Any]
+    run: dict[str, Any]
+    features: dict[str, Any]
+
+
+class _Summary(TypedDict, total=False):
+    protocol: _Protocol
+    metrics: dict[str, dict[str, Any]]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    controls: dict[str, dict[str, Any]]
+    difference: dict[str, Any]
+    tasks: dict[str, dict[str, dict[str, Any]]]
+
+
 # Numbers that describe a sample and not how well it went.
 CONTEXT = {"angle_deg", "overlap", "ambiguous_share", "queries", "image_px", "extent_px", "box_px", "score", "index"}
+
+
+def check_summary(summary: Any, where: str) -> None:
+    """Check that each part of a summary.json is of its kind.
+
+    Raises:
+        EquiviewError: One is not.
+    """
+    check(summary, _Summary, where, _AGAIN)
+
+
+def check_row(row: Any, where: str) -> None:
+    """Check that a row is one, and that no number of it is NaN or infinite.
+
+    Raises:
+        EquiviewError: It is not.
+    """
+    check(row, dict[str, Any], where, _AGAIN)
+    for key, value in row.items():
+        if isinstance(value, float):
+            check(value, float, f"{where}: {key}", _AGAIN)
 
 
 def identity(row: Row) -> tuple[str, ...]:

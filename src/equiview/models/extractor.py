@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from ..errors import bad_input
+from ..limits import MAX_SIDE, require_at_most
 from ..records import FeaturesRecord, Settings
 from ..sampling import sample_grid, token_from_pixel
 from ..schema import check_fields
@@ -58,6 +59,7 @@ class FeatureConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not all(0 < size < math.inf for size in self.sizes):
             raise bad_input("sizes", "shares of the resolution above 0", str(self.sizes), "For example 0.7, 1, 1.4.")
+        require_at_most("long_side", self.long_side * max(self.sizes, default=1), MAX_SIDE)
         if not 0 <= self.mirrored <= 0.5:
             raise bad_input("mirrored", "a share from 0 to 0.5", str(self.mirrored), "0.25 is a good one.")
         if self.several and self.stride is not None:

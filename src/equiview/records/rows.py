@@ -168,7 +168,7 @@ class PoseRow(PoseErrors, PoseAttempt):
         query: Name of the query image.
         world_unit_cm: Centimetres of one world unit; None where the scale is unknown.
         diameter: Of the object model, world units (with a model only).
-        image_width: Of the query, px (with a model only).
+        image_width: Of the query, px (with a model only, and where the query can be used).
     """
 
     object: str

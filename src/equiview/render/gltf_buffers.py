@@ -1,7 +1,6 @@
 """The bytes of a glTF file: container, buffers, accessors and pictures."""
 
 import base64
-import json
 import os
 import struct
 from functools import lru_cache
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import EquiviewError, bad_input
+from ..schema import as_record, parse_json
 from .references import find_file, read_texture
 
 _DTYPE: dict[int, Any] = {
@@ -156,11 +156,8 @@ def open_gltf(path: Path) -> GltfFile:
     """
     data = path.read_bytes()
     text, binary = _glb_chunks(path, data) if data[:4] == b"glTF" or path.suffix.lower() == ".glb" else (data, None)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise bad_input(str(path), "glTF JSON", f"text that does not parse ({str(error)[:80]})", _AGAIN) from error
-    if not isinstance(content, dict) or not str(content.get("asset", {}).get("version", "")).startswith("2"):
+    content = as_record(parse_json(text, str(path), _AGAIN, "glTF JSON"), str(path), fix=_AGAIN)
+    if not str(as_record(content.get("asset", {}), f"{path} asset", fix=_AGAIN).get("version", "")).startswith("2"):
         raise bad_input(str(path), "glTF version 2", "another version or no version", "Export it as glTF 2.0.")
     return GltfFile(path, content, binary)
 

@@ -2,12 +2,13 @@
 
 import io
 import logging
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NotRequired, TypedDict, overload
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,7 +19,8 @@ from ..cache import Cache
 from ..errors import EquiviewError, bad_input
 from ..geometry import pixel_centers, unproject
 from ..io import atomic_path, read_json, write_json
-from ..schema import as_array, as_record, as_whole
+from ..limits import MAX_SIDE, require_at_most, require_memory
+from ..schema import as_array, as_whole, check
 from ..types import Camera, View
 from .embree import render_view
 from .mesh import Mesh
@@ -30,8 +32,25 @@ log = logging.getLogger(__name__)
 SHARED_CACHE: Cache[View] = Cache(512 * 2**20)
 Draw = Callable[..., View]
 _FORMAT = 1
+_BYTES_PER_PIXEL = 180  # While a view is drawn that an object fills, measured.
 _META = "meta.json"
+_AGAIN = "Render it again."
 _DEFAULT = RenderConfig()
+
+
+class _StoredCamera(TypedDict):
+    intrinsics: list[list[float]]
+    cam_from_world: list[list[float]]
+    hw: tuple[int, int]
+
+
+class _Meta(TypedDict):
+    """meta.json as it is read; what else it holds says how the views were drawn."""
+
+    format: int
+    name: str
+    cameras: list[_StoredCamera]
+    mesh_sha256: NotRequired[str]
 
 
 class ViewStore(Sequence[View]):
@@ -117,6 +136,9 @@ def render_views(
     """
     if not cameras:
         raise bad_input("cameras", "at least one", "none", "Use a rig of equiview.render.rigs.")
+    height, width = max((camera.hw for camera in cameras), key=math.prod)
+    require_at_most("edge of a picture, pixels", max(height, width), MAX_SIDE)
+    require_memory(f"a view of {width}x{height} pixels", height * width * _BYTES_PER_PIXEL, "Draw smaller pictures.")
     meta = _meta(mesh, cameras, config, draw)
     memory: dict[int, bytes] = {}
     folder = None if out_dir is None else Path(out_dir)
@@ -146,21 +168,12 @@ def open_views(folder: str | Path) -> ViewStore:
     folder = Path(folder)
     if not (folder / _META).is_file():
         raise bad_input(str(folder), f"a folder of rendered views with {_META}", "none", "Run `equiview render` first.")
-    meta = as_record(read_json(folder / _META), str(folder / _META), fix="Render it again.")
-    try:
-        if meta["format"] != _FORMAT:
-            raise bad_input(str(folder / _META), f"format {_FORMAT}", str(meta["format"]), "Render it again.")
-        cameras = [
-            Camera(
-                as_array(c["intrinsics"], f"{folder / _META} intrinsics", (3, 3)),
-                as_array(c["cam_from_world"], f"{folder / _META} cam_from_world", (4, 4)),
-                (_side(folder, c["hw"][0]), _side(folder, c["hw"][1])),
-            )
-            for c in meta["cameras"]
-        ]
-        name = str(meta["name"])
-    except (KeyError, TypeError, IndexError) as error:
-        raise bad_input(str(folder / _META), "cameras and a name", f"{error!r} missing", "Render it again.") from error
+    meta = read_json(folder / _META)
+    check(meta, _Meta, str(folder / _META), _AGAIN)
+    if meta["format"] != _FORMAT:
+        raise bad_input(str(folder / _META), f"format {_FORMAT}", str(meta["format"]), _AGAIN)
+    cameras = [_camera(c, f"{folder / _META}: camera {i}") for i, c in enumerate(meta["cameras"])]
+    name = meta["name"]
     missing = [i for i in range(len(cameras)) if not _view_path(folder, i).is_file()]
     if missing:
         raise bad_input(
@@ -180,9 +193,10 @@ def open_views(folder: str | Path) -> ViewStore:
     return ViewStore(name, cameras, encoded, meta)
 
 
-def _side(folder: Path, value: Any) -> int:
-    """Return the side of a picture, checked before anything of its size is made."""
-    return as_whole(value, f"{folder / _META} hw", 1, 2**14, "Render it again.")
+def _camera(stored: "_StoredCamera", where: str) -> Camera:
+    h, w = (as_whole(side, f"{where}: hw", 1, MAX_SIDE, _AGAIN) for side in stored["hw"])
+    intrinsics = as_array(stored["intrinsics"], f"{where}: intrinsics", (3, 3), _AGAIN)
+    return Camera(intrinsics, as_array(stored["cam_from_world"], f"{where}: cam_from_world", (4, 4), _AGAIN), (h, w))
 
 
 def encode_view(view: View) -> bytes:

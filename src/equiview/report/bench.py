@@ -9,7 +9,7 @@ from rich.table import Table as TerminalTable
 
 from ..errors import bad_input
 from ..io import file_name, read_json
-from ..metrics.rows import is_bench
+from ..metrics.rows import check_summary, is_bench
 from ..records import BenchSummary, Metric
 from . import numbers
 from .boxes import Cell, Lead, Row, Table, number_cell
@@ -62,6 +62,7 @@ def read_bench(folder: str | Path) -> BenchSummary:
         fix = "Let the bench finish: the same command resumes it."
         raise bad_input(str(path), 'the summary of a bench ("tasks")', "none", fix)
     summary = read_json(path)
+    check_summary(summary, str(path))
     for task, dataset, name, entry in entries(summary):
         if not isinstance(entry, dict) or not {"value", "ci95", "n"} <= entry.keys():
             where = f"{path}: {task} {dataset} {name}"

@@ -8,10 +8,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from ..errors import bad_input
+from ..errors import bad_input, shown
 from ..io import read_json, read_jsonl
 from ..metrics.equivariance import METRIC_NAMES
+from ..metrics.rows import check_row, check_summary
 from ..records import Differences, PairRow, ProtocolRecord, Settings, Summary
+from ..schema import check
 
 VARIANTS = ("pretrained", "last_block", "fixed_average", "without_object", "random_head", "adapted")
 LABELS = {
@@ -116,6 +118,7 @@ def read_run(folder: Path) -> Run:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "an empty folder"
         raise bad_input(str(folder), "a summary.json in it", found, "Let the run finish (the same command resumes it).")
     summary = read_json(path)
+    check_summary(summary, str(path))
     variants, difference = parse_summary(summary, str(path))
     kind: Literal["improve", "measure"] = "measure" if "measured" in variants else "improve"
     adapter = folder / "adapter" / "equiview.json"
@@ -158,16 +161,18 @@ def _check_metrics(summary: Any, where: str) -> None:
         entry = summary["metrics"].get(name)
         _require(isinstance(entry, dict), where, f"the metric {name!r}", ", ".join(summary["metrics"]) or "nothing")
         _check_number(entry, f"{where}: {name}")
-        for angles, part in entry.get("by_angle", {}).items():
+        by_angle = entry.get("by_angle", {})
+        _require(isinstance(by_angle, dict), f"{where}: {name}: by_angle", "an object", shown(by_angle))
+        for angles, part in by_angle.items():
             _check_number(part, f"{where}: {name} at {angles}")
 
 
 def _check_number(entry: Any, where: str) -> None:
-    _require(isinstance(entry, dict) and "value" in entry, where, 'an entry with "value"', repr(entry)[:60])
+    _require(isinstance(entry, dict) and "value" in entry, where, 'an entry with "value"', shown(entry))
     value, ci95 = entry["value"], entry.get("ci95")
-    _require(value is None or _is_number(value), where, "a number or null", repr(value)[:60])
+    _require(value is None or _is_number(value), where, "a number or null", shown(value))
     fine = ci95 is None or (isinstance(ci95, list) and len(ci95) == 2 and all(map(_is_number, ci95)))
-    _require(fine, f"{where}: ci95", "two numbers or null", repr(ci95)[:60])
+    _require(fine, f"{where}: ci95", "two numbers or null", shown(ci95))
 
 
 def _is_number(value: Any) -> bool:
@@ -182,8 +187,12 @@ def _require(condition: bool, where: str, expected: str, found: str) -> None:
 def _read_rows(path: Path, kind: str) -> dict[str, list[PairRow]]:
     rows: dict[str, list[PairRow]] = {}
     for number, row in enumerate(read_jsonl(path), 1):
+        check_row(row, f"{path}:{number}")
         missing = [key for key in ROW_KEYS if key not in row]
         _require(not missing, f"{path}:{number}", f"the keys {', '.join(ROW_KEYS)}", f"no {', '.join(missing)}")
+        for key in ("object", "status", "angle_deg", *METRIC_NAMES):
+            hint = str if key in ("object", "status") else float
+            check(row[key], hint, f"{path}:{number}: {key}", "Run measure or improve again to write it.")
         rows.setdefault(row.get("variant", "pretrained") if kind == "improve" else "measured", []).append(
             cast(PairRow, row)
         )

@@ -28,7 +28,7 @@ from ..models.extractor import MapSource
 from ..records import Metric, PoseAttempt, PoseErrors, PoseRow, PoseSummary, ProtocolRecord, RunRecord
 from ..render import Mesh, render_depth
 from ..stats import DRAWS, MIN_SAMPLING_UNITS, mean_with_ci
-from ..types import Camera, PosedImage, PoseScene
+from ..types import Camera, PosedImage, PoseScene, UnusableQuery
 
 Progress = Callable[[str, int, int], None]
 VSD_DELTA_CM = 1.5
@@ -92,8 +92,8 @@ def run(
         models: By scene; with one there are the BOP errors, and ADD within a tenth of the diameter.
 
     Returns:
-        A row a query: its errors, or `failed` with the reason. A query that cannot be read is such a row too; broken
-        references raise, since nothing can be measured without a template.
+        A row a query: its errors, or `failed` with the reason. A query that cannot be read or used is such a row too;
+        broken references raise, since nothing can be measured without a template.
     """
     rows = samples(source, scenes, config, progress, observations=observations, models=models)
     return [row for (row,) in rows]
@@ -126,9 +126,13 @@ def samples(
             row: PoseRow = {"object": scene.name, "query": query.name, "world_unit_cm": scene.world_unit_cm}
             if model is not None:
                 row["diameter"] = model.diameter
-                row["image_width"] = query.camera.hw[1]
-            attempt, errors = _located(template, query, scene, config, model)
-            yield [{**row, **attempt, **errors}]
+            if isinstance(query, UnusableQuery):
+                yield [{**row, "failed": query.reason}]
+            else:
+                if model is not None:
+                    row["image_width"] = query.camera.hw[1]
+                attempt, errors = _located(template, query, scene, config, model)
+                yield [{**row, **attempt, **errors}]
             if progress is not None:
                 progress(scene.name, number, len(scene.queries))
 
@@ -270,8 +274,9 @@ def _bop_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     kinds = [kind for kind in _WORST if any(kind in row for row in rows)]
     if kinds and all("diameter" in row for row in rows):
         for row in rows:
+            # Without a width nothing was located: its errors are infinite at any.
             errors = {kind: [row.get(kind, _WORST[kind])] for kind in kinds}
-            for name, value in bop_average_recalls(errors, row["diameter"], row["image_width"]).items():
+            for name, value in bop_average_recalls(errors, row["diameter"], row.get("image_width", 1)).items():
                 scores.setdefault(name, []).append(value)
     for kind in ("add", "add_s"):
         if all("diameter" in row for row in rows) and any(kind in row for row in rows):

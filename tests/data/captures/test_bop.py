@@ -1,6 +1,7 @@
 """The BOP layout, from a tiny data set the test writes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,12 @@ from equiview.data.captures.undistortion import source_xy
 from equiview.data.open import check_source, open_source, source_name
 from equiview.errors import EquiviewError
 from equiview.geometry import pixel_centers, project, unproject
+from equiview.io import read_jsonl
+from equiview.jobs.bench.pose_examples import pose_example
+from equiview.jobs.pose import open_models, open_scenes, score_poses
+from equiview.models.oracle import NoiseExtractor
+from equiview.tasks.pose import PoseConfig
+from equiview.types import PosedImage
 
 
 def write(root, depth=True):
@@ -88,14 +95,58 @@ def test_bad_input(tmp_path):
         bop_scene(root, 5)
 
 
-def test_frames_that_lack_something_are_left_out_and_counted(tmp_path, caplog):
+def test_references_that_lack_something_are_left_out_and_counted(tmp_path, caplog):
     root = write(tmp_path / "ycbv")
-    (root / "test" / "000048" / "rgb" / "000000.png").unlink()
     cameras = root / "train_real" / "000001" / "scene_camera.json"
     cameras.write_text((root / "test" / "000048" / "scene_camera.json").read_text())
     scene = bop_scene(root, 5)
-    assert len(scene.references) == 3 and [query.name for query in scene.queries] == ["000048/000001", "000048/000002"]
-    assert "4 images cannot be used and are left out" in caplog.text and "a camera for image 3" in caplog.text
+    assert len(scene.references) == 3 and len(scene.queries) == 3
+    assert "3 images cannot be used and are left out" in caplog.text and "a camera for image 3" in caplog.text
+
+
+def half_labelled(root):
+    """Spoil a test split of six images: no picture, camera, translation or sight of the object; two are good."""
+    folder = root / "test" / "000048"
+    cameras, poses = (json.loads((folder / name).read_text()) for name in ("scene_camera.json", "scene_gt.json"))
+    for i in (3, 4, 5):
+        poses[str(i)] = poses["1"]
+        cameras[str(i)] = cameras["1"]
+        shutil.copy(folder / "rgb" / "000001.png", folder / "rgb" / f"{i:06d}.png")
+    (folder / "rgb" / "000000.png").unlink()
+    del cameras["2"]
+    poses["3"] = [poses["1"][0], {"obj_id": 5, "cam_R_m2c": poses["1"][1]["cam_R_m2c"]}]
+    (folder / "scene_camera.json").write_text(json.dumps(cameras))
+    (folder / "scene_gt.json").write_text(json.dumps(poses))
+    info = {str(i): [{"visib_fract": 0.9}, {"visib_fract": float(i != 4)}] for i in range(6)}
+    (folder / "scene_gt_info.json").write_text(json.dumps(info))
+    return root
+
+
+REASONS = ("the picture, found nothing", None, "a camera for image 2", "no cam_t_m2c", "nothing of the object", None)
+
+
+def test_queries_that_cannot_be_used_fail_with_their_reason(tmp_path, caplog):
+    scene = bop_scene(half_labelled(write(tmp_path / "ycbv")), 5)
+    assert [query.name for query in scene.queries] == [f"000048/{i:06d}" for i in range(6)]
+    for query, reason in zip(scene.queries, REASONS, strict=True):
+        assert isinstance(query, PosedImage) if reason is None else reason in query.reason
+    assert "4 queries cannot be used and count as failed; the first: " in caplog.text
+
+
+def test_each_query_of_a_half_labelled_set_has_its_row(tmp_path):
+    root = half_labelled(write(tmp_path / "ycbv"))
+    (scene,), _ = open_scenes(root, "bop", 5)
+    models = open_models(root, "bop", 5)
+    summary = score_poses(NoiseExtractor(stride_px=2), [scene], PoseConfig(), tmp_path / "out", models=models)
+    rows = read_jsonl(tmp_path / "out" / "rows.jsonl")
+    assert [row["query"] for row in rows] == [query.name for query in scene.queries]
+    for row, reason in zip(rows, REASONS, strict=True):
+        assert row["diameter"] == 50 and ("image_width" in row) == (reason is None)
+        assert reason is None or (reason in row["failed"] and "rotation_error_deg" not in row)
+    assert summary["metrics"]["pose_recall@5deg"]["n"] == 6
+    unusable = next(query for query in scene.queries if not isinstance(query, PosedImage))
+    picture, words = pose_example(scene, unusable, None, rows[0])
+    assert picture.ndim == 3 and REASONS[0] in words
 
 
 def test_a_capture_leaves_out_hidden_instances_and_half_labelled_frames(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from equiview.data.clips.badja import open_badja
 from equiview.data.clips.frames import open_frames
+from equiview.data.clips.loaders import open_clip_set
 from equiview.data.clips.video import open_video
 from equiview.errors import EquiviewError
 from equiview.io import write_image, write_json
@@ -159,6 +160,24 @@ def extra_badja(root, name, hw, joints, folder="extra_videos"):
 def test_joints_of_badjas_own_videos_are_pixels_of_their_frames(tmp_path, folder):
     (clip,) = open_badja(extra_badja(tmp_path, "rs_dog", (72, 128), [[34, 78]], folder))
     assert clip.xy.tolist() == [[[78, 34]]] and clip.known.all()
+
+
+def test_the_annotated_size_can_be_said(tmp_path):
+    root = badja(tmp_path)
+    name, (clip,) = open_clip_set(f"badja:{root}@annotated=960x540", "--benchmark")
+    assert name == "badja"
+    np.testing.assert_allclose(clip.xy[0, [0, 3]], [[40, 10], [44, 12]])
+    (as_published,) = open_clip_set(f"badja:{root}", "--benchmark")[1]
+    np.testing.assert_allclose(as_published.xy[0, 0], [20, 5])
+    own = extra_badja(tmp_path / "own", "rs_dog", (72, 128), [[34, 78]])
+    (clip,) = open_clip_set(f"badja:{own}@annotated=256x144", "--benchmark")[1]
+    assert clip.xy.tolist() == [[[39, 17]]]
+
+
+@pytest.mark.parametrize("size", ["", "960", "0x540", "960x-540", "960X540", "960x540x3", "9999999x1"])
+def test_another_annotated_size_is_refused(tmp_path, size):
+    with pytest.raises(EquiviewError, match="@annotated=WIDTHxHEIGHT in pixels"):
+        open_clip_set(f"badja:{badja(tmp_path)}@annotated={size}", "--benchmark")
 
 
 def test_joints_outside_the_picture_count_as_unknown_and_the_other_videos_open(tmp_path, caplog):

@@ -15,7 +15,7 @@ from ...errors import EquiviewError, bad_input
 from ...io import read_json, stored_hw, visible
 from ...render import load_mesh
 from ...schema import as_array, as_list, as_number, as_record, as_whole
-from ...types import Capture, PosedImage, PoseScene
+from ...types import Capture, PosedImage, PoseScene, UnusableQuery
 from .checks import finish, require_rigid, rounded_note
 from .lens import pinhole
 from .photographs import Photograph
@@ -65,6 +65,11 @@ def bop_model(root: str | Path, object_id: int) -> BopModel:
     return BopModel(diameter, np.array([values[:3], values[:3] + values[3:]]), entry)
 
 
+def scene_name(root: str | Path, object_id: int) -> str:
+    """Return what the scene of an object is called."""
+    return f"{Path(root).name}/{object_id:06d}"
+
+
 def bop_scene(
     root: str | Path,
     object_id: int,
@@ -80,7 +85,8 @@ def bop_scene(
     Folders of a split hold scene_camera.json (`cam_K`, `depth_scale`), scene_gt.json (`cam_R_m2c`, `cam_t_m2c`,
     `obj_id`), rgb/ (or gray/), depth/ and mask_visib/. BOP's integer pixels are pixel centres (its toolkit's rays go
     through them), so principal points move by half a pixel. Units are millimetres. With test_targets_bop19.json in the
-    root only its images are queries.
+    root only its images are queries. A query in which nothing of the object can be seen (scene_gt_info.json), or that
+    lacks its camera, pose or picture, stays one, as failed with the reason; such references are left out.
 
     Args:
         root: The data set's folder.
@@ -97,22 +103,27 @@ def bop_scene(
     root = Path(root)
     found = [one for one in _shown(root / reference_split, object_id) if not _hidden(*one[:3])]
     every = np.unique(np.linspace(0, len(found) - 1, min(max_references, len(found))).astype(int))
-    references, unusable = _usable(found[i] for i in every)
+    references, left_out = _usable(found[i] for i in every)
     targets = _targets(root, query_split, object_id)
-    shown = [one for one in _shown(root / query_split, object_id) if targets is None or (one[0], one[1]) in targets]
-    queries, not_located = _usable(shown)
-    if not references or not queries:
-        empty = reference_split if not references else query_split
-        why = (unusable if not references else not_located)[:2]
-        said = "; ".join(why) or "none"
+    queries = [
+        _query(one) for one in _shown(root / query_split, object_id) if targets is None or (one[0], one[1]) in targets
+    ]
+    given = [one for one in queries if isinstance(one, Photograph)]
+    not_given = [one.reason for one in queries if isinstance(one, UnusableQuery)]
+    if not references or not given:
+        empty, why = (query_split, not_given) if references else (reference_split, left_out)
+        said = "; ".join(why[:2]) or "none"
         raise bad_input(str(root / empty), f"images that show object {object_id}", said, "Check the split's name.")
-    notes = rounded_note(one.cam_from_world for one in references + queries)
-    for note in (*_left_out(unusable + not_located), *notes):
+    for note in (
+        *_left_out(left_out),
+        *_failing(not_given),
+        *rounded_note(p.cam_from_world for p in references + given),
+    ):
         log.warning("%s: %s", root, note)
     return PoseScene(
-        f"{root.name}/{object_id:06d}",
+        scene_name(root, object_id),
         [_posed(one, depth=depth, mask=True) for one in _rigid(root, references)],
-        [_posed(one, depth=query_depth, mask=False) for one in _rigid(root, queries)],
+        [one if isinstance(one, UnusableQuery) else _posed(*_rigid(root, [one]), depth=query_depth) for one in queries],
         _points(root, object_id),
         WORLD_UNIT_CM,
     )
@@ -127,6 +138,23 @@ def _usable(shown: Iterable[_Shown], long_side: int | None = None) -> tuple[list
         except EquiviewError as error:
             reasons.append(str(error))
     return usable, reasons
+
+
+def _query(shown: _Shown) -> Photograph | UnusableQuery:
+    """Return the photograph of a listed query, or why it cannot be used: it stays in the list, as failed."""
+    folder, image, number = shown[:3]
+    name = f"{folder.name}/{image:06d}"
+    if _hidden(folder, image, number):
+        return UnusableQuery(name, "nothing of the object can be seen (visib_fract 0)")
+    try:
+        return _photograph(*shown)
+    except EquiviewError as error:
+        return UnusableQuery(name, str(error))
+
+
+def _failing(reasons: Sequence[str]) -> list[str]:
+    """Return one note on queries that fail before anything is looked for."""
+    return [f"{len(reasons)} queries cannot be used and count as failed; the first: {reasons[0]}"] if reasons else []
 
 
 def _rigid(folder: Path, photographs: Sequence[Photograph]) -> list[Photograph]:
@@ -197,7 +225,7 @@ def _hidden(folder: Path, image: int, number: int) -> bool:
     return number < len(shares) and shares[number] == 0
 
 
-def _posed(one: Photograph, *, depth: bool, mask: bool) -> PosedImage:
+def _posed(one: Photograph, *, depth: bool, mask: bool = False) -> PosedImage:
     return replace(one, mask=one.mask if mask else None, depth=one.depth if depth else None).posed()
 
 

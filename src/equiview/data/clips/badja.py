@@ -5,7 +5,8 @@ Layout: ROOT/joint_annotations/NAME.json beside ROOT/NAME/video/*.jpg (and ROOT/
 Joints are [row, column] in pixels of the picture that `image_path` names. That is DAVIS in full resolution (1920x1080),
 of which the frames may be a smaller version: joints are swapped to xy and scaled per axis (854/1920, 480/1080). Drawn
 over the small frames they lie on the animal's joints in this order only. The joints of BADJA's own videos
-(`extra_videos/...`) are pixels of their frames. Joints outside the picture count as not annotated.
+(`extra_videos/...`) are pixels of their frames. Where neither holds, `badja:ROOT@annotated=1280x720` says the size.
+Joints outside the picture count as not annotated.
 Source: Biggs et al., "Creatures Great and SMAL", ACCV 2018; github.com/benjiebob/BADJA.
 """
 
@@ -58,7 +59,8 @@ def _open(annotations: Path, video: Path, annotated_hw: tuple[int, int] | None) 
     if abs(scale[0] / scale[1] - 1) > 0.02:
         expected = f"frames in the shape of {annotated_hw[1]}x{annotated_hw[0]} pixels, the annotated pictures"
         found = f"{frames.hw[1]}x{frames.hw[0]}"
-        raise bad_input(str(video), expected, found, "Put the frames there in their own shape.")
+        fix = f"Put the frames there in their own shape, or say what was annotated: badja:FOLDER@annotated={found}."
+        raise bad_input(str(video), expected, found, fix)
     number_of = {path.stem: number for number, path in enumerate(frames.paths)}
     joints, seen = _arrays(annotations, entries)
     shape = (joints.shape[1], len(frames))
@@ -74,7 +76,8 @@ def _open(annotations: Path, video: Path, annotated_hw: tuple[int, int] | None) 
     outside = visible & ~((xy >= 0) & (xy <= frames.hw[::-1])).all(-1)
     if outside[visible].mean() > _MOSTLY if visible.any() else False:
         expected = f"joints inside {annotated_hw[1]}x{annotated_hw[0]} pixels"
-        raise bad_input(str(annotations), expected, f"{int(outside.sum())} outside", "Get the file from BADJA again.")
+        fix = "Get the file from BADJA again, or say the annotated size: badja:FOLDER@annotated=WIDTHxHEIGHT."
+        raise bad_input(str(annotations), expected, f"{int(outside.sum())} outside", fix)
     if outside.any():
         log.warning("%s: %d joints lie outside the picture and are not scored", annotations, int(outside.sum()))
         known, visible = known & ~outside, visible & ~outside

@@ -1,5 +1,6 @@
 """Every set of clips with true tracks by a name a user can type: `badja:FOLDER`."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,8 +19,24 @@ def _dinotracker(folder: Path) -> Iterable[Clip]:
     return open_dinotracker(folder, pickles[0])
 
 
+ANNOTATED = "@annotated="
+_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+
+
+def _badja(path: Path) -> Iterable[Clip]:
+    """Open BADJA; FOLDER@annotated=1280x720 says the size of the pictures the joints were marked in."""
+    folder, at, size = str(path).rpartition(ANNOTATED)
+    if not at or path.exists():
+        return open_badja(path)
+    found = _SIZE.fullmatch(size)
+    if found is None:
+        expected = f"{ANNOTATED}WIDTHxHEIGHT in pixels"
+        raise bad_input(str(path), expected, repr(size[:40]), f"Write {ANNOTATED}1920x1080.")
+    return open_badja(Path(folder), (int(found[2]), int(found[1])))
+
+
 CLIP_SETS: dict[str, Callable[[Path], Iterable[Clip]]] = {
-    "badja": open_badja,
+    "badja": _badja,
     "tapvid": open_tapvid,
     "dinotracker": _dinotracker,
 }
@@ -31,7 +48,7 @@ def open_clip_set(spec: str, what: str) -> tuple[str, list[Clip]]:
     """Open NAME:PATH.
 
     Args:
-        spec: The name and the path.
+        spec: The name and the path; of BADJA perhaps with the size its joints were marked in, `@annotated=1280x720`.
         what: The option it was given with, for the message.
 
     Returns:

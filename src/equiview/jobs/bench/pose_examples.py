@@ -11,7 +11,7 @@ from ...draw.canvas import GREY, RIGHT, TRUE, WRONG, Canvas, Colour
 from ...errors import EquiviewError
 from ...geometry import angle_between_deg, project
 from ...matching.pose.references import picture_of
-from ...types import Camera, PosedImage, PoseScene
+from ...types import Camera, PosedImage, PoseScene, UnusableQuery
 
 Row = Mapping[str, Any]
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -29,8 +29,14 @@ def pose_order(row: Row) -> float:
     return float(row.get("rotation_error_deg", 360.0))
 
 
-def pose_example(scene: PoseScene, query: PosedImage, box: Box | None, row: Row) -> tuple[np.ndarray, str]:
-    """Draw one query and say how far off it is."""
+def pose_example(
+    scene: PoseScene, query: PosedImage | UnusableQuery, box: Box | None, row: Row
+) -> tuple[np.ndarray, str]:
+    """Draw one query and say how far off it is; grey where it cannot be used."""
+    if isinstance(query, UnusableQuery):
+        left = picture_of(scene.references[0])
+        words = f"{scene.name}, {query.name}: not located ({query.reason})"
+        return example_canvas(left, np.full_like(left, 128)).rgb(), words
     # The viewing axes are compared, since an object need not lie at the origin.
     axes = np.stack([reference.camera.cam_from_world[2, :3] for reference in scene.references])
     angles = angle_between_deg(axes, query.camera.cam_from_world[2, :3])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data.clips.loaders import OWN_QUERIES, open_clip_set
+from ...data.contents import shown_before
 from ...data.keypoints.loaders import open_pairs
 from ...data.synthetic.builtin import BUILTINS
 from ...data.synthetic.dead_leaves import dead_leaves
@@ -17,6 +18,7 @@ from ...finetune.unlabeled_images import photo_files
 from ...io import read_image
 from ...metrics.pck import SCORINGS
 from ...models.extractor import Picture
+from ...schema import as_record
 from ...tasks.equivariance import MeasureConfig, plan_object, score_object
 from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
@@ -55,14 +57,21 @@ class Measurement:
 
 def builtin_objects(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the built-in objects that an adapter was not trained on, going by its record."""
-    trained = trained_objects(record)
-    return tuple(f"builtin:{name}" for name in BUILTINS if f"builtin-{name}" not in trained)
+    every = tuple(f"builtin:{name}" for name in BUILTINS)
+    trained = trained_among(record, every)
+    return tuple(source for source in every if object_name(source) not in trained)
 
 
-def trained_objects(record: Mapping[str, Any]) -> set[str]:
-    """Return the names of the objects an adapter was trained on; empty where its record does not say."""
+def trained_among(record: Mapping[str, Any], sources: Sequence[str]) -> list[str]:
+    """Return the names of those objects that an adapter was trained on, under whatever name; none if it does not say.
+
+    Raises:
+        EquiviewError: An object does not open, or the record was changed.
+    """
     data = record.get("data")
-    return set(data.get("objects", ())) if isinstance(data, Mapping) else set()
+    if not isinstance(data, Mapping):
+        return []
+    return shown_before(sources, set(data.get("objects", ())), as_record(data.get("contents", {}), "data contents"))
 
 
 def photo_set(config: RetentionConfig) -> tuple[list[str], Callable[[int], Picture]]:

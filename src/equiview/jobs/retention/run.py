@@ -24,7 +24,6 @@ from ..run_folder import (
     check_sources,
     claim_folder,
     device_name,
-    object_name,
 )
 from ..scoring import Rows, WorkItem, all_rows, finish_items, rows_path
 from .measurements import (
@@ -40,7 +39,7 @@ from .measurements import (
     object_measurements,
     open_data,
     photo_set,
-    trained_objects,
+    trained_among,
     transfer_measurements,
 )
 from .reading import read_retention
@@ -78,8 +77,7 @@ def measure_retention(
         progress: Called with (task, done, total).
 
     Returns:
-        The content of retention.json: {"protocol", "strengths": [{"strength", task: {metric: {"value", "ci95", "n"}},
-        "difference": {task: {metric: {"value", "ci95", "n", ...}}}, "failed": {task: {reason: samples}}}], "reading"}.
+        The content of retention.json.
 
     Raises:
         EquiviewError: Bad input, an adapter that does not fit or has no strength, or a folder that holds another run.
@@ -101,10 +99,9 @@ def measure_retention(
     items = finished_items(adjustable, config, data, out, report)
     protocols = protocols_of(adjustable, config, data)
     entries = [*strength_entries(items, protocols, data)]
-    seen = sorted(trained_objects(record) & set(map(object_name, config.objects)))
     protocol = {
         **protocol_of(adjustable, config, data),
-        "trained_on": seen,
+        "trained_on": trained_among(record, config.objects),
         "tasks": protocols,
         "device": device_name(device),
         "saved_strength": saved,

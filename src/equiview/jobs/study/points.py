@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import bad_input
+from ...errors import bad_input, shown
 from ...io import read_json, write_json
 from ...metrics.paired import lower_is_better
+from ...schema import as_number
 
 FORMAT = "equiview-study-points"
 VERSION = 1
@@ -178,14 +179,14 @@ def _part(value: dict[str, Any], key: str, kind: type, where: str) -> Any:
     part = kind() if value.get(key) is None else value[key]
     if not isinstance(part, kind):
         expected = "a list" if kind is list else "an object {name: value}"
-        raise bad_input(f"{where}: {key}", expected, repr(part)[:60], "See docs/study.md for the format.")
+        raise bad_input(f"{where}: {key}", expected, shown(part), "See docs/study.md for the format.")
     return part
 
 
 def _point(value: Any, where: str) -> StudyPoint:
     fix = "See docs/study.md for the format."
     if not isinstance(value, dict) or not isinstance(value.get("scores"), dict):
-        raise bad_input(where, 'an object with "name", "family" and "scores"', repr(value)[:60], fix)
+        raise bad_input(where, 'an object with "name", "family" and "scores"', shown(value), fix)
     texts = {key: value.get(key) for key in ("name", "family")}
     for key, text in texts.items():
         if not isinstance(text, str) or not text:
@@ -212,6 +213,6 @@ def checked(value: Any, where: str) -> float | None:
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
-        raise bad_input(where, "a finite number, or null where it was not measured", repr(value)[:60], "Correct it.")
-    return float(value)
+    if not isinstance(value, int | float):
+        raise bad_input(where, "a finite number, or null where it was not measured", shown(value), "Correct it.")
+    return as_number(value, where, fix="Write null where it was not measured.")

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import bad_input
 from ...io import read_json
 from ...metrics.equivariance import METRIC_NAMES, object_values
-from ...metrics.rows import is_bench
+from ...metrics.rows import check_summary, is_bench
 from ..compare import read_finished
 from .points import PointSet, StudyPoint
 
@@ -83,6 +83,7 @@ def _read(path: Path) -> Folder:
 
 def _read_bench(path: Path) -> Folder:
     summary = read_json(path / "summary.json")
+    check_summary(summary, str(path / "summary.json"))
     scores: dict[str, float] = {}
     for task, sets in summary["tasks"].items():
         for name, metrics in sets.items():

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ...errors import bad_input
+from ...limits import MAX_WINDOW, require_at_most
 from ...models.extractor import MapSource, Picture
 from ...types import FeatureMap
 from ..localise import Localise
@@ -76,6 +77,7 @@ class TrackConfig:
             raise bad_input("localisation", " or ".join(LOCALISATIONS), repr(self.localisation), "Check the spelling.")
         if self.smoothing < 1 or self.smoothing % 2 == 0:
             raise bad_input("smoothing", "an odd number of frames", str(self.smoothing), "1 is no smoothing.")
+        require_at_most("smoothing", self.smoothing, MAX_WINDOW)
         positive = {"window": self.window, "temperature": self.temperature, "cycle_tokens": self.cycle_tokens}
         positive |= {} if self.search_px is None else {"search_px": self.search_px}
         for name, value in positive.items():
