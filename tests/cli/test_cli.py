@@ -35,6 +35,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def fake_demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = ModuleType("equiview.jobs.demo")
+    module.RECIPE = "one-step"
     monkeypatch.setitem(sys.modules, "equiview.jobs.demo", module)
     return module
 

@@ -18,7 +18,7 @@ from equiview.models.backbones import load_backbone
 from equiview.models.export import export, open_export
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.heads import LinearHead, build_head
-from finetune.tiny import objects, recipe
+from finetune.tiny import objects, of_network, recipe
 from finetune.tiny import tiny_backbone as trained_backbone
 from models.backbones.tiny import COMMON, make_model, save
 
@@ -263,7 +263,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     settings = recipe(steps=1)
     start = Extractor(trained_backbone(), settings.features)
     add_lora(start.backbone, LoraSpec(last_blocks=2), seed=0)
-    train(start, objects(3), settings, folder)
+    train(start, objects(3), of_network(settings), folder)
     return torch.load(folder / "checkpoint.pt", weights_only=True)
 
 
@@ -310,7 +310,7 @@ def test_checkpoints(checkpoint: dict[str, Any], tmp_path: Path, name: str) -> N
     add_lora(start.backbone, LoraSpec(last_blocks=2), seed=0)
     before = [p.clone() for p in lora_parameters(start.backbone)]
     with pytest.raises(EquiviewError) as caught:
-        train(start, objects(3), settings, tmp_path)
+        train(start, objects(3), of_network(settings), tmp_path)
     check_message(caught, tmp_path / "checkpoint.pt", said)
     assert all(torch.equal(a, b) for a, b in zip(before, lora_parameters(start.backbone), strict=True))
 

@@ -101,9 +101,8 @@ def test_parity_of_sizes_and_registers(golden: Path, tmp_path: Path, case: str) 
     np.testing.assert_allclose(found, golden_case[f"{case}/out/feat"], atol=2e-5)
 
 
-def test_timm_model(tmp_path: Path) -> None:
+def test_timm_model(timm, tmp_path: Path) -> None:
     """The released form on a real timm model: q and v of its fused linear move, k does not."""
-    pytest.importorskip("timm", reason="the timm extra is not installed", exc_type=(ImportError, RuntimeError))
     name = "timm:vit_tiny_patch16_224"
     backbone = load_backbone(name, random_weights_seed=0)
     before = backbone.model.blocks[11].attn.qkv.weight.clone()

@@ -1,5 +1,6 @@
 """A recipe: how features are made, what is trained on beside the user's objects, and the stages that adapt."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -45,6 +46,9 @@ class Recipe:
         names = [settings.stage for settings in self.stages]
         if len(set(names)) < len(names):
             raise bad_input("recipe stages", "every stage once", ", ".join(names), "Leave out the second one.")
+        if self.time_budget_s is not None and not 0 <= self.time_budget_s < math.inf:
+            found = str(self.time_budget_s)
+            raise bad_input("recipe time_budget_s", "seconds, 0 or more, or none", found, "Give seconds, or none.")
 
     def find(self, kind: type[S]) -> S | None:
         """Return the settings of a stage, by their type; None where the recipe does not have it."""

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import bad_input
 from ..io import read_json, read_jsonl, require_file
 from ..metrics.paired import difference
-from ..metrics.rows import Row, check_row, check_summary, identity, is_bench, of_kind, sampling_unit_key, scores
+from ..metrics.rows import Row, check_summary, identity, is_bench, of_kind, sampling_unit_key, scores
 from ..records import BenchComparison, ComparedRun, Comparison, Difference, Differences, ProtocolRecord
 from ..stats import MIN_SAMPLING_UNITS
 from .scoring import rows_path
@@ -68,8 +68,6 @@ def read_finished(folder: Path) -> FinishedRun:
     rows = read_jsonl(require_file(folder / "rows.jsonl", "the rows of a run"))
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise bad_input(str(folder / "rows.jsonl"), "a row for each sample", "none", "Run the same command again.")
-    for number, row in enumerate(rows, 1):
-        check_row(row, f"{folder / 'rows.jsonl'}:{number}")
     protocol = summary.get("protocol", {})
     kind = "improve" if "after" in summary else next((name for name in KINDS if name in protocol), "task")
     return FinishedRun(folder, kind, protocol, rows, tuple(main["metrics"]))

@@ -12,6 +12,7 @@ pytest.importorskip("pycolmap", reason="pycolmap is not installed: pip install '
 from bad_inputs import check_message, cut  # noqa: E402
 from data.sfm import textured  # noqa: E402
 from equiview.io import write_image  # noqa: E402
+from equiview.jobs.capture import make_capture  # noqa: E402
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_changed_poses_are_another_capture(run, photos, tmp_path):
     assert code == 2 and "another capture" in err
 
 
-def test_too_few_points_to_compare_cameras_end_with_the_verdict(run, tmp_path, monkeypatch):
+def test_too_few_points_to_compare_cameras_end_with_the_verdict(tmp_path, monkeypatch):
     folder = tmp_path / "blank"
     for image in textured.capture(12).images:
         write_image(folder / f"{image.name}.png", np.full((240, 320, 3), 128, np.uint8))
