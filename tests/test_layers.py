@@ -26,7 +26,7 @@ LAYERS = (
     ("data.sfm",),
     ("data.open",),
     ("data",),
-    ("models.schema",),
+    ("models.schema", "models.fixed_heads"),
     ("models.backbones", "models.heads", "models.exported_model"),
     ("models.adapters.proof", "models.adapters.record"),
     ("models.adapters.lora",),

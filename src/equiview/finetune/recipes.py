@@ -32,13 +32,25 @@ Kind = Literal["train", "closed_form", "train_then_closed_form", "train_head", "
 TRAIN_NETWORK = ("train", "train_then_closed_form", "train_then_head")
 TRAIN_HEAD = ("train_head", "train_then_head")
 """Kinds that train the network, and a linear head on fixed features."""
-Head = Literal["none", "average", "centered", "centered_average", "whitened_average", "random_conv", "residual_conv"]
+Head = Literal[
+    "none",
+    "average",
+    "centered",
+    "centered_average",
+    "whitened_average",
+    "low_rank_whitened_average",
+    "random_conv",
+    "residual_conv",
+]
 FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     "none": lambda: None,
     "average": AverageHead,
     "centered": CenterHead,
     "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
     "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
+    "low_rank_whitened_average": lambda: HeadChain(
+        [AverageHead(), CenterHead(), WhitenHead(method="low_rank"), AverageHead()]
+    ),
 }
 """Values of `Recipe.head` that learn nothing."""
 SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
@@ -58,8 +70,8 @@ class Recipe:
         depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
         lora: The adapter; None for none.
         head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened_average` (each
-            picture's variances evened out, between two averages); `random_conv` (the paper's); `residual_conv` (starts
-            as the identity).
+            picture's variances evened out, between two averages), `low_rank_whitened_average` (nearly the same,
+            sooner); `random_conv` (the paper's); `residual_conv` (starts as the identity).
         closed_form: How the linear head is solved; None where `kind` solves none.
         head_training: How the linear head is trained; None where `kind` has none.
         strength: Of the linear head that was trained: 0 is the features as they were, 1 the head in full.
