@@ -12,6 +12,7 @@ from equiview.finetune.learned_heads import LEAST_SHARE, with_trained_head
 from equiview.finetune.ordinary import PICTURES
 from equiview.finetune.recipes import get_recipe, prepare
 from equiview.finetune.train import TrainResult
+from equiview.models.extractor import FeatureConfig
 from finetune.tiny import objects, tiny_backbone
 
 DEFAULT = get_recipe("default")
@@ -66,6 +67,7 @@ def test_the_training_gets_its_share_where_extraction_took_all_the_time(monkeypa
     monkeypatch.setattr("equiview.finetune.learned_heads.train_head", asked)
     training = replace(DEFAULT.head_training, members=0, pictures=2)
     recipe = replace(DEFAULT, depths=(), companions=(), head_training=training)
+    recipe = replace(recipe, features=FeatureConfig(long_side=64))
     extractor = prepare(tiny_backbone(), recipe, seed=0)
     with pytest.raises(RuntimeError, match="enough"):
         with_trained_head(extractor, objects(), recipe, None, 0, lambda *_: None, 1e-3)

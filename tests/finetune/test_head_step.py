@@ -13,6 +13,7 @@ from equiview.finetune.head_pairs import TrainingPair
 from equiview.finetune.head_step import HELD_OUT, SIZES, split_pairs, step_head
 from equiview.finetune.head_training import HeadTraining, pair_loss
 from equiview.finetune.recipes import get_recipe
+from equiview.models.extractor import FeatureConfig
 from equiview.models.heads import LinearHead, head_spec
 from equiview.types import FeatureMap
 from finetune.test_head_training import DIM, NOISY, noisy_pair
@@ -120,7 +121,8 @@ def test_what_it_refuses():
 
 
 def test_the_recipe_steps_from_a_mesh_and_reports(tmp_path):
-    recipe = replace(get_recipe("one-step"), depths=(), head_training=replace(CONFIG, points=30))
+    recipe = replace(get_recipe("one-step"), depths=(), head_training=replace(CONFIG, points=30, pictures=3))
+    recipe = replace(recipe, features=FeatureConfig(long_side=64))
     seen = []
     extractor = adapt(tiny_backbone(), objects(), recipe, tmp_path, progress=lambda *what: seen.append(what))
     assert [part["kind"] for part in head_spec(extractor.head)] == ["average", "center", "whiten", "average", "linear"]

@@ -4,6 +4,7 @@ import importlib
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -31,22 +32,21 @@ def backbone(tmp_path_factory):
     return str(save(make_model("vit"), tmp_path_factory.mktemp("vit")))
 
 
-@pytest.fixture(autouse=True)
-def spheres(monkeypatch):
-    """Every object is a sphere, turned by its number; nothing is drawn."""
-    monkeypatch.setattr("equiview.finetune.ordinary.PICTURES", 3)
-    monkeypatch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
+@pytest.fixture(scope="module", autouse=True)
+def spheres():
+    """Every object is the same sphere, made once; nothing is drawn."""
+    ring = cache(sphere_ring)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("equiview.finetune.ordinary.PICTURES", 3)
+        patch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: ring(n_views))
+        yield
 
 
 @pytest.fixture(scope="module")
-def finished(backbone, tmp_path_factory):
+def finished(spheres, backbone, tmp_path_factory):
     """One run for the tests that only look at it."""
-    out = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("equiview.finetune.ordinary.PICTURES", 3)
-        patch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
-        stages = []
-        improve(backbone, ["procedural:1"], TEST, out, CONFIG, lambda stage, done, total: stages.append(stage))
+    out, stages = tmp_path_factory.mktemp("run"), []
+    improve(backbone, ["procedural:1"], TEST, out, CONFIG, lambda stage, done, total: stages.append(stage))
     assert stages[0] == "render" and stages[-1] == "score"
     return out
 
@@ -176,23 +176,28 @@ HEAD = HeadTraining(steps=3, members=0, pictures=2)
 JOINED = replace(CONFIG, recipe=recipe(kind="train_then_head", head="average", head_training=HEAD, steps=2))
 
 
+@pytest.fixture(scope="module")
+def joined(spheres, backbone, tmp_path_factory):
+    """The run that others are held against."""
+    return improve(backbone, ["procedural:1"], TEST[:2], tmp_path_factory.mktemp("joined"), JOINED)
+
+
 @pytest.mark.parametrize("stage", ["train network", "solve", "train"])
-def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_did(stage, backbone, tmp_path):
+def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_did(stage, joined, backbone, tmp_path):
     def stop(found, done, total):
         if (found, done) == (stage, 1):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED, stop)
-    resumed = improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED)
-    whole = improve(backbone, ["procedural:1"], TEST, tmp_path / "whole", JOINED)
-    assert resumed["after"]["metrics"] == whole["after"]["metrics"]
-    record = read(tmp_path / "run" / "adapter" / "equiview.json")
+        improve(backbone, ["procedural:1"], TEST[:2], tmp_path, JOINED, stop)
+    resumed = improve(backbone, ["procedural:1"], TEST[:2], tmp_path, JOINED)
+    assert resumed["after"]["metrics"] == joined["after"]["metrics"]
+    record = read(tmp_path / "adapter" / "equiview.json")
     assert (record["trained_network"], record["trained"]) == ([2, 2], [3, 3])
 
 
 def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog):
-    improve(backbone, ["procedural:1"], TEST, tmp_path, replace(JOINED, budget_s=0.0))
+    improve(backbone, ["procedural:1"], TEST[:2], tmp_path, replace(JOINED, budget_s=0.0))
     record = read(tmp_path / "adapter" / "equiview.json")
     assert record["trained_network"] == [0, 2] and "take default" in caplog.text
 
