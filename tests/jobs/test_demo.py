@@ -2,13 +2,16 @@
 
 import json
 import socket
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
+from equiview.data.meshes import open_object
 from equiview.errors import EquiviewError
 from equiview.jobs import demo
 from equiview.metrics.equivariance import METRIC_NAMES, object_values
+from equiview.render import RenderConfig
 
 
 @pytest.fixture
@@ -19,6 +22,8 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "ImproveConfig", lambda *a, **k: config(*a, views=5, points=40, **k))
     monkeypatch.setattr(demo, "get_recipe", lambda name: demo_recipe(recipe(name)))
     monkeypatch.setattr("equiview.finetune.ordinary.PICTURES", 6)
+    smaller = partial(open_object, config=RenderConfig(hw=(256, 256)))
+    monkeypatch.setattr("equiview.jobs.run_folder.open_source", smaller)
 
     def refuse(*args, **kwargs):
         raise AssertionError("the demo asked for the network")

@@ -42,6 +42,18 @@ def test_average_is_torchs_own_to_the_last_bit(head: type, kernel: int, shape: t
     assert head(kernel)(maps.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("head", [AverageHead, exported_model.Average])
+@pytest.mark.parametrize("shape", [(1, 200, 7, 5), (2, 64, 1, 9), (2, 1, 4, 4), (1, 8, 1, 1)])
+def test_average_keeps_the_layout_that_later_sums_depend_on(head: type, shape: tuple[int, ...]) -> None:
+    b, c, h, w = shape
+    rows = torch.randn((b, c, h, w), generator=torch.Generator().manual_seed(0))
+    tokens = torch.randn((b, h * w, c), generator=torch.Generator().manual_seed(0)).mT.unflatten(2, (h, w))
+    for maps in (rows, tokens, rows.to(memory_format=torch.channels_last), torch.cat([tokens, rows], 1), rows.mT):
+        plain = F.avg_pool2d(F.pad(maps, (1,) * 4, mode="replicate"), 3, stride=1)
+        found = head(3)(maps)
+        assert torch.equal(found, plain) and found.stride() == plain.stride()
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_low_rank_comes_to_the_exact_form_as_the_rank_grows(size: tuple[int, int, int]) -> None:
     maps = _pictures(*size)

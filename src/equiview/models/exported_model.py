@@ -59,7 +59,9 @@ class Average(nn.Module):
 
     def forward(self, maps):
         padded = F.pad(maps, (self.kernel // 2,) * 4, mode="replicate")
-        plain_cpu = maps.device.type == "cpu" and maps.dtype == torch.float32
+        # The layout stays as it is, since later sums add in its order; with channels last, torch is quick already.
+        rows = padded.is_contiguous() and not padded.is_contiguous(memory_format=torch.channels_last)
+        plain_cpu = maps.device.type == "cpu" and maps.dtype == torch.float32 and rows
         if plain_cpu and not (maps.requires_grad and torch.is_grad_enabled()):
             return shifted_means(padded, self.kernel)
         return F.avg_pool2d(padded, self.kernel, stride=1)

@@ -48,7 +48,8 @@ def test_only_some_points(points: Path, tmp_path: Path, run) -> None:
     assert code == 2 and "TAG=VALUE" in error
 
 
-def test_the_paper_needs_no_file(tmp_path: Path, run) -> None:
+def test_the_paper_needs_no_file(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equiview.jobs.study.relations.DRAWS", 300)
     code, text, _ = run("study", "paper", "--out", str(tmp_path / "out"), "--json")
     found = json.loads(text)
     assert code == 0 and len(found["relations"]) == 20
