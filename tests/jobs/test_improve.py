@@ -202,8 +202,7 @@ def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog
     assert record["trained_network"] == [0, 2] and "take default" in caplog.text
 
 
-@pytest.mark.parametrize("blocks", [(2, 3), (1, 2), (2,)])
-def test_one_backbone_serves_the_whole_run(blocks, backbone, tmp_path, monkeypatch):
+def test_one_backbone_serves_the_whole_run(backbone, tmp_path, monkeypatch):
     """Loaded, hashed and its adapter's record read once; with the adapter off it is the base to the last bit."""
     calls = Counter()
 
@@ -219,8 +218,8 @@ def test_one_backbone_serves_the_whole_run(blocks, backbone, tmp_path, monkeypat
     counted("equiview.jobs.finetune", "load_backbone")
     counted("equiview.models.backbones.huggingface", "state_sha256")
     counted("equiview.models.adapters.folder", "read_adapter")
-    others = replace(BOTH, features=replace(BOTH.features, blocks=blocks))
-    improve(backbone, ["procedural:1"], TEST[:1], tmp_path, replace(CONFIG, recipe=others))
+    two_blocks = replace(BOTH, features=replace(BOTH.features, blocks=(2, 3)))
+    improve(backbone, ["procedural:1"], TEST[:1], tmp_path, replace(CONFIG, recipe=two_blocks))
     assert calls == {"load_backbone": 1, "state_sha256": 1, "read_adapter": 1}
     base, views = load_backbone(backbone), sphere_ring(3)
     adapted = load_adapter(tmp_path / "adapter", load_backbone(backbone))

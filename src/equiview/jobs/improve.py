@@ -123,26 +123,20 @@ def variants(adapted: Extractor, views: Sequence[View], seed: int) -> Iterator[t
 
     There is one backbone: the base is the adapted one with its LoRA disabled, which computes the same to the last bit.
     `without_object` is everything of the adapter that learned nothing; left out if it is the fixed average, or nothing.
-    One variant is in memory at a time beside the pretrained one, and the last block alone until it is scored. Where the
-    adapter has no LoRA, its head is applied to the shared features too. The last block alone is what most people use:
-    it is not L2-normalised token by token and sees a picture once, so it takes a pass of its own only where the others
-    see a picture several times.
+    One variant is in memory at a time beside the pretrained one. Where the adapter has no LoRA, its head is applied to
+    the shared features too; the last block alone takes a pass of its own, because alone it is not L2-normalised token
+    by token, and because it is what most people use: it sees a picture once.
     """
     config, backbone, blocks = adapted.config, adapted.backbone, adapted.blocks
-    last = (backbone.info.blocks,)
-    base, plain = (Extractor(backbone, one) for one in (config, replace(config.seen_once, blocks=last)))
+    last = backbone.info.blocks
     with lora_disabled(backbone):
-        if blocks == last or config.several:
-            pretrained = list(base.maps(views))
-            alone = [] if blocks == last else list(plain.maps(views))
-        else:
-            both = list(base.maps_and_last_block(views))
-            pretrained, alone = [one for one, _ in both], [one for _, one in both]
-            del both
+        pretrained = list(Extractor(backbone, replace(config, blocks=blocks)).maps(views))
     yield "pretrained", pretrained
-    if alone:
-        yield "last_block", alone
-    del alone
+    if blocks != (last,):
+        plain = replace(config.seen_once, blocks=(last,))
+        with lora_disabled(backbone):
+            maps = list(Extractor(backbone, plain).maps(views))
+        yield "last_block", maps
     yield "fixed_average", apply_head(AverageHead(3), pretrained)
     fixed = fixed_parts(adapted.head)
     if [part.kind for part in fixed] not in ([], ["average"]):

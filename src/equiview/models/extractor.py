@@ -1,7 +1,7 @@
 """From pictures to feature maps that know which pixels they describe."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -80,24 +80,6 @@ def feature_config(**options: Any) -> FeatureConfig:
     return FeatureConfig(**options)
 
 
-def joined(maps: Sequence[Float[torch.Tensor, "b c rows cols"]]) -> Float[torch.Tensor, "b c2 rows cols"]:
-    """Return the maps of several blocks as one, each L2-normalised; one alone is left as it is."""
-    return maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
-
-
-def batches(views: Iterable[Picture], size: int = 4) -> Iterator[list[UInt8[np.ndarray, "h w 3"]]]:
-    """Yield pictures in order, equal neighbours together, at most so many."""
-    batch: list[np.ndarray] = []
-    for view in views:
-        rgb = picture_rgb(view)
-        if batch and (len(batch) == size or rgb.shape != batch[0].shape):
-            yield batch
-            batch = []
-        batch.append(rgb)
-    if batch:
-        yield batch
-
-
 class Extractor(nn.Module):
     """A backbone, a way to use it, and optionally a head on top: what `load` returns.
 
@@ -161,14 +143,15 @@ class Extractor(nn.Module):
         if self.config.several:
             features = self._seen_several_times(images, image_hw)
         else:
-            features = joined(self._blocks(resize(images, self.network_hw(image_hw)), self.blocks))
+            maps = self._blocks(resize(images, self.network_hw(image_hw)))
+            features = maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
         return features if self.head is None else self.head(features)
 
-    def _blocks(
-        self, images: Float[torch.Tensor, "b 3 h w"], blocks: tuple[int, ...]
-    ) -> list[Float[torch.Tensor, "b c rows cols"]]:
+    def _blocks(self, images: Float[torch.Tensor, "b 3 h w"]) -> list[Float[torch.Tensor, "b c rows cols"]]:
         config = self.config
-        return self.backbone(images, blocks=blocks, norm=config.norm, stride=config.stride, position=config.position)
+        return self.backbone(
+            images, blocks=self.blocks, norm=config.norm, stride=config.stride, position=config.position
+        )
 
     def _seen_several_times(
         self, images: Float[torch.Tensor, "b 3 h w"], image_hw: tuple[int, int]
@@ -177,11 +160,9 @@ class Extractor(nn.Module):
         total = torch.zeros(())
         for size in self.config.sizes or (1.0,):
             h, w = (max(1, round(size * side / patch)) * patch for side in self.network_hw(image_hw))
-            own = unit_blocks(torch.cat(self._blocks(resize(images, (h, w)), self.blocks), 1), count)
+            own = unit_blocks(torch.cat(self._blocks(resize(images, (h, w))), 1), count)
             if share:
-                mirror = unit_blocks(
-                    torch.cat(self._blocks(resize(images.flip(3), (h, w)), self.blocks), 1), count
-                ).flip(3)
+                mirror = unit_blocks(torch.cat(self._blocks(resize(images.flip(3), (h, w))), 1), count).flip(3)
                 own = unit_blocks((1 - share) * own + share * mirror, count)
             total = total + unit_blocks(resize(own, self.grid(image_hw)), count)
         return unit_blocks(total, count)
@@ -199,36 +180,20 @@ class Extractor(nn.Module):
         Returns:
             Float32 tokens without gradient; strides and offsets are pixels of the ORIGINAL picture.
         """
-        for batch in batches(views, batch_size):
-            yield from self._batch_maps(self, batch, device)
-
-    def maps_and_last_block(self, views: Iterable[Picture]) -> Iterator[tuple[FeatureMap, FeatureMap]]:
-        """Yield what `maps` yields, and the map of the last block alone, from one pass through the network.
-
-        Both are without the head, of pictures seen once.
-        """
-        blocks = self.blocks
-        every = tuple(dict.fromkeys((*blocks, self.backbone.info.blocks)))
-
-        def both(images: Float[torch.Tensor, "b 3 h w"]) -> Float[torch.Tensor, "b c rows cols"]:
-            hw = (int(images.shape[2]), int(images.shape[3]))
-            maps = self._blocks(resize(images, self.network_hw(hw)), every)
-            return torch.cat([joined(maps[: len(blocks)]), maps[every.index(self.backbone.info.blocks)]], 1)
-
-        for batch in batches(views):
-            for one in self._batch_maps(both, batch, None):
-                tokens, last = one.tokens.split([len(blocks) * self.backbone.info.dim, self.backbone.info.dim])
-                yield one.replace_tokens(tokens.clone()), one.replace_tokens(last.clone())
+        batch: list[np.ndarray] = []
+        for view in views:
+            rgb = picture_rgb(view)
+            if batch and (len(batch) == batch_size or rgb.shape != batch[0].shape):
+                yield from self._batch_maps(batch, device)
+                batch = []
+            batch.append(rgb)
+        if batch:
+            yield from self._batch_maps(batch, device)
 
     @torch.no_grad()
-    def _batch_maps(
-        self,
-        run: Callable[[torch.Tensor], torch.Tensor],
-        batch: list[np.ndarray],
-        device: str | torch.device | None,
-    ) -> list[FeatureMap]:
+    def _batch_maps(self, batch: list[np.ndarray], device: str | torch.device | None) -> list[FeatureMap]:
         images = torch.from_numpy(np.stack(batch)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        tokens = run(images).float()
+        tokens = self(images).float()
         tokens = tokens if device is None else tokens.to(device)
         return [self.feature_map(one, batch[0].shape[:2]) for one in tokens]
 
