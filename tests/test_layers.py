@@ -27,6 +27,7 @@ LAYERS = (
     ("data.sfm", "data.identity"),
     ("data.open",),
     ("data",),
+    ("models.fixed_heads",),
     ("models.backbones", "models.heads", "models.exported_model"),
     ("models.adapters.proof", "models.adapters.record"),
     ("models.adapters.lora",),

@@ -190,6 +190,7 @@ HEADS = [
     AverageHead(5),
     CenterHead(),
     WhitenHead(0.7, 0.3),
+    WhitenHead(0.7, 0.3, "low_rank", rank=2),
     RandomConvHead(5, seed=3),
     ResidualConvHead(5),
     _linear(),

@@ -76,19 +76,56 @@ class Center(nn.Module):
 class Whiten(nn.Module):
     """Multiply each image's tokens by (C / v + ridge)^(-power / 2): C their second moment, v its mean."""
 
-    def __init__(self, power, ridge):
+    def __init__(self, power, ridge, method="exact", rank=128):
         super().__init__()
-        self.power, self.ridge = power, ridge
+        self.power, self.ridge, self.method, self.rank = power, ridge, method, rank
 
     def forward(self, maps):
         tokens = maps.flatten(2).float()
+        exactly = self.method == "exact" or min(tokens.shape[1:]) <= self.rank
+        return (self.exact(tokens) if exactly else self.low_rank(tokens)).reshape(maps.shape).to(maps.dtype)
+
+    def exact(self, tokens):
         few = tokens.shape[2] < tokens.shape[1]
         rows = (tokens.mT if few else tokens).detach()  # Gradients take the matrix as given.
         values, vectors = torch.linalg.eigh(rows @ rows.mT / tokens.shape[2])
-        mean = (values.clamp(min=0).sum(1, keepdim=True) / tokens.shape[1]).clamp(min=torch.finfo(values.dtype).tiny)
-        gains = (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
+        gains = self.gains(values, values.clamp(min=0).sum(1, keepdim=True) / tokens.shape[1])
         matrix = (vectors * gains[:, None]) @ vectors.mT
-        return (tokens @ matrix if few else matrix @ tokens).reshape(maps.shape).to(maps.dtype)
+        return tokens @ matrix if few else matrix @ tokens
+
+    def low_rank(self, tokens):
+        with torch.autocast(tokens.device.type, enabled=False):
+            found, rest, vectors, mean = largest_directions(tokens.detach(), self.rank)
+            gain = self.gains(rest, mean)
+            change = (vectors * (self.gains(found, mean) - gain)[:, None]) @ (vectors.mT @ tokens)
+            return gain[:, None] * tokens + change
+
+    def gains(self, values, mean):
+        mean = mean.clamp(min=torch.finfo(values.dtype).tiny)
+        return (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
+
+
+@torch.no_grad()
+def largest_directions(tokens, rank):
+    """Variances and directions of the largest ones, by subspace iteration, and the means of all others and of all."""
+    channels, count = tokens.shape[1:]
+    start = torch.randn(count, rank, generator=torch.Generator().manual_seed(0)).to(tokens.device)
+    spread = tokens @ orthonormal(tokens.mT @ orthonormal(tokens @ start))
+    values, turn = torch.linalg.eigh(spread.mT @ spread)
+    scale = torch.where(values > 1e-6 * values[:, -1:], values, torch.inf).rsqrt()
+    values = values.clamp(min=0) / count
+    total = tokens.square().sum((1, 2))[:, None] / count
+    rest = (total - values.sum(1, keepdim=True)).clamp(min=0) / (min(channels, count) - rank)
+    return values, rest, spread @ (turn * scale[:, None]), total / channels
+
+
+def orthonormal(columns):
+    """Columns of the same span at right angles; those too small for float32 come out shorter."""
+    gram = columns.mT @ columns
+    trace = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+    floor = (1e-6 * trace).clamp(min=torch.finfo(gram.dtype).tiny)
+    factor, _ = torch.linalg.cholesky_ex(gram + floor * torch.eye(gram.shape[1], device=gram.device))
+    return torch.linalg.solve_triangular(factor.mT, columns, upper=True, left=False)
 
 
 class Conv(nn.Module):
@@ -136,7 +173,7 @@ def build_head(part):
     if kind == "center":
         return Center()
     if kind == "whiten":
-        return Whiten(part["power"], part["ridge"])
+        return Whiten(part["power"], part["ridge"], part.get("method", "exact"), part.get("rank", 128))
     if kind in ("random_conv", "residual_conv"):
         return Conv(part["dim"], kind == "residual_conv", part.get("strength", 1.0))
     if kind == "linear":

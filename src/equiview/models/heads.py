@@ -3,7 +3,6 @@
 `head_spec` turns one into JSON and `build_head` makes it again from that and a state dict; "no head" is `None` or `[]`.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 
 from ..errors import VALUE_CHARS, bad_input, cut, shown
 from ..schema import check, check_weights
+from .fixed_heads import RANK, AverageHead, CenterHead, WhitenHead
 
 
 def check_strength(strength: Any, what: str = "strength") -> float:
@@ -27,96 +27,6 @@ def check_strength(strength: Any, what: str = "strength") -> float:
         fix = "0 is the base features, 1 the adapted ones."
         raise bad_input(what, "a number from 0 to 1", repr(strength), fix)
     return float(strength)
-
-
-class AverageHead(nn.Module):
-    """Mean over a kernel x kernel neighbourhood of tokens, border tokens repeated. It has no parameters.
-
-    Args:
-        kernel: Odd side of the neighbourhood, in tokens.
-
-    Raises:
-        EquiviewError: The kernel is even or not positive.
-    """
-
-    kind = "average"
-
-    def __init__(self, kernel: int = 3) -> None:
-        super().__init__()
-        if kernel < 1 or kernel % 2 == 0:
-            raise bad_input("average head kernel", "an odd number of tokens", str(kernel), "Use 3 or 5.")
-        self.kernel = kernel
-
-    def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "kernel": self.kernel}
-
-    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
-        reach = self.kernel // 2
-        return F.avg_pool2d(F.pad(maps, (reach,) * 4, mode="replicate"), self.kernel, stride=1)
-
-
-class CenterHead(nn.Module):
-    """Subtract each picture's own centre from its tokens: what all of a picture shares tells no point from another.
-
-    The centre is the mean over tokens weighted by their squared distance from the plain mean, so that what stands out
-    weighs more than a uniform background. It has no parameters.
-    """
-
-    kind = "center"
-
-    def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind}
-
-    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
-        # In float32 throughout: means and small differences do not survive bf16.
-        tokens = maps.float()
-        tokens = tokens - tokens.mean((2, 3), keepdim=True)
-        weights = tokens.square().sum(1, keepdim=True)
-        # The largest weight becomes 1, so their sum is at least 1. Where all tokens are alike (a picture of one
-        # colour) every weight is 0, and the plain mean is the centre.
-        weights = weights / weights.amax((2, 3), keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-        total = weights.sum((2, 3), keepdim=True).clamp(min=1)
-        return (tokens - (tokens * weights).sum((2, 3), keepdim=True) / total).to(maps.dtype)
-
-
-class WhitenHead(nn.Module):
-    """Even out each picture's own variances: tokens are multiplied by (C / v + ridge)^(-power / 2).
-
-    C is the second moment of this picture's tokens (centre them first, see `CenterHead`), v its mean over directions. A
-    few directions carry most of what varies within a picture, whatever sets one place apart from the next; power 1
-    would make all directions alike, noise too. It has no parameters, and gradients take the matrix as given.
-
-    Args:
-        power: 0 changes nothing, 1 whitens.
-        ridge: Added to variances relative to their mean; directions far below it are scaled alike.
-
-    Raises:
-        EquiviewError: The power is outside 0..1, or the ridge is not above 0.
-    """
-
-    kind = "whiten"
-
-    def __init__(self, power: float = 0.7, ridge: float = 0.1) -> None:
-        super().__init__()
-        if not 0 <= power <= 1 or not 0 < ridge < math.inf:
-            fix = "0.7 and 0.1 are the defaults."
-            raise bad_input("whiten head", "a power from 0 to 1, a ridge above 0", f"{power:g}, {ridge:g}", fix)
-        self.power, self.ridge = float(power), float(ridge)
-
-    def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "power": self.power, "ridge": self.ridge}
-
-    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
-        tokens = maps.flatten(2).float()
-        # X f(X^T X) = f(X X^T) X: the smaller of the two moments serves.
-        few = tokens.shape[2] < tokens.shape[1]
-        rows = (tokens.mT if few else tokens).detach()
-        values, vectors = torch.linalg.eigh(rows @ rows.mT / tokens.shape[2])
-        # The mean over all directions, the empty ones too: a picture of one colour has none, and stays as it is.
-        mean = (values.clamp(min=0).sum(1, keepdim=True) / tokens.shape[1]).clamp(min=torch.finfo(values.dtype).tiny)
-        gains = (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
-        matrix = (vectors * gains[:, None]) @ vectors.mT
-        return (tokens @ matrix if few else matrix @ tokens).reshape(maps.shape).to(maps.dtype)
 
 
 class _ConvHead(nn.Module):
@@ -279,10 +189,14 @@ _SPECS: dict[str, dict[str, type]] = {
     "residual_conv": {"dim": int},
     "linear": {"out": int, "in": int},
 }
+# What it may say: adapters of before this could be chosen do not.
+_OPTIONAL: dict[str, dict[str, type]] = {"whiten": {"method": str, "rank": int}}
 _BUILDERS = {
     "average": lambda spec: AverageHead(spec["kernel"]),
     "center": lambda spec: CenterHead(),
-    "whiten": lambda spec: WhitenHead(spec["power"], spec["ridge"]),
+    "whiten": lambda spec: WhitenHead(
+        spec["power"], spec["ridge"], spec.get("method", "exact"), spec.get("rank", RANK)
+    ),
     "random_conv": lambda spec: RandomConvHead(spec["dim"]),
     "residual_conv": lambda spec: ResidualConvHead(spec["dim"], spec.get("strength", 1.0)),
     "linear": lambda spec: LinearHead(
@@ -307,6 +221,9 @@ def check_head(spec: Any, where: str = "head", fix: str = "Write the adapter aga
         here = f"{where}[{number}] {kind!r}"
         for key, hint in _SPECS[kind].items():
             check(part.get(key), hint, f"{here}: {key}", fix)
+        for key, hint in _OPTIONAL.get(kind, {}).items():
+            if key in part:
+                check(part[key], hint, f"{here}: {key}", fix)
         # Heads that were saved before there was a strength are applied in full.
         check_strength(part.get("strength", 1.0), f"{here}: strength")
         for side in ("dim", "in", "out"):

@@ -25,7 +25,15 @@ from ..head_features import with_head
 from .base import Context, Stage
 
 HeadName = Literal[
-    "none", "average", "centered", "centered_average", "whitened", "whitened_average", "random_conv", "residual_conv"
+    "none",
+    "average",
+    "centered",
+    "centered_average",
+    "whitened",
+    "whitened_average",
+    "low_rank_whitened_average",
+    "random_conv",
+    "residual_conv",
 ]
 FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     "none": lambda: None,
@@ -34,6 +42,9 @@ FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
     "whitened": lambda: HeadChain([CenterHead(), WhitenHead()]),
     "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
+    "low_rank_whitened_average": lambda: HeadChain(
+        [AverageHead(), CenterHead(), WhitenHead(method="low_rank"), AverageHead()]
+    ),
 }
 """Values of `AddHead.head` that learn nothing."""
 CONV_HEADS: dict[str, Callable[[int, int], nn.Module]] = {
@@ -49,8 +60,8 @@ class AddHead:
 
     Attributes:
         head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened` (each picture's
-            variances evened out), `whitened_average` (the same between two averages); `random_conv` (the paper's);
-            `residual_conv` (starts as the identity).
+            variances evened out), `whitened_average` (the same between two averages), `low_rank_whitened_average`
+            (nearly that, sooner); `random_conv` (the paper's); `residual_conv` (starts as the identity).
     """
 
     stage: str = field(default="add_head", init=False)
