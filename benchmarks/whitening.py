@@ -1,6 +1,6 @@
 """What the fixed parts of the default features cost beside the network, and what the low-rank whitening changes.
 
-    EQUIVIEW_SHARED=... python benchmarks/whitening.py --work runs/whitening --out baselines/speed_whitening.json
+    EQUIVIEW_SHARED=... python benchmarks/whitening.py --work runs/whitening --out speed_whitening.json
 
 Times are of random networks of DINOv2's sizes on one picture of 640 px, in one process: processor seconds of all
 threads together, which other work on the machine inflates less than wall time, and ratios within the run. Features and
