@@ -5,9 +5,9 @@ import torch
 
 from equiview.data.synthetic.categories import CategoryWorld, category_views
 from equiview.finetune.stages.add_head import FIXED_HEADS
-from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.extractor import Extractor, FeatureConfig, blocks_at
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
-from equiview.tasks.choosing import Candidate, block_maps, blocks_at, candidate_map, candidates, score_category
+from equiview.tasks.choosing import Candidate, block_maps, candidate_map, candidates, score_category
 from layered_worlds import layered
 from worlds import sphere_ring
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..errors import bad_input
-from ..models.extractor import FeatureConfig
+from ..models.extractor import FeatureConfig, blocks_at
 
 
 class Settings(Protocol):
@@ -80,7 +80,7 @@ class Recipe:
             return self.features
         if not all(0 < depth <= 1 for depth in self.depths):
             raise bad_input("recipe depths", "shares in (0, 1]", str(self.depths), "1 is the last block.")
-        return replace(self.features, blocks=tuple(dict.fromkeys(max(1, round(d * blocks)) for d in self.depths)))
+        return replace(self.features, blocks=blocks_at(self.depths, blocks))
 
     @property
     def strength(self) -> float:

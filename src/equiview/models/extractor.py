@@ -1,7 +1,7 @@
 """From pictures to feature maps that know which pixels they describe."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -146,8 +146,7 @@ class Extractor(nn.Module):
         if self.config.several:
             features = self._seen_several_times(images, image_hw)
         else:
-            maps = self._blocks(resize(images, self.network_hw(image_hw)))
-            features = maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
+            features = join_blocks(self._blocks(resize(images, self.network_hw(image_hw))))
         return features if self.head is None else self.head(features)
 
     def _blocks(self, images: Float[torch.Tensor, "b 3 h w"]) -> list[Float[torch.Tensor, "b c rows cols"]]:
@@ -195,7 +194,7 @@ class Extractor(nn.Module):
 
     @torch.no_grad()
     def _batch_maps(self, batch: list[np.ndarray], device: str | torch.device | None) -> list[FeatureMap]:
-        images = torch.from_numpy(np.stack(batch)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        images = image_batch(batch, self.device)
         tokens = self(images).float()
         tokens = tokens if device is None else tokens.to(device)
         return [self.feature_map(one, batch[0].shape[:2]) for one in tokens]
@@ -300,6 +299,21 @@ def resize(images: Float[torch.Tensor, "b c h w"], hw: tuple[int, int]) -> Float
     if tuple(images.shape[2:]) == tuple(hw):
         return images
     return F.interpolate(images, size=hw, mode="bilinear", align_corners=False, antialias=True)
+
+
+def image_batch(pictures: Sequence[UInt8[np.ndarray, "h w 3"]], device: torch.device) -> Float[torch.Tensor, "b 3 h w"]:
+    """Return 8-bit RGB pictures of one size as a batch in 0..1."""
+    return torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def blocks_at(depths: Iterable[float], blocks: int) -> tuple[int, ...]:
+    """Return the blocks at these shares (0-1] of a depth, each once."""
+    return tuple(dict.fromkeys(max(1, round(depth * blocks)) for depth in depths))
+
+
+def join_blocks(maps: Sequence[Float[torch.Tensor, "b c h w"]]) -> Float[torch.Tensor, "b c2 h w"]:
+    """Concatenate maps of several blocks, each L2-normalised over its channels; one alone stays as it is."""
+    return maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
 
 
 def unit_blocks(maps: Float[torch.Tensor, "b c h w"], count: int) -> Float[torch.Tensor, "b c h w"]:

@@ -8,16 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..data.synthetic.categories import CategoryView, pairs_of
 from ..matching.match import match
 from ..metrics.equivariance import error_px, pcdp
 from ..metrics.pck import pck
-from ..models.extractor import Extractor, Picture, picture_rgb, resize
+from ..models.extractor import Extractor, Picture, blocks_at, image_batch, join_blocks, picture_rgb, resize
 from ..sampling import descriptors
 from ..types import FeatureMap
 from .equivariance import ObjectPlan
@@ -54,11 +52,6 @@ class Candidate:
         return f"{','.join(map(str, self.blocks))} {self.head}"
 
 
-def blocks_at(depths: Iterable[float], blocks: int) -> tuple[int, ...]:
-    """Return the blocks at these shares (0-1] of a depth, each once."""
-    return tuple(dict.fromkeys(max(1, round(depth * blocks)) for depth in depths))
-
-
 def candidates(blocks: int, heads: Iterable[str]) -> list[Candidate]:
     """Return every single block and the sets of `SETS`, each with every head; the order is from few blocks to many."""
     singles = [(block,) for block in range(1, blocks + 1)]
@@ -77,8 +70,7 @@ def block_maps(source: Extractor, views: Iterable[Picture]) -> list[list[Feature
     for view in views:
         rgb = picture_rgb(view)
         image_hw = (rgb.shape[0], rgb.shape[1])
-        image = torch.from_numpy(np.stack([rgb])).to(source.device).permute(0, 3, 1, 2).float() / 255
-        image = resize(image, source.network_hw(image_hw))
+        image = resize(image_batch([rgb], source.device), source.network_hw(image_hw))
         maps = source.backbone(image, blocks=every, norm=config.norm, stride=config.stride, position=config.position)
         found.append([source.feature_map(one[0].half(), image_hw) for one in maps])
     return found
@@ -87,9 +79,8 @@ def block_maps(source: Extractor, views: Iterable[Picture]) -> list[list[Feature
 @torch.no_grad()
 def candidate_map(maps: Sequence[FeatureMap], blocks: Sequence[int], head: nn.Module | None) -> FeatureMap:
     """Return one view's features of a candidate from the maps of all its blocks."""
-    parts = [maps[block - 1].tokens.float() for block in blocks]
-    tokens = parts[0] if len(parts) == 1 else torch.cat([F.normalize(part, dim=0) for part in parts])
-    return maps[0].replace_tokens(tokens if head is None else head(tokens[None])[0])
+    tokens = join_blocks([maps[block - 1].tokens[None].float() for block in blocks])
+    return maps[0].replace_tokens((tokens if head is None else head(tokens))[0])
 
 
 def score_views(
