@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from bad_inputs import ball_ply
 from data.test_open import write_rgbd
+from equiview.data.contents import check_apart
 from equiview.data.identity import look_of
 from equiview.data.meshes import open_mesh, open_object
-from equiview.data.open import check_apart
 from equiview.errors import EquiviewError
 from equiview.io import write_image
 from equiview.render import RenderConfig, normalize, paper42, render_views

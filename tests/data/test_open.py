@@ -10,9 +10,10 @@ from PIL import Image
 import captured_worlds
 from data.sfm import textured
 from equiview.data.captures.views import CaptureViews
+from equiview.data.contents import check_apart
 from equiview.data.correspond import correspond_in, sample_points
 from equiview.data.names import other_views, source_name
-from equiview.data.open import Kind, check_apart, check_source, open_source, source_kind
+from equiview.data.open import Kind, check_source, open_source, source_kind
 from equiview.errors import EquiviewError
 from equiview.geometry import inverse
 from equiview.io import read_image, write_image

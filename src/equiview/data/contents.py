@@ -1,14 +1,78 @@
-"""What a source shows, as a record that outlives its files: later objects are compared with what was trained on."""
+"""What a source shows: what is tested on is compared with what is trained on, at once or through a record that lasts."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from ..schema import as_array, as_list, as_record
+from ..errors import bad_input
+from ..io import read_json
+from ..schema import as_array, as_list, as_record, as_text
+from .captures.opening import capture_kind, open_capture
 from .identity import Look, mesh_look, picture_hashes
-from .names import source_name
-from .open import Kind, mesh_sha256, source_files, source_kind
+from .names import source_name, split_selection
+from .open import LONG_SIDE, Kind, mesh_sha256, source_files, source_kind
+from .sfm import CaptureConfig
 
 _AGAIN = "Train the adapter again, or get it again."
+
+
+def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
+    """Check that no picture of a capture and no object is both trained on and tested on, by what they show.
+
+    Raises:
+        EquiviewError: Two selections of one capture share pictures, perhaps as copies; or two meshes, or views of them,
+            are one object under two names.
+    """
+    for one in test:
+        for other in train:
+            both = _shared(one, other)
+            if both:
+                fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
+                raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
+            if _same_object(one, other):
+                fix = "Leave one out: a score on an object that was trained on says nothing of new ones."
+                raise bad_input(f"{one} and {other}", "different objects to train on and to test on", "one object", fix)
+
+
+_OBJECTS = (Kind.MADE, Kind.MESH, Kind.VIEWS)
+
+
+def _same_object(one: str, other: str) -> bool:
+    """Return whether two meshes, made objects or folders of rendered views show the same object."""
+    kinds = source_kind(one), source_kind(other)
+    if not all(kind in _OBJECTS for kind in kinds):
+        return False
+    if kinds == (Kind.MADE, Kind.MADE):  # These have one name each, and names are compared already.
+        return False
+    # Of rendered views it is known which mesh they show, and no more.
+    return same_content(content_of(one), content_of(other))
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many pictures two sources share; of photos without poses how many they could."""
+    kinds = source_kind(one), source_kind(other)
+    if any(kind in _OBJECTS for kind in kinds):
+        return 0
+    path, chosen = split_selection(one)
+    other_path, other_chosen = split_selection(other)
+    if path.resolve() != other_path.resolve():
+        if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
+            return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
+        return len(picture_hashes(source_files(one)) & picture_hashes(source_files(other)))
+    if kinds[0] is Kind.CAPTURE:
+        return len(source_files(one) & source_files(other))
+    # How many will have a camera is not known yet, and selections may count from the end.
+    counts = list(range(2, CaptureConfig().max_frames + 1))
+    return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
+
+
+def _origin(path: Path) -> Path:
+    """Return what a folder of `equiview capture` was made of, else the path itself."""
+    about = path / "capture.json"
+    made_of = as_record(read_json(about), str(about)).get("source") if about.is_file() else None
+    if made_of is None:
+        return path.resolve()
+    return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
 def content_of(source: str) -> dict[str, Any]:

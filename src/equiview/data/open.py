@@ -15,13 +15,13 @@ from ..errors import EquiviewError, bad_input
 from ..io import file_name, picture_files, read_json
 from ..records import CaptureRecord
 from ..render import open_views
-from ..schema import as_record, as_text
+from ..schema import as_record
 from ..types import Capture, View
 from .captures.checks import choose
 from .captures.opening import LAYOUTS, capture_kind, open_capture
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
-from .identity import mesh_look, picture_hashes
+from .identity import mesh_look
 from .meshes import check_made, open_mesh, open_object
 from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection, split_source
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
@@ -91,72 +91,12 @@ def check_source(source: str | Path) -> None:
         open_photos(split_selection(source)[0])
 
 
-def check_apart(train: Sequence[str], test: Sequence[str]) -> None:
-    """Check that no picture of a capture and no object is both trained on and tested on, by what they show.
-
-    Raises:
-        EquiviewError: Two selections of one capture share pictures, perhaps as copies; or two meshes, or views of them,
-            are one object under two names.
-    """
-    for one in test:
-        for other in train:
-            both = _shared(one, other)
-            if both:
-                fix = "Choose pictures apart, such as @0::2 to train on and @1::2 to test on."
-                raise bad_input(f"{one} and {other}", "no picture on both sides", f"{both} shared", fix)
-            if _same_object(one, other):
-                fix = "Leave one out: a score on an object that was trained on says nothing of new ones."
-                raise bad_input(f"{one} and {other}", "different objects to train on and to test on", "one object", fix)
-
-
-_OBJECTS = (Kind.MADE, Kind.MESH, Kind.VIEWS)
-
-
-def _same_object(one: str, other: str) -> bool:
-    """Return whether two meshes, made objects or folders of rendered views show the same object."""
-    kinds = source_kind(one), source_kind(other)
-    if not all(kind in _OBJECTS for kind in kinds):
-        return False
-    if kinds == (Kind.MADE, Kind.MADE):  # These have one name each, and names are compared already.
-        return False
-    if Kind.VIEWS in kinds:  # Of rendered views it is known which mesh they show, and no more.
-        return mesh_sha256(one) == mesh_sha256(other)
-    return mesh_look(one).same_object(mesh_look(other))
-
-
 def mesh_sha256(source: str) -> str:
     """Return the hash of the mesh that a source is, or that its views were drawn from."""
     if source_kind(source) is not Kind.VIEWS:
         return mesh_look(source).sha256
     about = Path(source) / "meta.json"
     return str(as_record(read_json(about), str(about)).get("mesh_sha256"))
-
-
-def _shared(one: str, other: str) -> int:
-    """Return how many pictures two sources share; of photos without poses how many they could."""
-    kinds = source_kind(one), source_kind(other)
-    if any(kind in _OBJECTS for kind in kinds):
-        return 0
-    path, chosen = split_selection(one)
-    other_path, other_chosen = split_selection(other)
-    if path.resolve() != other_path.resolve():
-        if _origin(path) == _origin(other_path):  # Made of the same pictures, which have other names and sizes now.
-            return len(open_capture(path if capture_kind(path) else other_path, long_side=LONG_SIDE).images)
-        return len(picture_hashes(source_files(one)) & picture_hashes(source_files(other)))
-    if kinds[0] is Kind.CAPTURE:
-        return len(source_files(one) & source_files(other))
-    # How many will have a camera is not known yet, and selections may count from the end.
-    counts = list(range(2, CaptureConfig().max_frames + 1))
-    return max(len({*range(count)[chosen]} & {*range(count)[other_chosen]}) for count in counts)
-
-
-def _origin(path: Path) -> Path:
-    """Return what a folder of `equiview capture` was made of, else the path itself."""
-    about = path / "capture.json"
-    made_of = as_record(read_json(about), str(about)).get("source") if about.is_file() else None
-    if made_of is None:
-        return path.resolve()
-    return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
 def source_files(source: str) -> set[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ..data.contents import check_apart
 from ..data.names import other_views
-from ..data.open import check_apart
 from ..draw.live.make import RUN_OBJECTS, save_object
 from ..draw.report_pictures import save_pictures
 from ..finetune.recipes import OWN_OBJECT
