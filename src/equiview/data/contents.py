@@ -1,4 +1,4 @@
-"""What a source shows: what is tested on is compared with what is trained on, at once or through a record that lasts."""
+"""What a source shows: what is tested on is compared with what is trained on, now or through a record that lasts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
