@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from ..errors import bad_input
 from ..finetune.recipe import Recipe
-from ..finetune.stages.add_head import FIXED_HEADS, AddHead, HeadName
+from ..finetune.stages.add_head import FIXED_HEADS, AddHead, HeadName, add_head
 from ..io import read_json, require_file
 from ..models.backbones.base import Backbone, BackboneInfo
 from ..models.extractor import Extractor
@@ -143,8 +143,8 @@ def with_preset(source: Extractor, preset: Preset, long_side: int | None = None)
     changes: dict[str, Any] = {"blocks": preset.blocks}
     if preset.long_side is not None and long_side is None:
         changes["long_side"] = preset.long_side
-    head = FIXED_HEADS[preset.head]()
-    return Extractor(source.backbone, replace(source.config, **changes), head).eval()
+    plain = Extractor(source.backbone, replace(source.config, **changes))
+    return add_head(AddHead(head=preset.head), plain, seed=0).eval()
 
 
 def recipe_with_preset(recipe: Recipe, preset: Preset, backbone: Backbone) -> Recipe:
