@@ -107,9 +107,8 @@ def fixed_head(name: str, directions: Callable[[], Float[torch.Tensor, "blocks c
         name: Which.
         directions: Called for the position directions of the blocks it stands on, where it takes them out.
     """
-    if name not in _DEBIASED:
-        return _FIXED[name]()
-    return HeadChain([DebiasHead(directions()), _FIXED[_DEBIASED[name]]()])
+    head = _FIXED[_DEBIASED.get(name, name)]()
+    return HeadChain([DebiasHead(directions()), head]) if name in _DEBIASED and head is not None else head
 
 
 STAGE = Stage(AddHead, run, ungrouped=frozenset({"head"}))
