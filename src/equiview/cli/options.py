@@ -85,8 +85,9 @@ RecipeFeatures = Annotated[
     typer.Option(
         "--features",
         metavar="PRESET",
-        help="Blocks and fixed head under what is learned: as of other commands, or recipe for the recipe's own. If left "
-        "out, those measured for the backbone, else chosen on first use and kept; a recipe of the last block keeps it.",
+        help="Blocks and fixed head under what is learned: as of other commands, or recipe for the recipe's own. If "
+        "left out, those measured for the backbone, else chosen on first use and kept; recipes of the last block keep "
+        "it.",
     ),
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
