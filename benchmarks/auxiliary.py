@@ -56,9 +56,10 @@ class Setting:
 
     @property
     def features(self) -> str:
-        """The backbone, the blocks and the number of views in one word."""
-        blocks = "-".join(map(str, self.source.config.blocks))
-        return f"{self.source.backbone.info.weights_sha256[:12]}-{blocks}-{self.views}"
+        """The backbone, the blocks, the size of pictures and the number of views in one word."""
+        config = self.source.config
+        blocks = "-".join(map(str, config.blocks))
+        return f"{self.source.backbone.info.weights_sha256[:12]}-{blocks}-{config.long_side}-{self.views}"
 
     def maps(self, label: str, pictures) -> list[FeatureMap]:
         """Return the maps of pictures, float16 on disk when they were computed before."""
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--train", nargs="+", required=True, metavar="SET")
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--blocks", required=True, help="such as 10,12")
+    parser.add_argument("--long-side", type=int, default=FeatureConfig().long_side)
     parser.add_argument("--views", type=int, default=6)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--objects", type=int, default=6, help="so many of each set that heads are scored on")
@@ -128,7 +130,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     config = HeadTraining(instances=0, steps=args.steps, pictures=PICTURES)
-    features = FeatureConfig(blocks=tuple(map(int, args.blocks.split(","))))
+    features = FeatureConfig(blocks=tuple(map(int, args.blocks.split(","))), long_side=args.long_side)
     source = add_head(AddHead("low_rank_whitened_average"), Extractor(load_backbone(args.backbone), features), 0)
     setting = Setting(source.eval(), args.views, args.work)
     tests = held_out(setting, args.objects)
@@ -139,7 +141,8 @@ def main() -> None:
     if args.out:
         rows = {name: entry(rows, table) for name, rows in table.items()}
         about = {"objects": [plan.name for plan, _ in tests], "views": args.views, "points": MEASURE.points}
-        about |= {"blocks": args.blocks, "head_training": asdict(config), "seeds": args.seeds, "first_seed": FIRST_SEED}
+        about |= {"blocks": args.blocks, "long_side": args.long_side, "first_seed": FIRST_SEED}
+        about |= {"head_training": asdict(config), "seeds": args.seeds}
         kept = with_kept(
             rows, dict.fromkeys([*(read_json(args.out)["rows"] if args.out.exists() else ()), *rows]), args.out
         )

@@ -31,7 +31,7 @@ def test_every_kind_is_a_proper_object(kind):
     used = mesh.vertices[np.unique(mesh.faces)]
     assert np.ptp(used, axis=0).max() == pytest.approx(1)
     np.testing.assert_allclose(used.min(0) + used.max(0), 0, atol=1e-9)
-    assert mesh.materials[0].texture.shape == (1024, 1024, 4)
+    assert mesh.materials[0].texture.shape == (768, 768, 4)
     assert mesh.uv.min() >= 0 and mesh.uv.max() <= 1
     assert volume(mesh.vertices, mesh.faces) > 0
     assert ((mesh.normals[mesh.faces].mean(1) * mesh.face_normals).sum(1) > 0).mean() > 0.95

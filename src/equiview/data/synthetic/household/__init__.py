@@ -15,8 +15,8 @@ from . import packages, things, tools
 from .paint import paint_pieces
 from .pieces import Piece
 
-_TEXTURE = 1024
-_BODY_ROWS = 704
+_TEXTURE = 768
+_BODY_ROWS = 528
 """Of the texture, for the first piece; the others lie in columns below."""
 KINDS: Sequence[Callable[[np.random.Generator], list[Piece]]] = (
     packages.carton,
@@ -50,7 +50,7 @@ def household_mesh(seed: int) -> Mesh:
         seed: At least 0; the same seed gives the same object. Seeds in a row give different kinds of things.
 
     Returns:
-        A normalised mesh with one 1024 px texture, upright or lying.
+        A normalised mesh with one 768 px texture, upright or lying.
 
     Raises:
         EquiviewError: The seed is negative.

@@ -63,8 +63,9 @@ def _plain(
     if finish.second is not None:
         colors[_heights(local) > finish.second_from] = finish.second
     noise = Noise(placed)
-    tint = np.stack([noise(rng, 4) for _ in range(3)], 1)
-    return colors * (1 + finish.mottled * (noise(rng, 4) + 0.5 * noise(rng, 20))[:, None] + 0.5 * finish.mottled * tint)
+    slow = noise(rng, 4)
+    tint = slow[:, None] * rng.uniform(-0.5, 0.5, 3)
+    return colors * (1 + finish.mottled * (tint + (slow + 0.5 * noise(rng, 20))[:, None]))
 
 
 def _shade(placed: Float[np.ndarray, "n 3"], facing: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
