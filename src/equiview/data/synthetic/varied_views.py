@@ -38,12 +38,13 @@ def varied_views(
     Args:
         mesh: A normalised object.
         n_views: 1 to 42.
-        seed: Decides everything.
+        seed: Decides everything together with the mesh: two objects share neither cameras nor backgrounds.
         folder: As `out_dir` of `render_views`.
         progress: Called with (views done, views in all).
     """
-    config = RenderConfig(seed=seed)
-    return render_views(mesh, varied_cameras(n_views, config.hw, seed), config, folder, progress, draw=_draw)
+    own = int(np.random.default_rng([seed, int(mesh.sha256[:8], 16)]).integers(2**31))
+    config = RenderConfig(seed=own)
+    return render_views(mesh, varied_cameras(n_views, config.hw, own), config, folder, progress, draw=_draw)
 
 
 def varied_cameras(n_views: int, hw: tuple[int, int], seed: int) -> list[Camera]:
