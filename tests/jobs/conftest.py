@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def rendered_once():
-    """Rendered sets are the same from the same seed, and rendering them takes most of a bench: once serves all tests."""
+    """A rendered set follows from its seed, and rendering takes most of a bench: once serves all tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("pose_scenes", "clips", "category_pairs"):
             place = import_module("equiview.jobs.bench.synthetic")
