@@ -7,11 +7,12 @@ import pytest
 
 from equiview.cli import main
 from equiview.errors import EquiviewError
+from equiview.finetune.head_training import HeadTraining
 from equiview.finetune.recipes import get_recipe
 from equiview.jobs import choose as job
 from equiview.jobs.choose import ChooseRun, choose, find_preset
 from equiview.jobs.feature_options import FeatureOptions, open_features
-from equiview.jobs.finetune import ImproveConfig
+from equiview.jobs.finetune import ImproveConfig, with_features
 from equiview.jobs.presets import (
     SHIPPED,
     advice,
@@ -194,6 +195,57 @@ def test_a_recipe_takes_blocks_and_fixed_head_and_keeps_what_it_learns(chosen):
         assert changed.stages[1:] == recipe.stages[1:] and changed.features.long_side == 640
     paper = recipe_with_preset(get_recipe("paper"), preset, backbone)
     assert paper.feature_config(6).blocks == (2,) and paper.stages[0].head == "random_conv"
+
+
+def preset_file(tmp_path, **more):
+    """A preset for `layered` backbones, with settings of its own for a recipe."""
+    content = {"format": "equiview preset 1", "blocks": [2], "head": "low_rank_whitened", "long_side": None}
+    content |= {"backbone": {"family": "made", "blocks": 6, "weights_sha256": "0"}} | more
+    path = tmp_path / "preset.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_a_preset_changes_settings_of_a_recipe_and_the_users_own_go_before_them(tmp_path):
+    settings = {"head_training.steps": 7, "strength": 0.9, "auxiliary_objects": ["procedural:5"]}
+    path = preset_file(tmp_path, recipes={"default": settings})
+    config = ImproveConfig(get_recipe("default"), features=path)
+    found = with_features(layered(2).backbone, config)
+    training = found.recipe.stage(HeadTraining)
+    assert (training.steps, training.strength, found.recipe.auxiliary_objects) == (7, 0.9, ("procedural:5",))
+    assert found.preset == path and found.recipe.stages[0].head == "low_rank_whitened"
+    mine = with_features(layered(2).backbone, replace(config, changes={"head_training.steps": "11"}))
+    assert mine.recipe.stage(HeadTraining).steps == 11 and mine.recipe.strength == 0.9
+    other = with_features(layered(2).backbone, replace(config, recipe=get_recipe("one-step")))
+    assert other.recipe.stages[1:] == get_recipe("one-step").stages[1:]
+    with pytest.raises(EquiviewError, match="setting 'head_training.stepz'"):
+        broken = preset_file(tmp_path, recipes={"default": {"head_training.stepz": 7}})
+        with_features(layered(2).backbone, replace(config, features=broken))
+
+
+def test_without_a_word_features_are_those_measured_for_the_backbone_else_chosen(monkeypatch, shipped, tmp_path):
+    config = ImproveConfig(get_recipe("default"), features=None)
+    like_it = layered(1, blocks=12).backbone
+    like_it.info = replace(like_it.info, family="dinov2")
+    assert with_features(like_it, config).recipe.features.blocks == (10, 12)
+    chosen = read_preset(preset_file(tmp_path))
+    monkeypatch.setattr("equiview.jobs.finetune.find_preset", lambda name, *_: chosen if name == "auto" else None)
+    unknown = layered(3).backbone
+    assert with_features(unknown, config).recipe.features.blocks == (2,)
+    # Who names features keeps them, and so do recipes that stand on the last block.
+    for kept in (
+        replace(config, features="recipe"),
+        replace(config, recipe=get_recipe("paper")),
+        replace(config, changes={"depths": "0.5,1"}),
+        replace(config, changes={"head": "average"}),
+    ):
+        assert with_features(unknown, kept) is kept
+
+
+def test_published_backbones_keep_the_recipe_they_were_published_with():
+    backbone = load_backbone("equiview/tiny")
+    config = ImproveConfig(get_recipe("default"), features=None)
+    assert with_features(backbone, config) is config
 
 
 def test_a_preset_is_recorded_and_a_run_without_one_is_the_run_it_was():
