@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from ..io import require_file
 from ..render import Mesh
-from ..render.mesh import srgb_from_linear
+from ..render.mesh import linear_from_srgb, srgb_from_linear
 from ..render.texture import bilinear
 from .meshes import open_mesh
 
@@ -63,8 +63,10 @@ def look_of(mesh: Mesh) -> Look:
     spread = np.linalg.eigvalsh((points * weight[:, None]).T @ points) / size
     skew = np.linalg.norm((weight * squared) @ points) / size**1.5
     shape = np.array([area.sum() / size, *spread, weight @ squared**2 / size**2, skew])
-    encodings = (np.asarray, srgb_from_linear, _linear_from_srgb)
-    return Look(mesh.sha256, shape, np.stack([_mean_and_spread(weight, _colours(mesh, one)) for one in encodings]))
+    encodings = (np.asarray, srgb_from_linear, linear_from_srgb)
+    return Look(
+        mesh.sha256, shape, np.stack([_mean_and_spread(weight, _colours(mesh, encoded)) for encoded in encodings])
+    )
 
 
 def _mean_and_spread(weight: Float[np.ndarray, "n"], colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "6"]:
@@ -72,23 +74,19 @@ def _mean_and_spread(weight: Float[np.ndarray, "n"], colours: Float[np.ndarray, 
     return np.concatenate([mean, np.sqrt(np.maximum(weight @ (colours - mean) ** 2, 0))])
 
 
-def _linear_from_srgb(encoded: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-
-
 def _colours(mesh: Mesh, encoded: Callable[[np.ndarray], np.ndarray]) -> Float[np.ndarray, "n 3"]:
     """Return the colour at each of the points, without light; factors, texels and vertices are encoded first."""
-    found = np.ones((len(mesh.faces), len(_CORNERS), 3))
+    colours = np.ones((len(mesh.faces), len(_CORNERS), 3))
     for number, material in enumerate(mesh.materials):
-        own = np.flatnonzero(mesh.face_material == number)
-        found[own] *= encoded(np.array(material.color[:3]))
-        if material.texture is not None and len(own):
-            uv = np.einsum("qk,fkx->fqx", _CORNERS, mesh.uv[mesh.faces[own]]).reshape(-1, 2)
+        faces = np.flatnonzero(mesh.face_material == number)
+        colours[faces] *= encoded(np.array(material.color[:3]))
+        if material.texture is not None and len(faces):
+            uv = np.einsum("qk,fkx->fqx", _CORNERS, mesh.uv[mesh.faces[faces]]).reshape(-1, 2)
             texels = bilinear(material.texture, uv, material.wrap)[:, :3]
-            found[own] *= encoded(texels).reshape(len(own), -1, 3)
+            colours[faces] *= encoded(texels).reshape(len(faces), -1, 3)
     if mesh.vertex_colors is not None:
-        found *= np.einsum("qk,fkx->fqx", _CORNERS, encoded(mesh.vertex_colors[:, :3])[mesh.faces])
-    return found.reshape(-1, 3)
+        colours *= np.einsum("qk,fkx->fqx", _CORNERS, encoded(mesh.vertex_colors[:, :3])[mesh.faces])
+    return colours.reshape(-1, 3)
 
 
 def mesh_look(source: str) -> Look:

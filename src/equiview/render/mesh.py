@@ -208,6 +208,11 @@ def srgb_from_linear(linear: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-12) ** (1 / 2.4) - 0.055)
 
 
+def linear_from_srgb(encoded: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """Return the linear light (0 to 1) of sRGB values, the inverse of `srgb_from_linear`."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
 def _or_constant(array: np.ndarray | None, rows: int, columns: int, value: float) -> np.ndarray:
     if array is None:
         return np.full((rows, columns), value)
