@@ -18,7 +18,7 @@ from equiview.io import write_image
 from equiview.render import RenderConfig, normalize, paper42, render_views
 from equiview.render.look import look_of
 
-MADE = ("builtin:mug", "procedural:1")
+MADE = ("builtin:mug", "procedural:1", "household:1")
 
 
 def changed(mesh, change):
@@ -133,9 +133,10 @@ def test_a_made_object_is_found_in_its_rendered_views(tmp_path):
 
 
 @pytest.mark.parametrize("seed", ["01", "00", "+1", "-1", "1.0", " 1", "\u0661", "1" * 30, "9" * 5000, ""])
-def test_a_seed_has_one_name(seed):
-    with pytest.raises(EquiviewError, match="procedural:SEED with a whole number") as caught:
-        open_mesh(f"procedural:{seed}")
+@pytest.mark.parametrize("kind", ["procedural", "household"])
+def test_a_seed_has_one_name(kind, seed):
+    with pytest.raises(EquiviewError, match=f"{kind}:SEED with a whole number") as caught:
+        open_mesh(f"{kind}:{seed}")
     assert len(str(caught.value)) < 300
 
 

@@ -32,8 +32,8 @@ BACKBONE_HELP = (
 )
 OBJECT_HELP = (
     "Mesh files (glb, gltf, obj, ply; up is y in glTF, z in OBJ and PLY, else MESH@up=y or MESH@up=z), builtin:NAME, "
-    "procedural:SEED, folders written by render, captures (COLMAP, nerfstudio, RGB-D, BOP ...; CAPTURE@0::2 is every "
-    "second image), folders of photos, or videos."
+    "procedural:SEED, household:SEED, folders written by render, captures (COLMAP, nerfstudio, RGB-D, BOP ...; "
+    "CAPTURE@0::2 is every second image), folders of photos, or videos."
 )
 
 Backbone = Annotated[str, typer.Option("--backbone", "-b", help=BACKBONE_HELP)]
@@ -78,6 +78,16 @@ Preset = Annotated[
         metavar="PRESET",
         help="Blocks and fixed head: a file or folder of equiview choose, auto (those measured for this backbone, else "
         "chosen on first use and kept), deit-tiny or equiview-tiny.",
+    ),
+]
+RecipeFeatures = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="PRESET",
+        help="Blocks and fixed head under what is learned: as of other commands, or recipe for the recipe's own. If "
+        "left out, those measured for the backbone, else chosen on first use and kept; recipes of the last block keep "
+        "it.",
     ),
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]

@@ -1,5 +1,7 @@
 """What a source shows: what is tested on is compared with what is trained on, now or through a record that lasts."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,13 @@ def _origin(path: Path) -> Path:
     if made_of is None:
         return path.resolve()
     return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
+
+
+def content_key(source: str) -> str:
+    """Return a short text that differs where two sources show other things; an object made at run time is its name."""
+    if source_kind(source) is Kind.MADE:
+        return source
+    return hashlib.sha256(json.dumps(content_of(source), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def content_of(source: str) -> dict[str, Any]:

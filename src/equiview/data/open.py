@@ -112,8 +112,9 @@ def open_source(
     """Return the views of anything a command may be given.
 
     Args:
-        source: A mesh, `builtin:NAME`, `procedural:SEED`, a folder of rendered views, a capture of any layout of
-            `captures.opening`, photos, or a video; of a capture perhaps a selection of images, `fox@0::2`.
+        source: A mesh, `builtin:NAME`, `procedural:SEED`, `household:SEED`, a folder of rendered views, a capture
+            of any layout of `captures.opening`, photos, or a video; of a capture perhaps a selection of images,
+            `fox@0::2`.
         n_views: Of a rendered object see `open_object`; of a capture so many pictures at most, evenly spaced.
         seed: Of the rig's permutation.
         cache_dir: Where rendered views and reconstructed captures are kept.

@@ -7,12 +7,12 @@ them is well posed. One is for training (`TRAIN`), the others are for testing (`
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
 from ...render.mesh import Mesh
-from .procedural import painted_mesh
+from .procedural import KEPT_MESHES, painted_mesh
 from .procedural_paint import Style, paint_in_style
 from .solids import Grid, block, place, tube, turned
 
@@ -35,6 +35,7 @@ class Builtin:
     style: Style
 
 
+@lru_cache(maxsize=KEPT_MESHES)
 def builtin_mesh(name: str) -> Mesh:
     """Make an object of the package.
 
