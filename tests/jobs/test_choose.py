@@ -79,26 +79,26 @@ def test_the_block_that_knows_is_taken(tmp_path, chosen, knowing):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_choice(tmp_path, monkeypatch):
-    whole = choose(layered(3), RUN, tmp_path / "whole")
+    whole = choose(layered(2, blocks=3), RUN, tmp_path / "whole")
 
     def stop(stage, done, total):
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        choose(layered(3), RUN, tmp_path / "cut", progress=stop)
+        choose(layered(2, blocks=3), RUN, tmp_path / "cut", progress=stop)
     scored = []
     monkeypatch.setattr(job, "score_views", lambda plan, *_: scored.append(plan.name) or score_views(plan, *_))
-    assert choose(layered(3), RUN, tmp_path / "cut") == whole
+    assert choose(layered(2, blocks=3), RUN, tmp_path / "cut") == whole
     assert scored == ["procedural-2", "procedural-3", "procedural-4"]
 
 
 def test_another_goal_needs_no_new_scores_and_other_objects_another_folder(tmp_path, monkeypatch):
-    choose(layered(3), RUN, tmp_path)
+    choose(layered(2, blocks=3), RUN, tmp_path)
     monkeypatch.setattr(job, "block_maps", None)
-    assert choose(layered(3), RUN, tmp_path, goal="position")["goal"] == "position"
+    assert choose(layered(2, blocks=3), RUN, tmp_path, goal="position")["goal"] == "position"
     with pytest.raises(EquiviewError, match="another run"):
-        choose(layered(3), replace(RUN, points=50), tmp_path)
+        choose(layered(2, blocks=3), replace(RUN, points=50), tmp_path)
 
 
 def test_what_cannot_be_chosen_from_is_refused(tmp_path):

@@ -46,8 +46,8 @@ def builtin_mesh(name: str) -> Mesh:
         KeyError: There is none of that name.
     """
     rng = np.random.default_rng([zlib.crc32(name.encode()), 0xB1])
-    own = BUILTINS[name]
-    return painted_mesh(own.parts(), partial(paint_in_style, rng, own.style), f"builtin-{name}")
+    made = BUILTINS[name]
+    return painted_mesh(made.parts(), partial(paint_in_style, rng, made.style), f"builtin-{name}")
 
 
 def _camera() -> list[Grid]:
