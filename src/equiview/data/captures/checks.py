@@ -88,8 +88,11 @@ def finish(
     """Check the files of a capture (headers only) and return it.
 
     Raises:
-        EquiviewError: Fewer than two images, tracks without a point, or a picture, mask or depth of another size.
+        EquiviewError: Fewer than two images, a picture twice in a model with tracks, tracks without a point, or a
+            picture, mask or depth of another size.
     """
+    photographs, twice = _once(name, photographs, tracks)
+    notes = (*notes, *twice)
     if len(photographs) < 2:
         raise bad_input(f"capture {name!r}", "at least 2 images with poses", f"{len(photographs)}", "Add views.")
     for one in photographs:
@@ -104,6 +107,20 @@ def finish(
         fix = "Triangulate again, or open the pictures and poses in a layout without points."
         raise bad_input(f"capture {name!r}", "points that two images or more see", "none", fix)
     return capture
+
+
+def _once(
+    name: str, photographs: Sequence[Photograph], tracks: SparseTracks | None
+) -> tuple[Sequence[Photograph], tuple[str, ...]]:
+    """Return every picture once, the first of its entries, and a note: a picture matched with itself is no test."""
+    first = {one.path: one for one in reversed(photographs)}
+    count = len(photographs) - len(first)
+    if not count:
+        return photographs, ()
+    if tracks is not None:
+        raise bad_input(f"capture {name!r}", "every picture once", f"{count} listed again", "Export the model again.")
+    kept = [one for one in photographs if first[one.path] is one]
+    return kept, (f"{count} pictures are listed more than once; the first entry of each is used",)
 
 
 def _require_depth_size(path: Path, hw: tuple[int, int]) -> None:
