@@ -119,6 +119,7 @@ MESHES = {
     "wrong index": (lambda d: _text(d, "far.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n"), ["far.obj", "corrupt"]),
     "suffix": (lambda d: _text(d, "mug.stl", "solid"), ["mug.stl", ".glb, .gltf, .obj or .ply", "'.stl'", "Convert"]),
     "procedural": (lambda d: "procedural:red", ["procedural:red", "whole number", "procedural:0"]),
+    "household": (lambda d: "household:-1", ["household:-1", "whole number", "household:0"]),
     "a folder": (lambda d: d, ["mesh", "found a folder"]),
     "no suffix": (lambda d: d / "mug", ["mug", "mesh", "found nothing there"]),
 }

@@ -11,6 +11,7 @@ from equiview.geometry import pixel_centers, project, rays_through
 from equiview.render import RenderConfig, load_mesh, normalize, paper42, render_view
 from equiview.render.mesh import Material, Mesh, Part
 from equiview.render.scene import Scene, scene_of
+from equiview.render.shading import WORLD_LIGHT
 from equiview.types import View
 from render.makers import QUARTERS, WHITE, box, mesh_of, quad, rgba, sphere
 
@@ -217,6 +218,16 @@ def test_camera_light_moves_and_world_light_stays():
     np.testing.assert_allclose(middle, 255, atol=2)
 
 
+def test_a_light_may_come_from_any_direction():
+    mesh, camera = mesh_of(sphere()), paper42((64, 64))[8]
+    world = render_view(mesh, camera, RenderConfig(light="world")).rgb
+    same = render_view(mesh, camera, RenderConfig(light=tuple(3 * WORLD_LIGHT))).rgb
+    np.testing.assert_array_equal(same, world)
+    towards = camera.center_in_world
+    front, back = (render_view(mesh, camera, RenderConfig(light=tuple(s * towards))).rgb.mean() for s in (1, -1))
+    assert front > 1.3 * back > 0
+
+
 def test_backgrounds(tmp_path):
     mesh, camera = mesh_of(sphere()), top()
     assert render_view(mesh, camera, RenderConfig(background="white")).rgb[0, 0].tolist() == [255] * 3
@@ -230,7 +241,15 @@ def test_backgrounds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"light": "sun"}, {"background": "nowhere.png"}, {"supersample": 0}, {"ambient": 2.0}, {"hw": (0, 4)}]
+    "wrong",
+    [
+        {"light": "sun"},
+        {"light": (0.0, 0.0, 0.0)},
+        {"background": "nowhere.png"},
+        {"supersample": 0},
+        {"ambient": 2.0},
+        {"hw": (0, 4)},
+    ],
 )
 def test_bad_settings(wrong):
     with pytest.raises(EquiviewError, match=next(iter(wrong))):

@@ -32,8 +32,8 @@ BACKBONE_HELP = (
 )
 OBJECT_HELP = (
     "Mesh files (glb, gltf, obj, ply; up is y in glTF, z in OBJ and PLY, else MESH@up=y or MESH@up=z), builtin:NAME, "
-    "procedural:SEED, folders written by render, captures (COLMAP, nerfstudio, RGB-D, BOP ...; CAPTURE@0::2 is every "
-    "second image), folders of photos, or videos."
+    "procedural:SEED, household:SEED, folders written by render, captures (COLMAP, nerfstudio, RGB-D, BOP ...; "
+    "CAPTURE@0::2 is every second image), folders of photos, or videos."
 )
 
 Backbone = Annotated[str, typer.Option("--backbone", "-b", help=BACKBONE_HELP)]

@@ -20,7 +20,9 @@ from .progress import StageProgress
 )
 @command
 def render(
-    source: Annotated[str, typer.Argument(help="Mesh file (glb, gltf, obj, ply), builtin:NAME or procedural:SEED.")],
+    source: Annotated[
+        str, typer.Argument(help="Mesh file (glb, gltf, obj, ply), builtin:NAME, procedural:SEED or household:SEED.")
+    ],
     out: options.Out,
     rig: Annotated[
         Literal["paper42", "ring", "random"],

@@ -15,9 +15,11 @@ from ..render.rigs import paper_subset
 from ..types import Camera
 from .names import is_made, split_up
 from .synthetic.builtin import BUILTINS, builtin_mesh
+from .synthetic.household import household_mesh
 from .synthetic.procedural import procedural_mesh
 
 _SEED = re.compile(r"0|[1-9][0-9]{0,17}")
+_FROM_SEED = {"procedural": procedural_mesh, "household": household_mesh}
 
 
 def open_object(
@@ -32,8 +34,8 @@ def open_object(
     """Return the views of an object, drawn if need be, from the paper's rig.
 
     Args:
-        source: Path of a mesh (`mug.obj@up=y` where y points up), "builtin:NAME", "procedural:SEED", or a folder that
-            `equiview render` wrote.
+        source: Path of a mesh (`mug.obj@up=y` where y points up), "builtin:NAME", "procedural:SEED", "household:SEED",
+            or a folder that `equiview render` wrote.
         n_views: 42 is the whole rig in its order, fewer the first of a random permutation of it. From a folder, the
             first `n_views` of what is stored (all, if there are fewer).
         config: How to draw; None is the default. A folder keeps what it was drawn with.
@@ -43,7 +45,7 @@ def open_object(
 
     Returns:
         The views; object coordinates have the longest side 1 and the centre at the origin. The name is the file's
-        stem, "builtin-NAME", "procedural-SEED", or the stored name.
+        stem, "builtin-NAME", "procedural-SEED", "household-SEED", or the stored name.
 
     Raises:
         EquiviewError: No such source, or an unusable one.
@@ -58,7 +60,7 @@ def open_object(
 
 
 def open_mesh(source: str | Path) -> Mesh:
-    """Return a mesh file, "builtin:NAME" or "procedural:SEED" as a normalised mesh with +z up.
+    """Return a mesh file, "builtin:NAME", "procedural:SEED" or "household:SEED" as a normalised mesh with +z up.
 
     What follows the name of a file, as in `mug.obj@up=y`, says which of its axes points up; see `load_mesh`.
 
@@ -69,7 +71,7 @@ def open_mesh(source: str | Path) -> Mesh:
     if not is_made(source):
         return normalize(load_mesh(path, up))
     kind, name = check_made(source)
-    return builtin_mesh(name) if kind == "builtin" else procedural_mesh(int(name))
+    return builtin_mesh(name) if kind == "builtin" else _FROM_SEED[kind](int(name))
 
 
 def axis_up(source: str | Path) -> Up:
@@ -87,9 +89,9 @@ def check_made(source: str | Path) -> tuple[str, str]:
     kind, _, name = str(source).partition(":")
     if kind == "builtin" and name not in BUILTINS:
         raise bad_input(str(source), f"builtin: and one of {', '.join(BUILTINS)}", repr(name), "Use builtin:mug.")
-    if kind == "procedural" and not _SEED.fullmatch(name):  # One way to write a seed: one name for one object.
-        expected = "procedural:SEED with a whole number of at most 18 digits, without zeros before it"
-        raise bad_input(str(source)[:80], expected, repr(name[:40]), "Use procedural:0.")
+    if kind in _FROM_SEED and not _SEED.fullmatch(name):  # One way to write a seed: one name for one object.
+        expected = f"{kind}:SEED with a whole number of at most 18 digits, without zeros before it"
+        raise bad_input(str(source)[:80], expected, repr(name[:40]), f"Use {kind}:0.")
     return kind, name
 
 

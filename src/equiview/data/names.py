@@ -9,7 +9,8 @@ from typing import Literal
 from ..errors import EquiviewError, bad_input
 from ..io import MESH_SUFFIXES
 
-MADE = ("builtin:", "procedural:")
+SEEDED = ("procedural", "household")
+MADE = ("builtin:", *(f"{kind}:" for kind in SEEDED))
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
 FILE_SUFFIXES = VIDEO_SUFFIXES.union(MESH_SUFFIXES)
 _AXES: dict[str, Literal["y", "z"]] = {"y": "y", "z": "z"}
@@ -109,14 +110,14 @@ def split_selection(path: str | Path) -> tuple[Path, slice]:
 
 
 def source_name(source: str | Path) -> str:
-    """Return the name an object has in rows and pictures: the file's stem, builtin-NAME or procedural-SEED.
+    """Return the name an object has in rows and pictures: the file's stem, or what is made, as in procedural-SEED.
 
     A selection of a capture is part of its name: `fox@0__2`. A mesh keeps its name however it is turned, so that none
     is both trained on and tested on.
     """
     if is_made(source):
         kind, _, of_it = str(source).partition(":")
-        return f"{kind}-{int(of_it) if kind == 'procedural' and _SEED.fullmatch(of_it) else of_it}"
+        return f"{kind}-{int(of_it) if kind in SEEDED and _SEED.fullmatch(of_it) else of_it}"
     chosen = split_source(source)
     path = chosen.path
     # By the name alone: a report is also made where the files are not.

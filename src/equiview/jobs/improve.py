@@ -55,7 +55,7 @@ def improve(
 
     Args:
         backbone: Hub id or folder.
-        train_objects: Meshes, `builtin:NAME`, `procedural:SEED`, or folders of rendered views.
+        train_objects: Meshes, `builtin:NAME`, `procedural:SEED`, `household:SEED`, or folders of rendered views.
         test_objects: The same, none of them a training object.
         out: The run folder: summary*.json, rows.jsonl, adapter/, pictures/, live/, views/, log.jsonl.
         config: Everything else.

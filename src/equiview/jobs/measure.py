@@ -31,7 +31,7 @@ class MeasureRun:
     """What is measured, apart from the features.
 
     Attributes:
-        objects: Meshes, `builtin:NAME`, `procedural:SEED`, or folders of rendered views.
+        objects: Meshes, `builtin:NAME`, `procedural:SEED`, `household:SEED`, or folders of rendered views.
         views: Views of each object.
         measure: The protocol.
     """

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 from ..errors import bad_input
 from ..finetune.overrides import override
 from ..finetune.recipe import Recipe
-from ..finetune.stages.add_head import FIXED_HEADS, AddHead, HeadName, add_head
+from ..finetune.stages.add_head import NOTHING_LEARNED, AddHead, HeadName, add_head
 from ..io import read_json, require_file
 from ..models.backbones.base import Backbone, BackboneInfo
 from ..models.extractor import Extractor
@@ -94,8 +94,8 @@ def preset_of(content: Any, name: str) -> Preset:
         raise bad_input(name, f"format {FORMAT!r}", repr(found), _FIX)
     check(content, PresetFile, name, _FIX)
     backbone, blocks, head = content["backbone"], content["blocks"], content["head"]
-    if head not in FIXED_HEADS:
-        raise bad_input(f"{name}: head", f"one of {', '.join(FIXED_HEADS)}", repr(head), _FIX)
+    if head not in NOTHING_LEARNED:
+        raise bad_input(f"{name}: head", f"one of {', '.join(NOTHING_LEARNED)}", repr(head), _FIX)
     if not blocks or len(set(blocks)) < len(blocks) or not all(1 <= b <= backbone["blocks"] for b in blocks):
         raise bad_input(f"{name}: blocks", f"different blocks 1..{backbone['blocks']}", str(blocks), _FIX)
     size = content["long_side"]
@@ -163,7 +163,7 @@ def recipe_with_preset(recipe: Recipe, preset: Preset, backbone: Backbone) -> Re
     features = replace(recipe.features, blocks=preset.blocks, long_side=size)
     recipe = replace(recipe, depths=(), features=features)
     own = recipe.find(AddHead)
-    if own is not None and own.head in FIXED_HEADS:
+    if own is not None and own.head in NOTHING_LEARNED:
         recipe = recipe.with_stage(AddHead(head=preset.head))
     return override(recipe, preset.recipes.get(recipe.name, {}))
 

@@ -17,7 +17,7 @@ from ..geometry import pixel_centers, rays_through
 from ..types import Camera, View
 from .mesh import Mesh
 from .scene import Scene, scene_of
-from .shading import WORLD_LIGHT, RenderConfig, background
+from .shading import RenderConfig, background
 
 _DEFAULT = RenderConfig()
 
@@ -155,7 +155,7 @@ class _Canvas:
         _set(program, "clip_from_object", _clip_from_object(scene, camera).T.astype("f4").tobytes())
         _set(program, "eye", eye.astype("f4").tobytes())
         _set(program, "camera_light", config.light == "camera")
-        _set(program, "world_light", WORLD_LIGHT.astype("f4").tobytes())
+        _set(program, "world_light", config.towards_light.astype("f4").tobytes())
         _set(program, "ambient", config.ambient)
         for number, material in enumerate(self._mesh.materials):
             if self._buffers[number] is None:

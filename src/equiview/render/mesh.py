@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 
 from ..errors import bad_input
 from ..io import MESH_SUFFIXES, require_file
+from ..limits import MAX_VALUE
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def srgb_from_linear(linear: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]
 
 
 def linear_from_srgb(encoded: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """Return the linear light (0 to 1) of sRGB values, the inverse of `srgb_from_linear`."""
+    """Decode sRGB (0 to 1) to linear light, IEC 61966-2-1."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
@@ -235,12 +236,12 @@ def _check_vertices(where: str, vertices: np.ndarray, faces: np.ndarray) -> None
             f"index {faces.max()}",
             "The file is corrupt; export it again.",
         )
-    bad = ~np.isfinite(vertices[np.unique(faces)]).all(1)
+    bad = ~(np.abs(vertices[np.unique(faces)]) <= MAX_VALUE).all(1)
     if bad.any():
         raise bad_input(
             where,
             "finite vertex coordinates",
-            f"{int(bad.sum())} vertices with NaN or infinity",
+            f"{int(bad.sum())} vertices with NaN, infinity or values beyond {MAX_VALUE:g}",
             "Repair the mesh or export it again.",
         )
 

@@ -21,7 +21,8 @@ class RenderConfig:
 
     Attributes:
         hw: Height and width in pixels of the rigs made for this config; a camera handed over directly has its own.
-        light: "camera" moves the light with the camera (the published renders), "world" fixes it to the object.
+        light: "camera" moves the light with the camera (the published renders), "world" fixes it to the object; a
+            direction towards the light (x, y, z in the world, of any length) does so too.
         background: "black", "white", "random" (coloured noise, another for each view), or the path of a picture.
         supersample: Colour samples per pixel along each side; 3D points, mask and ids always use the pixel centre.
         ambient: Share (0 to 1) of the light that does not depend on the normal.
@@ -29,15 +30,16 @@ class RenderConfig:
     """
 
     hw: tuple[int, int] = (512, 512)
-    light: Literal["camera", "world"] = "camera"
+    light: Literal["camera", "world"] | tuple[float, float, float] = "camera"
     background: str = "black"
     supersample: int = 2
     ambient: float = 0.35
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.light not in ("camera", "world"):
-            raise bad_input("light", "'camera' or 'world'", repr(self.light), "Choose one of them.")
+        direction = isinstance(self.light, tuple) and len(self.light) == 3 and 0 < np.linalg.norm(self.light) < np.inf
+        if self.light not in ("camera", "world") and not direction:
+            raise bad_input("light", "'camera', 'world' or a direction", repr(self.light), "Choose one of them.")
         if not 1 <= self.supersample <= 8:
             raise bad_input("supersample", "1 to 8", str(self.supersample), "2 is enough for most uses.")
         if not 0 <= self.ambient <= 1:
@@ -49,6 +51,13 @@ class RenderConfig:
                 "background", "'black', 'white', 'random' or an image file", repr(self.background), "Check the path."
             )
 
+    @property
+    def towards_light(self) -> Float[np.ndarray, "3"]:
+        """Return the unit vector towards a light that is fixed to the object."""
+        if isinstance(self.light, str):
+            return WORLD_LIGHT
+        return np.array(self.light) / np.linalg.norm(self.light)
+
 
 def shade(
     config: RenderConfig,
@@ -58,14 +67,14 @@ def shade(
 ) -> Float[np.ndarray, "n"]:
     """Return how bright (0 to 1) a white surface looks: Lambert's cosine plus ambient, no shadows.
 
-    The world light wraps around the object (cosine mapped from -1..1 to 0..1), so that no side is black.
+    A light that is fixed wraps around the object (cosine mapped from -1..1 to 0..1), so that no side is black.
     """
     if config.light == "camera":
         to_light = camera.center_in_world - points_in_world
         cosine = (normals_in_world * to_light).sum(1) / np.linalg.norm(to_light, axis=1)
         diffuse = np.clip(cosine, 0, 1)
     else:
-        diffuse = (1 + normals_in_world @ WORLD_LIGHT) / 2
+        diffuse = (1 + normals_in_world @ config.towards_light) / 2
     return config.ambient + (1 - config.ambient) * diffuse
 
 

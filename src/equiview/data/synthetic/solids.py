@@ -21,7 +21,7 @@ def turned(profile: Sequence[tuple[float, float]], squash: float = 1.0, columns:
         squash: Scale of y.
         columns: Points around.
     """
-    line = _finely(np.array(profile, np.float64), 0.02)
+    line = finely(np.array(profile, np.float64), 0.02)
     angle = np.linspace(0, 2 * np.pi, columns)
     r, z = line[:, :1], np.broadcast_to(line[:, 1:], (len(line), columns))
     return closed(np.stack([r * np.cos(angle), squash * r * np.sin(angle), z], -1))
@@ -82,7 +82,7 @@ def place(grid: Grid, at: Point = (0, 0, 0), axis: str = "z", turn_deg: float = 
     return turned_ @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) + np.array(at)
 
 
-def _finely(corners: np.ndarray, step: float) -> np.ndarray:
+def finely(corners: np.ndarray, step: float) -> np.ndarray:
     """Cut straight pieces into short ones, keeping the corners."""
     pieces = [
         np.linspace(a, b, max(2, int(np.ceil(np.linalg.norm(b - a) / step)) + 1))[:-1]

@@ -43,7 +43,7 @@ HeadName = Literal[
     "random_conv",
     "residual_conv",
 ]
-_FIXED: dict[str, Callable[[], nn.Module | None]] = {
+FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     "none": lambda: None,
     "average": AverageHead,
     "centered": CenterHead,
@@ -55,10 +55,10 @@ _FIXED: dict[str, Callable[[], nn.Module | None]] = {
         [AverageHead(), CenterHead(), WhitenHead(method="low_rank"), AverageHead()]
     ),
 }
-_DEBIASED = {"debiased_whitened": "low_rank_whitened", "debiased_whitened_average": "low_rank_whitened_average"}
-"""What stands behind the part that takes position directions out."""
-FIXED_HEADS = (*_FIXED, *_DEBIASED)
-"""Values of `AddHead.head` that learn nothing."""
+"""Values of `AddHead.head` that learn nothing, with what makes them."""
+DEBIASED_HEADS = {"debiased_whitened": "low_rank_whitened", "debiased_whitened_average": "low_rank_whitened_average"}
+"""Those that begin by taking position directions out, with what follows."""
+NOTHING_LEARNED = (*FIXED_HEADS, *DEBIASED_HEADS)
 CONV_HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "random_conv": RandomConvHead,
     "residual_conv": lambda dim, seed: ResidualConvHead(dim),
@@ -92,7 +92,7 @@ def run(settings: AddHead, extractor: Extractor, context: Context) -> Extractor:
 
 def add_head(settings: AddHead, extractor: Extractor, seed: int) -> Extractor:
     """Return the extractor with the head; `seed` is of its initial weights, where it has any."""
-    if settings.head in FIXED_HEADS:
+    if settings.head in NOTHING_LEARNED:
         head = fixed_head(settings.head, partial(position_directions, extractor))
     else:
         dim = extractor.backbone.info.dim * max(1, len(extractor.config.blocks))
@@ -101,14 +101,14 @@ def add_head(settings: AddHead, extractor: Extractor, seed: int) -> Extractor:
 
 
 def fixed_head(name: str, directions: Callable[[], Float[torch.Tensor, "blocks c k"]]) -> nn.Module | None:
-    """Return one of `FIXED_HEADS`.
+    """Return one of `NOTHING_LEARNED`.
 
     Args:
         name: Which.
         directions: Called for the position directions of the blocks it stands on, where it takes them out.
     """
-    head = _FIXED[_DEBIASED.get(name, name)]()
-    return HeadChain([DebiasHead(directions()), head]) if name in _DEBIASED and head is not None else head
+    head = FIXED_HEADS[DEBIASED_HEADS.get(name, name)]()
+    return HeadChain([DebiasHead(directions()), head]) if name in DEBIASED_HEADS and head is not None else head
 
 
 STAGE = Stage(AddHead, run, ungrouped=frozenset({"head"}))
