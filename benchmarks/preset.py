@@ -34,7 +34,10 @@ from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.heads import RandomConvHead, build_head, head_spec
 
 LAST, NOTHING = "last block", "nothing learned"
-CONTROLS = (LAST, "last block + random conv", "blocks at 1/3 to 5/6 + whitening", NOTHING, f"{NOTHING} + random conv")
+CONTROLS = (
+    *(LAST, "last block + random conv", "blocks at 1/3 to 5/6 + whitening"),
+    *(NOTHING, f"{NOTHING} + random conv", "the preset, nothing learned"),
+)
 SETS = {"test": ("test", "more_test"), "dev": ("dev", "more_dev")}
 
 
@@ -68,8 +71,9 @@ class Bench:
     def rows(self) -> list[Row]:
         """Return the controls and the recipes."""
         backbone, once = self.features.backbone, [Repetition(0, ())]
-        alone, last, blocks = [Repetition(seed, ()) for seed in SEEDS], (backbone.info.blocks,), self.preset.blocks
+        alone, last = [Repetition(seed, ()) for seed in SEEDS], (backbone.info.blocks,)
         default = self.recipe("default")
+        blocks, own = default.features.blocks, self.preset.blocks
         rows = [
             Row(LAST, last, lambda _: None, once),
             Row(CONTROLS[1], last, lambda r: RandomConvHead(backbone.info.dim, r.seed), alone),
@@ -77,7 +81,8 @@ class Bench:
                 CONTROLS[2], self.features.spread, lambda _: self.fixed("whitened_average", self.features.spread), once
             ),
             Row(NOTHING, blocks, lambda _: self.fixed(self.preset.head, blocks), once),
-            Row(CONTROLS[4], blocks, lambda r: self.convolved(r.seed), alone),
+            Row(CONTROLS[4], blocks, lambda r: self.convolved(r.seed, blocks), alone),
+            Row(CONTROLS[5], own, lambda _: self.fixed(self.preset.head, own), once),
             Row("one-step", blocks, partial(self.learned, self.recipe("one-step")), repetitions()),
             Row("default", blocks, partial(self.learned, default), repetitions()),
             Row("default, without the object", blocks, partial(self.learned, default), alone),
@@ -93,10 +98,10 @@ class Bench:
         plain = Extractor(self.features.backbone, FeatureConfig(blocks=blocks))
         return add_head(AddHead(head), plain, 0).head  # type: ignore[arg-type]
 
-    def convolved(self, seed: int) -> nn.Module:
+    def convolved(self, seed: int, blocks: tuple[int, ...]) -> nn.Module:
         """Return the fixed head with an untrained convolution on top."""
-        channels = self.features.backbone.info.dim * len(self.preset.blocks)
-        fixed = self.fixed(self.preset.head, self.preset.blocks)
+        channels = self.features.backbone.info.dim * len(blocks)
+        fixed = self.fixed(self.preset.head, blocks)
         conv = RandomConvHead(channels, seed)
         return conv if fixed is None else nn.Sequential(fixed, conv)
 

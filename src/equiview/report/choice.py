@@ -14,12 +14,12 @@ from ..io import atomic_path
 HEADS = {
     "none": "plain",
     "average": "averaged",
-    "whitened": "centred, whitened",
-    "whitened_average": "centred, whitened, averaged",
-    "low_rank_whitened": "centred, whitened",
-    "low_rank_whitened_average": "centred, whitened, averaged",
-    "debiased_whitened": "debiased, centred, whitened",
-    "debiased_whitened_average": "debiased, centred, whitened, averaged",
+    "whitened": "whitened",
+    "whitened_average": "whitened, averaged",
+    "low_rank_whitened": "whitened",
+    "low_rank_whitened_average": "whitened, averaged",
+    "debiased_whitened": "debiased, whitened",
+    "debiased_whitened_average": "debiased, whitened, averaged",
 }
 """In words. Files of before the low-rank forms name the exact ones."""
 STYLES = {
