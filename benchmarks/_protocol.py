@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from equiview.data.meshes import open_object
+from equiview.data.names import is_made
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.recipes import WIENER
 from equiview.finetune.stages.add_head import AddHead
@@ -41,12 +42,14 @@ def split(name: str) -> list[str]:
 
 
 def mesh_path(name: str) -> str:
-    return str(shared() / "data" / "objects" / "scanned" / f"{name}.glb")
+    """Return a scanned object's file, of either set."""
+    folders = [shared() / "data" / "objects" / folder for folder in ("scanned", "more")]
+    return str(next(path for folder in folders if (path := folder / f"{name}.glb").is_file()))
 
 
 def source_of(name: str) -> str:
-    """Return what `open_object` takes: a scanned object's mesh, or procedural:SEED as it is."""
-    return name if name.startswith("procedural:") else mesh_path(name)
+    """Return what `open_object` takes: a scanned object's mesh, or the name of an object made at run time as it is."""
+    return name if is_made(name) else mesh_path(name)
 
 
 def views_of(name: str, work: Path):

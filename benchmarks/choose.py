@@ -16,9 +16,8 @@ from _protocol import rounded, shared, split
 
 from equiview.data.meshes import open_object
 from equiview.errors import bad_input
-from equiview.finetune.stages.add_head import FIXED_HEADS
 from equiview.io import read_json, write_json
-from equiview.jobs.choose import HEADS
+from equiview.jobs.choose import HEADS, candidate_heads
 from equiview.jobs.scoring import WorkItem, all_rows, finish_items, rows_path
 from equiview.metrics.choice import GOALS, rank, unit_scores
 from equiview.metrics.equivariance import object_values
@@ -64,7 +63,7 @@ def object_rows(source: Extractor, name: str, kind: str, views: int, work: Path)
     mesh = shared() / "data" / "objects" / kind / f"{name}.glb"
     seen = open_object(mesh, n_views=views, seed=0, cache_dir=work / "views")
     plan = plan_object(name, list(seen), MeasureConfig(points=POINTS))
-    heads = {head: FIXED_HEADS[head]() for head in HEADS}
+    heads = candidate_heads(source)
     with torch.no_grad():
         return score_views(plan, block_maps(source, plan.views), candidates(source.backbone.info.blocks, HEADS), heads)
 

@@ -1,6 +1,7 @@
 """Values that were once used, drawn or written without a word: each is refused where it enters, in this process."""
 
 import json
+import pickle
 import subprocess
 import sys
 import zlib
@@ -13,12 +14,12 @@ import pytest
 from PIL import Image
 from safetensors import SafetensorError
 
-from bad_inputs import Run, ball_ply, check_message, environment, leftovers
+from bad_inputs import Evil, Run, ball_ply, check_message, cut, environment, leftovers, quad_glb
 from equiview import limits
 from equiview.errors import EquiviewError
 from equiview.finetune.network_settings import NetworkTraining
 from equiview.finetune.recipes import Recipe
-from equiview.io import atomic_path
+from equiview.io import atomic_path, require_space
 from equiview.jobs.doctor import _disk
 from equiview.matching.tracking.data import TrackConfig
 from equiview.models.extractor import FeatureConfig
@@ -198,22 +199,92 @@ def test_a_full_disk_within_a_library_is_a_full_disk(tmp_path: Path, error: Exce
     assert not list(tmp_path.iterdir())
 
 
+SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+WRITERS = {
+    "safetensors": (
+        "import numpy as np; from pathlib import Path; from safetensors.numpy import save_file; "
+        "from equiview.io import atomic_path\n"
+        "with atomic_path(Path('a.safetensors')) as path: save_file({'a': np.zeros(10**5)}, path)"
+    ),
+    "safetensors in a folder": (
+        "import numpy as np; from pathlib import Path; from safetensors.numpy import save_file; "
+        "from equiview.io import atomic_folder\n"
+        "with atomic_folder(Path('a')) as path: save_file({'a': np.zeros(10**5)}, path / 'a.safetensors')"
+    ),
+    "numpy": (
+        "import numpy as np; from pathlib import Path; from equiview.io import atomic_path\n"
+        "with atomic_path(Path('a.npy')) as path: np.save(path, np.zeros(10**5))"
+    ),
+    "a picture": (
+        "import numpy as np; from pathlib import Path; from equiview.io import write_image\n"
+        "write_image(Path('a.png'), np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8))"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_limit_of_file_size_is_one_message_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    """The limit holds for every writer, C++ and Rust too; Python ignores the signal that comes with it."""
+    caught = f"from equiview.errors import EquiviewError\ntry:\n    exec({WRITERS[name]!r})\n"
+    caught += "except EquiviewError as error:\n    print(error)"
+    command = [sys.executable, "-c", SMALL_FILES + caught]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), check=False, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 0 and done.stderr == "", done
+    assert done.stdout.count("\n") == 1 and "limit on the size of a file is reached" in done.stdout, done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_room_is_asked_for_where_a_library_would_end_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_space(tmp_path / "a", 1000)
+    with pytest.raises(EquiviewError, match="MiB of free disk space"):
+        require_space(tmp_path / "a", 2**60)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (2**20, 2**20))
+    (tmp_path / "a").write_bytes(bytes(2**19))
+    require_space(tmp_path / "a", 2**19)
+    with pytest.raises(EquiviewError, match=r"room for 1 MiB, found a limit .* leaves 0 MiB"):
+        require_space(tmp_path / "a", 2**19 + 1)
+
+
+def _script(*words: object) -> tuple[int, str, str]:
+    """Run the script that pip installed, as a user's shell does."""
+    script = Path(sys.executable).with_name("equiview")
+    command = [str(script), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
 CONSOLE: dict[str, tuple[Callable[[Path], tuple[object, ...]], str]] = {
     "JSON without end": (lambda d: ("report", _bytes(d / "summary.json", b"[" * 10**5).parent), "nested too deep"),
     "a huge picture": (lambda d: ("view", _huge_png(d / "a.png"), "--out", d / "out"), "134 million pixels"),
     "an absurd size": (lambda d: ("render", "builtin:mug", "--size", 12_000, "--out", d / "out"), "--size"),
-    "nothing there": (lambda d: ("render", d / "no.glb", "--out", d / "out"), "nothing there"),
+    "half a mesh": (lambda d: ("render", cut(quad_glb(d / "a.glb")), "--out", d / "out"), "truncated"),
+    "a capture of nothing": (lambda d: ("epipolar", d, "-b", "equiview/tiny", "--out", d / "out"), "layout"),
+    "pairs of another set": (
+        lambda d: ("transfer", "--pairs", f"spair:{d}", "-b", "equiview/tiny", "--out", d / "out"),
+        "SPair-71k",
+    ),
+    "a pickle that runs code": (
+        lambda d: ("track", "--benchmark", f"tapvid:{_evil(d)}", "-b", "equiview/tiny", "--out", d / "out"),
+        "pickle",
+    ),
+    "a name with a line break": (lambda d: ("features", d / "a\nb.png", "--out", d / "out"), "printable text"),
 }
+
+
+def _evil(folder: Path) -> Path:
+    return _bytes(folder / "a.pkl", pickle.dumps({"goat": Evil(folder / "ran")}))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONSOLE)
-def test_the_console_script(tmp_path: Path, name: str) -> None:
-    """As a user's shell runs it: exit code 2, one message, nothing written."""
+def test_the_installed_script(tmp_path: Path, name: str) -> None:
+    """As a user's shell runs it: exit code 2, one message, nothing written, nothing run."""
     words, said = CONSOLE[name]
-    script = [sys.executable, "-c", "import sys; from equiview.cli import main; sys.argv[0] = 'equiview'; main()"]
-    command = [*script, *map(str, words(tmp_path))]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=120)
-    assert done.returncode == 2 and done.stdout == "", done
-    assert said in done.stderr and "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists() and not leftovers(tmp_path)
+    code, out, err = _script(*words(tmp_path))
+    assert (code, out) == (2, ""), err
+    assert said in err and "Traceback" not in err
+    assert not (tmp_path / "out").exists() and not (tmp_path / "ran").exists() and not leftovers(tmp_path)

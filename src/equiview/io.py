@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -22,6 +23,11 @@ from . import pictures
 from .errors import EquiviewError, bad_input
 from .schema import parse_json
 from .types import ImageSource, PosedImage
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits.
+    resource = None  # type: ignore[assignment]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Endings of files that a folder of pictures may hold."""
@@ -99,6 +105,26 @@ def free_space(folder: Path) -> tuple[Path, float]:
     return there, shutil.disk_usage(there).free / 2**20
 
 
+def require_space(path: Path, n_bytes: int) -> None:
+    """Check that a file can be written, or grow, by so many bytes: for libraries that end the process where it fails.
+
+    Raises:
+        EquiviewError: The disk has less room, or the system's limit on the size of a file is smaller.
+    """
+    there, free_mib = free_space(path.parent)
+    limit_mib = math.inf
+    if resource is not None and (limit := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
+        limit_mib = (limit - (path.stat().st_size if path.is_file() else 0)) / 2**20
+    needed_mib = n_bytes / 2**20
+    if needed_mib > free_mib:
+        fix = "Free some space and run again."
+        raise bad_input(str(there), f"{needed_mib:.0f} MiB of free disk space", f"{free_mib:.0f} MiB", fix)
+    if needed_mib > limit_mib:
+        fix = "Raise the limit (ulimit -f) and run again."
+        found = f"a limit on the size of a file that leaves {limit_mib:.0f} MiB"
+        raise bad_input(str(path), f"room for {needed_mib:.0f} MiB", found, fix)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -117,6 +143,10 @@ def write_error(path: Path, error: Exception) -> EquiviewError:
     reason = error.strerror or error if isinstance(error, OSError) else error
     if code in (errno.ENOSPC, errno.EDQUOT):
         return EquiviewError(f"{path}: the disk is full; nothing was left half-written. Free some space and run again.")
+    # numpy counts what it could not write and has no error code.
+    if code == errno.EFBIG or re.search(r"\d+ requested and \d+ written", str(error)):
+        why = "the disk is full, or the limit on the size of a file is reached"
+        return EquiviewError(f"{path}: {why}; nothing was left half-written. Make room and run again.")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return EquiviewError(f"{path}: this folder cannot be written ({reason}). Choose another with --out.")
     if code in (errno.EEXIST, errno.ENOTDIR):

@@ -18,6 +18,9 @@ MAX_SETTING = 1_000_000
 """Of any number in `--set`."""
 MAX_BATCH, MAX_WINDOW = 1024, 1001
 """Pairs in one forward pass; frames of a running median."""
+MAX_VALUE = 1e12
+"""Of a coordinate, a focal length or a coefficient in a file, whatever its unit: what is larger overflows when squared
+a few times, and means nothing."""
 PICKLE_GROWTH = 8
 """How many times as large as its file the content of a pickle may be, written out in full."""
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .errors import EquiviewError, bad_input, shown
+from .limits import MAX_VALUE
 
 INTEGER_LIMIT = 2**31
 AGAIN = "Get or write the file again."
@@ -77,8 +78,19 @@ def as_text(value: Any, where: str, what: str = "a text", fix: str = AGAIN) -> s
     return value
 
 
-def as_number(value: Any, where: str, low: float = -math.inf, high: float = math.inf, fix: str = AGAIN) -> float:
-    """Return a finite number (or text that is one) in a range, both ends included.
+def as_name(value: Any, where: str, what: str = "a name that can be printed", fix: str = AGAIN) -> str:
+    """Return the name of something, as rows, pages and messages show it.
+
+    Raises:
+        EquiviewError: It is no text, empty, or has line breaks, control characters or no valid Unicode in it.
+    """
+    if not as_text(value, where, what, fix).isprintable():
+        raise _wrong(where, what, value, fix)
+    return str(value)
+
+
+def as_number(value: Any, where: str, low: float = -MAX_VALUE, high: float = MAX_VALUE, fix: str = AGAIN) -> float:
+    """Return a finite number (or text that is one) in a range, both ends included; see `limits.MAX_VALUE`.
 
     Raises:
         EquiviewError: It is something else.
@@ -107,16 +119,16 @@ def as_whole(value: Any, where: str, low: int | None = None, high: int | None = 
 
 
 def _range(low: float, high: float) -> str:
-    if math.isinf(low) and math.isinf(high):
+    if low <= -MAX_VALUE and high >= MAX_VALUE:
         return ""
-    return f" of at least {low:g}" if math.isinf(high) else f" from {low:g} to {high:g}"
+    return f" of at least {low:g}" if high >= MAX_VALUE else f" from {low:g} to {high:g}"
 
 
 def as_array(value: Any, where: str, shape: tuple[int | None, ...], fix: str = AGAIN) -> Float[np.ndarray, "..."]:
     """Return numbers as an array of this shape (None: any length); NaN and infinity are let through.
 
     Raises:
-        EquiviewError: It is something else.
+        EquiviewError: It is something else, or a number is beyond `limits.MAX_VALUE`.
     """
     expected = f"{'x'.join('n' if side is None else str(side) for side in shape)} numbers"
     try:
@@ -125,6 +137,9 @@ def as_array(value: Any, where: str, shape: tuple[int | None, ...], fix: str = A
         raise _wrong(where, expected, value, fix) from error
     if len(found.shape) != len(shape) or any(a not in (None, b) for a, b in zip(shape, found.shape, strict=True)):
         raise bad_input(where, expected, f"shape {found.shape}", fix)
+    beyond = found[np.isfinite(found) & (np.abs(found) > MAX_VALUE)]
+    if len(beyond):
+        raise bad_input(where, f"{expected} of at most {MAX_VALUE:g}", f"{beyond[0]:g}", fix)
     return found
 
 

@@ -15,9 +15,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from .errors import bad_input
+from .limits import MAX_VALUE
 
 if TYPE_CHECKING:  # Only named here, so that what handles files and numbers alone loads without it.
     import torch
+
+
+SMALLEST_FOCAL_PX = 1e-6
+"""No camera comes near; with less, rays overflow."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,15 @@ class Camera:
     def __post_init__(self) -> None:
         for name, shape in (("intrinsics", (3, 3)), ("cam_from_world", (4, 4))):
             value = getattr(self, name)
-            if value.shape != shape or not np.isfinite(value).all():
+            usable = np.abs(value) <= MAX_VALUE  # False for NaN.
+            if value.shape != shape or not usable.all():
                 raise bad_input(
                     f"camera {name}",
                     f"a finite {shape[0]}x{shape[1]} matrix",
-                    f"shape {value.shape} with {int((~np.isfinite(value)).sum())} values that are not finite",
+                    f"shape {value.shape} with {int((~usable).sum())} values that are not finite or far too large",
                     "Check the pose this camera was made from.",
                 )
-        if min(np.diag(self.intrinsics)) <= 0:
+        if min(np.diag(self.intrinsics)) < SMALLEST_FOCAL_PX:
             found = f"{self.intrinsics[0, 0]:g} and {self.intrinsics[1, 1]:g}"
             raise bad_input("camera intrinsics", "positive focal lengths", found, "Check the calibration.")
         rotation = self.cam_from_world[:3, :3]

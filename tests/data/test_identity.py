@@ -1,5 +1,6 @@
 """One object under two names is one object: copies, exports, other axes and units, rendered views, copied pictures."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -10,12 +11,12 @@ from scipy.spatial.transform import Rotation
 
 from bad_inputs import ball_ply
 from data.test_open import write_rgbd
-from equiview.data.contents import check_apart
-from equiview.data.identity import look_of
+from equiview.data.contents import check_apart, content_of, shown_before
 from equiview.data.meshes import open_mesh, open_object
 from equiview.errors import EquiviewError
 from equiview.io import write_image
 from equiview.render import RenderConfig, normalize, paper42, render_views
+from equiview.render.look import look_of
 
 MADE = ("builtin:mug", "procedural:1", "household:1")
 
@@ -87,13 +88,39 @@ def test_a_training_object_is_found_under_another_name(tmp_path):
     render_views(open_mesh(train), paper42((32, 32))[:2], config, tmp_path / "views")
     shutil.copytree(tmp_path / "views", tmp_path / "copied_views")
     render_views(open_mesh(other), paper42((32, 32))[:2], config, tmp_path / "other_views")
+    render_views(open_mesh(tmp_path / "exported.glb"), paper42((32, 32))[:2], config, tmp_path / "exported_views")
     check_apart([str(train)], [str(other), str(tmp_path / "other_views"), "builtin:mug"])
-    for name in ("copy.ply", "exported.ply", "exported.glb", "views"):
+    for name in ("copy.ply", "exported.ply", "exported.glb", "views", "exported_views"):
         for pair in ((str(train), str(tmp_path / name)), (str(tmp_path / name), str(train))):
             with pytest.raises(EquiviewError, match="different objects to train on and to test on, found one object"):
                 check_apart([pair[0]], [pair[1]])
+    for name in ("copied_views", "exported_views"):
+        with pytest.raises(EquiviewError, match="found one object"):
+            check_apart([str(tmp_path / "views")], [str(tmp_path / name)])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_views_of_a_mesh_that_was_exported_again_are_of_the_same_object(tmp_path, change):
+    mesh, config = open_mesh("procedural:1"), RenderConfig(hw=(32, 32))
+    for name, one in (("first", mesh), ("again", normalize(changed(mesh, change)))):
+        render_views(one, paper42((32, 32))[:2], config, tmp_path / name)
+    sources = [str(tmp_path / name) for name in ("first", "again")]
+    hashes = [content_of(one)["mesh_sha256"] for one in sources]
+    assert hashes[0] != hashes[1]
+    assert shown_before(sources[1:], set(), {"mine": content_of(sources[0])}) == ["again"]
+    assert shown_before(["procedural:2"], set(), {"mine": content_of(sources[0])}) == []
+
+
+def test_views_that_an_older_version_drew_are_known_by_their_hash(tmp_path):
+    mesh, cameras, config = open_mesh("procedural:1"), paper42((32, 32))[:2], RenderConfig(hw=(32, 32))
+    render_views(mesh, cameras, config, tmp_path)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    del meta["shape"], meta["colour"]
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    assert len(render_views(mesh, cameras, config, tmp_path)) == 2  # Gone on with, not refused.
+    assert content_of(str(tmp_path)) == {"mesh_sha256": mesh.sha256}
     with pytest.raises(EquiviewError, match="found one object"):
-        check_apart([str(tmp_path / "views")], [str(tmp_path / "copied_views")])
+        check_apart(["procedural:1"], [str(tmp_path)])
 
 
 def test_a_made_object_is_found_in_its_rendered_views(tmp_path):

@@ -21,7 +21,7 @@ from equiview.errors import EquiviewError
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.report import loss_words, write_live_page, write_report
 from equiview.types import FeatureMap
-from report.make_run import write_run
+from report.make_run import write_measured, write_run
 from worlds import sphere_ring
 
 
@@ -188,7 +188,7 @@ def test_broken_packs_are_named(tmp_path, spoil):
 
 
 def test_a_report_holds_the_packs_of_its_run_and_drops_what_does_not_fit(tmp_path, monkeypatch):
-    run = write_run(tmp_path / "run", objects=("a", "b"))
+    run = write_measured(tmp_path / "run", objects=("a", "b"))
     without = write_report(run).read_text()
     assert "live-data" not in without and "script-src" not in without
     for name in ("a", "b"):

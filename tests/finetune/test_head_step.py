@@ -12,6 +12,7 @@ from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import TrainingPair
 from equiview.finetune.head_step import HELD_OUT, SIZES, HeadStep, split_pairs, step_head
 from equiview.finetune.head_training import pair_loss
+from equiview.finetune.overrides import override
 from equiview.finetune.recipes import get_recipe
 from equiview.io import read_jsonl
 from equiview.models.heads import LinearHead, head_spec
@@ -120,21 +121,26 @@ def test_what_it_refuses():
         step_head([[TrainingPair(same, same, flat.xy0, flat.xy1)]], CONFIG)
 
 
-def test_the_recipe_steps_from_a_mesh_and_reports(tmp_path):
-    recipe = replace(get_recipe("one-step").with_stage(replace(CONFIG, points=30)), depths=())
+@pytest.fixture
+def one_step(monkeypatch):
+    """The recipe on small pictures, few of them."""
+    monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 12)
+    small = override(get_recipe("one-step"), {"features.long_side": 96})
+    return replace(small.with_stage(replace(CONFIG, points=30)), depths=())
+
+
+def test_the_recipe_steps_from_a_mesh_and_reports(tmp_path, one_step):
     seen = []
-    extractor = adapt(tiny_backbone(), objects(), recipe, tmp_path, progress=lambda *what: seen.append(what))
+    extractor = adapt(tiny_backbone(), objects(), one_step, tmp_path, progress=lambda *what: seen.append(what))
     assert [part["kind"] for part in head_spec(extractor.head)] == ["average", "center", "whiten", "average", "linear"]
     for stage in ("solve", "train"):
         counts = [(done, total) for name, done, total in seen if name == stage]
         assert counts[-1][0] == counts[-1][1] and [done for done, _ in counts] == list(range(1, len(counts) + 1))
 
 
-def test_the_log_has_the_loss_before_and_after_the_step(tmp_path, monkeypatch):
-    monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 2)
-    recipe = replace(get_recipe("one-step").with_stage(replace(CONFIG, points=30)), depths=())
+def test_the_log_has_the_loss_before_and_after_the_step(tmp_path, one_step):
     for _ in range(2):  # The second time it writes the same log, not a longer one.
-        adapt(tiny_backbone(), objects(), recipe, tmp_path)
+        adapt(tiny_backbone(), objects(), one_step, tmp_path)
         rows = read_jsonl(tmp_path / "log.jsonl")
         assert [(row["stage"], row["step"]) for row in rows] == [("head_step", 0), ("head_step", 1)]
         assert rows[1]["loss"] <= rows[0]["loss"]

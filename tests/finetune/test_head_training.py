@@ -64,10 +64,9 @@ def test_it_suppresses_what_changes_with_the_view_and_keeps_the_rest():
 
 def test_categories_are_drawn_at_their_share(monkeypatch):
     drawn = []
-    real = train_head.__globals__["pair_loss"]
     monkeypatch.setattr(
         "equiview.finetune.head_training.pair_loss",
-        lambda head, pair, *rest: drawn.append(pair) or real(head, pair, *rest),
+        lambda head, pair, *rest: drawn.append(pair) or head.matrix.square().mean(),
     )
     own, of_category = noisy_pair(0), noisy_pair(1)
     for share in (0.0, 0.25):
@@ -76,7 +75,7 @@ def test_categories_are_drawn_at_their_share(monkeypatch):
         assert np.mean([pair is of_category for pair in drawn]) == pytest.approx(share, abs=0.07)
 
 
-@pytest.mark.parametrize(("steps", "warm_up"), [(1, 1), (10, 2), (100, 20), (400, 20)])
+@pytest.mark.parametrize(("steps", "warm_up"), [(1, 1), (10, 2), (100, 20), (120, 20)])
 def test_the_rate_warms_up_in_proportion_and_falls_to_zero(monkeypatch, steps, warm_up):
     rates, step = [], torch.optim.Adam.step
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
@@ -87,7 +86,7 @@ def test_the_rate_warms_up_in_proportion_and_falls_to_zero(monkeypatch, steps, w
 
 def test_retention_and_shrinkage_hold_it_at_the_identity():
     free, held, shrunk = (
-        train_head([[noisy_pair()]], [], unlabeled(), short(**changes)).matrix
+        train_head([[noisy_pair()]], [], unlabeled(), short(steps=50, **changes)).matrix
         for changes in ({}, {"retention": 1e4}, {"shrinkage": 1e4})
     )
     away = [float((matrix - torch.eye(DIM)).norm()) for matrix in (free, held, shrunk)]

@@ -7,11 +7,12 @@ import pytest
 
 from equiview.cli import main
 from equiview.errors import EquiviewError
+from equiview.finetune.head_training import HeadTraining
 from equiview.finetune.recipes import get_recipe
 from equiview.jobs import choose as job
 from equiview.jobs.choose import ChooseRun, choose, find_preset
 from equiview.jobs.feature_options import FeatureOptions, open_features
-from equiview.jobs.finetune import ImproveConfig
+from equiview.jobs.finetune import ImproveConfig, with_features
 from equiview.jobs.presets import (
     SHIPPED,
     advice,
@@ -39,13 +40,26 @@ def spheres(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="module")
+def tiny():
+    return load_backbone("equiview/tiny").info
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    """The folder of a run, and what was chosen."""
+    folder = tmp_path_factory.mktemp("chosen")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
+        return folder, choose(layered(2), RUN, folder)
+
+
 @pytest.fixture
-def shipped(monkeypatch, tmp_path):
+def shipped(monkeypatch, tmp_path, tiny):
     """Two presets come with the package: of a whole family, and of the weights of equiview/tiny alone."""
     backbone = {"family": "dinov2", "blocks": 12, "weights_sha256": "0"}
     common = {"format": "equiview preset 1", "long_side": None, "head": "whitened"}
     content = {"some-dinov2": common | {"backbone": backbone, "blocks": [10, 12], "whole_family": True}}
-    tiny = load_backbone("equiview/tiny").info
     backbone = {"family": tiny.family, "blocks": 12, "weights_sha256": tiny.weights_sha256}
     content["some-tiny"] = common | {"backbone": backbone, "blocks": [3, 5]}
     (tmp_path / "shipped.json").write_text(json.dumps(content))
@@ -53,38 +67,38 @@ def shipped(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("knowing", [2, 6])
-def test_the_block_that_knows_is_taken(tmp_path, knowing):
-    found = choose(layered(knowing), RUN, tmp_path)
+def test_the_block_that_knows_is_taken(tmp_path, chosen, knowing):
+    folder, found = chosen if knowing == 2 else (tmp_path, choose(layered(knowing), RUN, tmp_path))
     assert found["blocks"] == [knowing]
     entries = {(*e["blocks"], e["head"]): e["matching"] for e in found["candidates"]}
     assert entries[knowing, found["head"]]["value"] > 80
     others = [entries[block, "none"] for block in range(1, 7) if block != knowing]
     assert all(one["value"] < 20 and one["within_noise"] is False for one in others)
     assert "transfer" not in found["best"]
-    assert json.loads((tmp_path / "choice.json").read_text()) == found
+    assert json.loads((folder / "choice.json").read_text()) == found
 
 
 def test_an_interrupted_run_goes_on_to_the_same_choice(tmp_path, monkeypatch):
-    whole = choose(layered(3), RUN, tmp_path / "whole")
+    whole = choose(layered(2, blocks=3), RUN, tmp_path / "whole")
 
     def stop(stage, done, total):
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        choose(layered(3), RUN, tmp_path / "cut", progress=stop)
+        choose(layered(2, blocks=3), RUN, tmp_path / "cut", progress=stop)
     scored = []
     monkeypatch.setattr(job, "score_views", lambda plan, *_: scored.append(plan.name) or score_views(plan, *_))
-    assert choose(layered(3), RUN, tmp_path / "cut") == whole
+    assert choose(layered(2, blocks=3), RUN, tmp_path / "cut") == whole
     assert scored == ["procedural-2", "procedural-3", "procedural-4"]
 
 
 def test_another_goal_needs_no_new_scores_and_other_objects_another_folder(tmp_path, monkeypatch):
-    choose(layered(3), RUN, tmp_path)
+    choose(layered(2, blocks=3), RUN, tmp_path)
     monkeypatch.setattr(job, "block_maps", None)
-    assert choose(layered(3), RUN, tmp_path, goal="position")["goal"] == "position"
+    assert choose(layered(2, blocks=3), RUN, tmp_path, goal="position")["goal"] == "position"
     with pytest.raises(EquiviewError, match="another run"):
-        choose(layered(3), replace(RUN, points=50), tmp_path)
+        choose(layered(2, blocks=3), replace(RUN, points=50), tmp_path)
 
 
 def test_what_cannot_be_chosen_from_is_refused(tmp_path):
@@ -100,8 +114,8 @@ def test_what_cannot_be_chosen_from_is_refused(tmp_path):
         choose(layered(1), replace(RUN, objects=()), tmp_path)
 
 
-def test_table_words_and_picture_name_the_choice(tmp_path):
-    found = choose(layered(2), RUN, tmp_path)
+def test_table_words_and_picture_name_the_choice(tmp_path, chosen):
+    found = chosen[1]
     words = choice_words(found)
     assert words.startswith("Chosen for matching: blocks 2 ") and "worse by more than chance" in words
     assert choice_table(found).row_count == 13
@@ -111,7 +125,7 @@ def test_table_words_and_picture_name_the_choice(tmp_path):
 
 def test_a_preset_comes_back_and_makes_the_features_it_names(tmp_path):
     source = layered(2)
-    found = choose(source, RUN, tmp_path, long_side=32)
+    found = choose(source, replace(RUN, objects=RUN.objects[:1]), tmp_path, long_side=32)
     for name in (str(tmp_path), str(tmp_path / "choice.json")):
         preset = read_preset(name)
         assert (list(preset.blocks), preset.head, preset.long_side) == (found["blocks"], found["head"], 32)
@@ -172,9 +186,8 @@ def test_shipped_presets_say_how_they_were_measured():
         assert one["backbone"]["weights_sha256"] == made["weights_sha256"]
 
 
-def test_a_recipe_takes_blocks_and_fixed_head_and_keeps_what_it_learns(tmp_path):
-    choose(layered(2), RUN, tmp_path)
-    preset = replace(read_preset(str(tmp_path)), head="whitened")
+def test_a_recipe_takes_blocks_and_fixed_head_and_keeps_what_it_learns(chosen):
+    preset = replace(read_preset(str(chosen[0])), head="whitened")
     backbone = layered(2).backbone
     for name in ("default", "one-step"):
         recipe, changed = get_recipe(name), recipe_with_preset(get_recipe(name), preset, backbone)
@@ -182,6 +195,57 @@ def test_a_recipe_takes_blocks_and_fixed_head_and_keeps_what_it_learns(tmp_path)
         assert changed.stages[1:] == recipe.stages[1:] and changed.features.long_side == 640
     paper = recipe_with_preset(get_recipe("paper"), preset, backbone)
     assert paper.feature_config(6).blocks == (2,) and paper.stages[0].head == "random_conv"
+
+
+def preset_file(tmp_path, **more):
+    """A preset for `layered` backbones, with settings of its own for a recipe."""
+    content = {"format": "equiview preset 1", "blocks": [2], "head": "low_rank_whitened", "long_side": None}
+    content |= {"backbone": {"family": "made", "blocks": 6, "weights_sha256": "0"}} | more
+    path = tmp_path / "preset.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_a_preset_changes_settings_of_a_recipe_and_the_users_own_go_before_them(tmp_path):
+    settings = {"head_training.steps": 7, "strength": 0.9, "auxiliary_objects": ["procedural:5"]}
+    path = preset_file(tmp_path, recipes={"default": settings})
+    config = ImproveConfig(get_recipe("default"), features=path)
+    found = with_features(layered(2).backbone, config)
+    training = found.recipe.stage(HeadTraining)
+    assert (training.steps, training.strength, found.recipe.auxiliary_objects) == (7, 0.9, ("procedural:5",))
+    assert found.preset == path and found.recipe.stages[0].head == "low_rank_whitened"
+    mine = with_features(layered(2).backbone, replace(config, changes={"head_training.steps": "11"}))
+    assert mine.recipe.stage(HeadTraining).steps == 11 and mine.recipe.strength == 0.9
+    other = with_features(layered(2).backbone, replace(config, recipe=get_recipe("one-step")))
+    assert other.recipe.stages[1:] == get_recipe("one-step").stages[1:]
+    with pytest.raises(EquiviewError, match="setting 'head_training.stepz'"):
+        broken = preset_file(tmp_path, recipes={"default": {"head_training.stepz": 7}})
+        with_features(layered(2).backbone, replace(config, features=broken))
+
+
+def test_without_a_word_features_are_those_measured_for_the_backbone_else_chosen(monkeypatch, shipped, tmp_path):
+    config = ImproveConfig(get_recipe("default"), features=None)
+    like_it = layered(1, blocks=12).backbone
+    like_it.info = replace(like_it.info, family="dinov2")
+    assert with_features(like_it, config).recipe.features.blocks == (10, 12)
+    chosen = read_preset(preset_file(tmp_path))
+    monkeypatch.setattr("equiview.jobs.finetune.find_preset", lambda name, *_: chosen if name == "auto" else None)
+    unknown = layered(3).backbone
+    assert with_features(unknown, config).recipe.features.blocks == (2,)
+    # Who names features keeps them, and so do recipes that stand on the last block.
+    for kept in (
+        replace(config, features="recipe"),
+        replace(config, recipe=get_recipe("paper")),
+        replace(config, changes={"depths": "0.5,1"}),
+        replace(config, changes={"head": "average"}),
+    ):
+        assert with_features(unknown, kept) is kept
+
+
+def test_published_backbones_keep_the_recipe_they_were_published_with():
+    backbone = load_backbone("equiview/tiny")
+    config = ImproveConfig(get_recipe("default"), features=None)
+    assert with_features(backbone, config) is config
 
 
 def test_a_preset_is_recorded_and_a_run_without_one_is_the_run_it_was():
@@ -221,8 +285,8 @@ class Matching(ChooseRun):
 
 def test_the_command_writes_a_preset_that_the_next_command_takes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(job, "ChooseRun", Matching)
-    names = [f"procedural:{n}" for n in range(5)]
-    said = ["choose", "-b", "equiview/tiny", "--objects", *names, "--views", "4", "--points", "20", "--long-side", "64"]
+    names = ["procedural:0", "procedural:1"]
+    said = ["choose", "-b", "equiview/tiny", "--objects", *names, "--views", "3", "--points", "20", "--long-side", "64"]
     monkeypatch.setattr("sys.argv", ["equiview", *said, "--out", str(tmp_path), "--json"])
     with pytest.raises(SystemExit) as done:
         main()

@@ -9,6 +9,7 @@ import pytest
 from equiview.errors import EquiviewError
 from equiview.jobs import demo
 from equiview.metrics.equivariance import METRIC_NAMES, object_values
+from equiview.render import RenderConfig
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "ImproveConfig", lambda *a, **k: config(*a, views=5, points=40, **k))
     monkeypatch.setattr(demo, "get_recipe", lambda name: demo_recipe(recipe(name)))
     monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 6)
+    monkeypatch.setattr("equiview.data.meshes.RenderConfig", lambda: RenderConfig(hw=(224, 224)))
 
     def refuse(*args, **kwargs):
         raise AssertionError("the demo asked for the network")

@@ -24,7 +24,7 @@ from worlds import sphere_ring
 
 TEST = [f"procedural:{seed}" for seed in range(2, 7)]
 BOTH = recipe(ClosedFormConfig(points=30), head="average", steps=2)
-CONFIG = ImproveConfig(BOTH, views=6, points=40, notes=("a note",))
+CONFIG = ImproveConfig(BOTH, views=4, points=40, notes=("a note",))
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +32,20 @@ def backbone(tmp_path_factory):
     return str(save(make_model("vit"), tmp_path_factory.mktemp("vit")))
 
 
-@pytest.fixture(autouse=True)
-def spheres(monkeypatch):
-    """Every object is a sphere, turned by its number; nothing is drawn."""
-    monkeypatch.setattr("equiview.finetune.unlabeled_images.IMAGES", 3)
-    monkeypatch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
+@pytest.fixture(scope="module", autouse=True)
+def spheres():
+    """Every object is a sphere; nothing is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("equiview.finetune.unlabeled_images.IMAGES", 3)
+        patch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
+        yield
 
 
 @pytest.fixture(scope="module")
 def finished(backbone, tmp_path_factory):
     """One run for the tests that only look at it."""
-    out = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("equiview.finetune.unlabeled_images.IMAGES", 3)
-        patch.setattr("equiview.jobs.run_folder.open_source", lambda source, *, n_views, **_: sphere_ring(n_views))
-        stages = []
-        improve(backbone, ["procedural:1"], TEST, out, CONFIG, lambda stage, done, total: stages.append(stage))
+    out, stages = tmp_path_factory.mktemp("run"), []
+    improve(backbone, ["procedural:1"], TEST, out, CONFIG, lambda stage, done, total: stages.append(stage))
     assert stages[0] == "render" and stages[-1] == "score"
     return out
 
@@ -177,23 +175,28 @@ HEAD = HeadTraining(steps=3, instances=0, pictures=2)
 JOINED = replace(CONFIG, recipe=recipe(HEAD, head="average", steps=2))
 
 
+@pytest.fixture(scope="module")
+def joined(backbone, tmp_path_factory):
+    """A run of both stages that nothing interrupted."""
+    return improve(backbone, ["procedural:1"], TEST[:2], tmp_path_factory.mktemp("joined"), JOINED)
+
+
 @pytest.mark.parametrize("stage", ["train network", "solve", "train"])
-def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_did(stage, backbone, tmp_path):
+def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_did(stage, backbone, joined, tmp_path):
     def stop(found, done, total):
         if (found, done) == (stage, 1):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED, stop)
-    resumed = improve(backbone, ["procedural:1"], TEST, tmp_path / "run", JOINED)
-    whole = improve(backbone, ["procedural:1"], TEST, tmp_path / "whole", JOINED)
-    assert resumed["after"]["metrics"] == whole["after"]["metrics"]
+        improve(backbone, ["procedural:1"], TEST[:2], tmp_path / "run", JOINED, stop)
+    resumed = improve(backbone, ["procedural:1"], TEST[:2], tmp_path / "run", JOINED)
+    assert resumed["after"]["metrics"] == joined["after"]["metrics"]
     record = read(tmp_path / "run" / "adapter" / "equiview.json")
     assert (record["trained_network"], record["trained"]) == ([2, 2], [3, 3])
 
 
 def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog):
-    improve(backbone, ["procedural:1"], TEST, tmp_path, replace(JOINED, budget_s=0.0))
+    improve(backbone, ["procedural:1"], TEST[:1], tmp_path, replace(JOINED, budget_s=0.0))
     record = read(tmp_path / "adapter" / "equiview.json")
     assert record["trained_network"] == [0, 2] and "take default" in caplog.text
     assert "0 of 2 steps" in caplog.text and read(tmp_path / "plan.json")["stages"]["network"]["steps"] == 0

@@ -11,7 +11,7 @@ from equiview.metrics.pose import (
     lateral_depth_error,
     mspd,
     mssd,
-    pose_recall,
+    recall_hits,
     rotation_error_deg,
     symmetry_transforms,
     translation_error,
@@ -56,13 +56,16 @@ def test_parity_of_pose_errors(golden):
 def test_parity_of_recalls(golden):
     stored = np.load(golden / "f07b_pose_recall.npz")
     turn, shift = (stored[f"aggregate/in/{name}"] for name in ("R_errs", "t_errs"))
+    hits = recall_hits(turn, shift)
     for limit in (1, 3, 5):
-        assert pose_recall(turn, limit, shift, limit) == 100 * float(stored[f"aggregate/out/{limit}cm_{limit}degree"])
+        assert hits[f"pose_recall@{limit}cm{limit}deg"].mean() == float(
+            stored[f"aggregate/out/{limit}cm_{limit}degree"]
+        )
 
 
 def test_recall_is_strict_and_nan_is_a_failure():
-    assert pose_recall(np.array([5.0, 4.9, np.nan, np.inf]), 5) == 25
-    assert pose_recall(np.array([1.0, 1.0]), 5, np.array([5.0, np.nan]), 5) == 0
+    assert recall_hits(np.array([5.0, 4.9, np.nan, np.inf]), None)["pose_recall@5deg"].tolist() == [0, 1, 0, 0]
+    assert not recall_hits(np.array([1.0, 1.0]), np.array([5.0, np.nan]))["pose_recall@5cm5deg"].any()
 
 
 def test_rotation_error_is_the_angle():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from equiview.errors import EquiviewError
-from equiview.finetune.stages.add_head import FIXED_HEADS
+from equiview.finetune.stages.add_head import fixed_head
 from equiview.models import exported_model
 from equiview.models.fixed_heads import WhitenHead
 from equiview.models.heads import build_head, head_spec
@@ -111,8 +111,8 @@ def test_gradients_of_low_rank_take_the_matrix_as_given() -> None:
 
 def test_the_method_is_recorded_only_where_it_is_not_the_exact_one() -> None:
     assert head_spec(WhitenHead()) == [{"kind": "whiten", "power": 0.7, "ridge": 0.1}]
-    low = head_spec(FIXED_HEADS["low_rank_whitened_average"]())
-    assert [part["kind"] for part in low] == [part["kind"] for part in head_spec(FIXED_HEADS["whitened_average"]())]
+    low, exact = (head_spec(fixed_head(name, list)) for name in ("low_rank_whitened_average", "whitened_average"))
+    assert [part["kind"] for part in low] == [part["kind"] for part in exact]
     assert low[2] == {"kind": "whiten", "power": 0.7, "ridge": 0.1, "method": "low_rank", "rank": 128}
     part = exported_model.build_head(low[2])
     assert (part.method, part.rank) == ("low_rank", 128) and exported_model.build_head(low[0]).kernel == 3

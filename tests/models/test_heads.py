@@ -13,6 +13,7 @@ from torch import nn
 from equiview.errors import EquiviewError
 from equiview.models.backbones import load_backbone
 from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.fixed_heads import DebiasHead
 from equiview.models.heads import (
     AverageHead,
     CenterHead,
@@ -191,6 +192,7 @@ HEADS = [
     CenterHead(),
     WhitenHead(0.7, 0.3),
     WhitenHead(0.7, 0.3, "low_rank", rank=2),
+    DebiasHead(torch.linalg.qr(torch.randn(1, 5, 2, generator=torch.Generator().manual_seed(4)))[0]),
     RandomConvHead(5, seed=3),
     ResidualConvHead(5),
     _linear(),

@@ -1,7 +1,10 @@
 """glTF extensions: each is read, or said; emission, instances, hidden nodes, compression, references."""
 
+import base64
+import json
 import struct
 import sys
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 
 from equiview.errors import EquiviewError
 from equiview.render import load_mesh
+from equiview.render.gltf_buffers import _data_bytes
 from equiview.render.gltf_extensions import DRACO
 from render.makers import QUAD, QUAD_FACES, QUAD_UV, QUARTERS, GltfMaker, rgba
 
@@ -297,3 +301,26 @@ def test_a_byte_order_mark_is_passed_over(path):
     head = struct.pack("<4sIII4s", b"glTF", 2, len(data) + 3, size + 3, b"JSON")
     path.write_bytes(head + text + data[20 + size :])
     assert len(load_mesh(path).faces) == 2
+
+
+@pytest.mark.parametrize("form", ["charset", "no padding", "for addresses", "percent", "upper case", "line breaks"])
+def test_every_form_of_a_data_uri_is_read(form):
+    content = bytes(range(256)) + b"\xff\xfe"
+    plain = base64.b64encode(content).decode()
+    uri = {
+        "charset": f"data:application/octet-stream;charset=utf-8;base64,{plain}",
+        "no padding": f"data:;base64,{plain.rstrip('=')}",
+        "for addresses": f"data:;base64,{base64.urlsafe_b64encode(content).decode()}",
+        "percent": f"data:application/octet-stream,{quote(content)}",
+        "upper case": f"data:application/octet-stream;BASE64,{plain}",
+        "line breaks": f"data:;base64,{plain[:20]}\n {plain[20:]}",
+    }[form]
+    assert _data_bytes(uri) == content
+
+
+@pytest.mark.parametrize("changed", [{"scene": -1}, {"nodes": [{"children": [0, -1]}]}, {"meshes": [{"indices": -1}]}])
+def test_a_place_before_the_first_is_none(tmp_path, changed):
+    path = tmp_path / "a.gltf"
+    path.write_text(json.dumps({"asset": {"version": "2.0"}, "extras": {"scene": -1}, **changed}))
+    with pytest.raises(EquiviewError, match="expected a number of at least 0, found -1"):
+        load_mesh(path)

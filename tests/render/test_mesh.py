@@ -10,7 +10,7 @@ from PIL import Image
 from equiview.errors import EquiviewError
 from equiview.render import load_mesh, normalize
 from equiview.render.gltf_buffers import open_gltf
-from equiview.render.mesh import Material, Part
+from equiview.render.mesh import Material, Part, linear_from_srgb, srgb_from_linear
 from render.makers import QUAD, QUAD_FACES, QUAD_UV, QUARTERS, WHITE, GltfMaker, box, mesh_of, quad, rgba
 
 OBJ = """mtllib m.mtl
@@ -361,3 +361,9 @@ def test_box_maker_faces_outside():
     mesh = mesh_of(box())
     centers = mesh.vertices[mesh.faces].mean(1)
     assert ((mesh.face_normals * centers).sum(1) > 0.4).all()
+
+
+def test_srgb_and_linear_light_are_inverses():
+    encoded = np.linspace(0, 1, 101)
+    np.testing.assert_allclose(srgb_from_linear(linear_from_srgb(encoded)), encoded, atol=1e-6)
+    assert linear_from_srgb(np.array([0.5]))[0] == pytest.approx(0.21404, abs=1e-5)

@@ -175,7 +175,7 @@ def test_best_value_of_a_column_is_bold(run_dir: Path, html: str) -> None:
 
 def test_every_control_of_a_run_is_explained(tmp_path: Path) -> None:
     gains = {"pretrained": 0.0, "fixed_average": 1.0, "without_object": 2.0, "adapted": 4.0}
-    page = Page(write_report(write_run(tmp_path / "run", gains=gains)).read_text(encoding="utf-8"))
+    page = Page(write_report(write_run(tmp_path / "run", objects=("a",), gains=gains)).read_text(encoding="utf-8"))
     assert "The strongest control: only a gain over it was learned." in page.text
     assert "untrained 3\u00d73 convolution" not in page.text
     assert set(CONTROL_WORDS) == set(VARIANTS) - {"adapted"}

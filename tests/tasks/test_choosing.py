@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from equiview.data.synthetic.categories import CategoryWorld, category_views
-from equiview.finetune.stages.add_head import FIXED_HEADS
+from equiview.finetune.stages.add_head import AddHead, add_head
+from equiview.jobs.choose import HEADS, candidate_heads
 from equiview.models.extractor import Extractor, FeatureConfig, blocks_at
 from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.tasks.choosing import Candidate, block_maps, candidate_map, candidates, score_category
@@ -30,11 +31,11 @@ def test_any_depth_has_its_sets_without_a_block_twice(depth):
 
 
 @pytest.mark.parametrize("blocks", [(2,), (2, 5)])
-@pytest.mark.parametrize("head", ["none", "average", "whitened", "whitened_average"])
+@pytest.mark.parametrize("head", HEADS)
 def test_a_candidate_is_what_the_extractor_makes_of_it(blocks, head):
     source, views = layered(2), sphere_ring(2)
-    made = FIXED_HEADS[head]()
-    own = Extractor(source.backbone, FeatureConfig(blocks=blocks, long_side=64), made)
+    made = candidate_heads(source)(Candidate(blocks, head))
+    own = add_head(AddHead(head), Extractor(source.backbone, FeatureConfig(blocks=blocks, long_side=64)), 0)
     for wanted, maps in zip(own.maps(views), block_maps(source, views), strict=True):
         found = candidate_map(maps, blocks, made)
         assert (found.stride_xy, found.offset_xy, found.image_hw) == (
@@ -46,7 +47,7 @@ def test_a_candidate_is_what_the_extractor_makes_of_it(blocks, head):
 
 def test_a_category_is_transferred_by_what_knows_it_and_not_by_noise():
     views = category_views(range(2), CategoryWorld(categories=("chair",), hw=(160, 160)))
-    ways, heads = [Candidate((1,), "none")], {"none": None}
+    ways, heads = [Candidate((1,), "none")], lambda way: None
 
     def scored(source, pictures):
         rows = score_category(views, [[one] for one in source.maps(pictures)], ways, heads)

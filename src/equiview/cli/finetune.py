@@ -2,7 +2,7 @@
 
 from . import options
 from .app import app
-from .common import command, examples, finish
+from .common import command, examples, finish, parse_settings
 from .improve import TrainObjects, recipe_and_budget, shares_of
 from .progress import StageProgress
 
@@ -21,7 +21,7 @@ def finetune(
     train_objects: TrainObjects,
     out: options.Out,
     recipe: options.Recipe = "default",
-    features: options.Preset = None,
+    features: options.RecipeFeatures = None,
     settings: options.Set = None,
     views: options.Views = 12,
     budget: options.Budget = None,
@@ -33,7 +33,7 @@ def finetune(
 ) -> None:
     """Make an adapter from one object or several, without measuring it."""
     from ..jobs.feature_options import quiet_transformers, resolve_device
-    from ..jobs.finetune import ImproveConfig, with_features
+    from ..jobs.finetune import ImproveConfig
     from ..jobs.finetune import finetune as run
 
     quiet_transformers()
@@ -46,10 +46,11 @@ def finetune(
         device=resolve_device(device),
         dtype=dtype,
         seed=seed,
+        features=features,
+        changes=parse_settings(settings or []),
     )
     weights = {"render": 0.2, "train network": 0.4, "solve": 0.4, "train": 0.4}
     with StageProgress(shares_of(weights, config.recipe)) as progress:
-        config = with_features(backbone, config, features, progress)
         adapter = run(backbone, train_objects, out, config, progress)
     words = f'Load it with equiview.load("{backbone}", adapter="{out}"). What it is worth is not known yet: measure it.'
     finish({"command": "finetune", "adapter": str(adapter)}, [adapter], json, words)

@@ -68,7 +68,7 @@ def improve(
     ],
     out: options.Out,
     recipe: options.Recipe = "default",
-    features: options.Preset = None,
+    features: options.RecipeFeatures = None,
     settings: options.Set = None,
     views: options.Views = 12,
     points: options.Points = 300,
@@ -84,7 +84,7 @@ def improve(
     Renders, measures, measures the controls, finetunes, measures again, and writes summary.json, an adapter and a page.
     """
     from ..jobs.feature_options import quiet_transformers, resolve_device
-    from ..jobs.finetune import ImproveConfig, with_features
+    from ..jobs.finetune import ImproveConfig
     from ..jobs.improve import improve as run
 
     quiet_transformers()
@@ -98,9 +98,10 @@ def improve(
         device=resolve_device(device),
         dtype=dtype,
         seed=seed,
+        features=features,
+        changes=parse_settings(settings or []),
     )
     with StageProgress(shares_of(WEIGHTS, config.recipe)) as progress:
-        config = with_features(backbone, config, features, progress)
         summary = run(backbone, train_objects, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
 

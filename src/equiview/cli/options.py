@@ -80,6 +80,16 @@ Preset = Annotated[
         "chosen on first use and kept), deit-tiny or equiview-tiny.",
     ),
 ]
+RecipeFeatures = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="PRESET",
+        help="Blocks and fixed head under what is learned: as of other commands, or recipe for the recipe's own. If "
+        "left out, those measured for the backbone, else chosen on first use and kept; recipes of the last block keep "
+        "it.",
+    ),
+]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
 Strength = Annotated[
     float | None,

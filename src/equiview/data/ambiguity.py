@@ -58,11 +58,10 @@ def describe_patches(
     Each ring gives the mean and spread of colour, and of the angle cosine between normals there and at the
     centre. Points whose rings are not all populated are left out.
     """
-    tree = cKDTree(cloud[:, :3])
-    neighbours = tree.query_ball_point(at[:, :3], radius)
+    near = cKDTree(cloud[:, :3]).query_ball_point(at[:, :3], radius)
     kept, rows = [], []
-    for number, index in enumerate(neighbours):
-        description = _describe(cloud[index], at[number], radius)
+    for number, index in enumerate(near):
+        description = _describe(cloud[np.array(index, np.intp)], at[number], radius)
         if description is not None:
             kept.append(number)
             rows.append(description)
@@ -78,7 +77,8 @@ def _describe(
     same_side = cosine > 0
     near, cosine = near[same_side], cosine[same_side]
     # Rings of equal area, so that each holds about as many points.
-    ring = (np.linalg.norm(near[:, :3] - center[:3], axis=1) / radius) ** 2 * RINGS
+    offset = near[:, :3] - center[:3]
+    ring = (np.sqrt(np.add.reduce(offset * offset, axis=1)) / radius) ** 2 * RINGS
     ring = np.minimum(ring.astype(int), RINGS - 1)
     values = np.concatenate([near[:, 6:], cosine[:, None]], 1)
     parts = []
@@ -86,7 +86,10 @@ def _describe(
         inside = values[ring == number]
         if len(inside) < 3:
             return None
-        parts += [inside.mean(0), inside.std(0)]
+        # Mean and standard deviation, without what numpy's own methods add to each of thousands of small arrays.
+        mean = np.add.reduce(inside) / len(inside)
+        away = inside - mean
+        parts += [mean, np.sqrt(np.add.reduce(away * away) / len(inside))]
     return np.concatenate(parts)
 
 

@@ -1,16 +1,20 @@
 """What a source shows: what is tested on is compared with what is trained on, now or through a record that lasts."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import bad_input
 from ..io import read_json
+from ..render import open_views
+from ..render.look import Look
 from ..schema import as_array, as_list, as_record, as_text
 from .captures.opening import capture_kind, open_capture
-from .identity import Look, mesh_look, picture_hashes
+from .identity import mesh_look, picture_hashes
 from .names import source_name, split_selection
-from .open import LONG_SIDE, Kind, mesh_sha256, source_files, source_kind
+from .open import LONG_SIDE, Kind, source_files, source_kind
 from .sfm import CaptureConfig
 
 _AGAIN = "Train the adapter again, or get it again."
@@ -44,7 +48,6 @@ def _same_object(one: str, other: str) -> bool:
         return False
     if kinds == (Kind.MADE, Kind.MADE):  # These have one name each, and names are compared already.
         return False
-    # Of rendered views it is known which mesh they show, and no more.
     return same_content(content_of(one), content_of(other))
 
 
@@ -75,22 +78,29 @@ def _origin(path: Path) -> Path:
     return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
+def content_key(source: str) -> str:
+    """Return a short text that differs where two sources show other things; an object made at run time is its name."""
+    if source_kind(source) is Kind.MADE:
+        return source
+    return hashlib.sha256(json.dumps(content_of(source), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def content_of(source: str) -> dict[str, Any]:
     """Return what tells a source from others, as JSON.
 
     Returns:
-        {"mesh_sha256", "shape", "colour"} of a mesh (see `identity.Look`), {"mesh_sha256"} of rendered views,
-        {"pictures": hashes} of anything else.
+        {"mesh_sha256", "shape", "colour"} of a mesh (see `render.look.Look`) and of rendered views, which have stored
+        those of their mesh (views of older versions its hash alone); {"pictures": hashes} of anything else.
 
     Raises:
         EquiviewError: It does not open.
     """
     kind = source_kind(source)
     if kind in (Kind.MADE, Kind.MESH):
-        look = mesh_look(source)
-        return {"mesh_sha256": look.sha256, "shape": look.shape.tolist(), "colour": look.colour.tolist()}
+        return mesh_look(source).record()
     if kind is Kind.VIEWS:
-        return {"mesh_sha256": mesh_sha256(source)}
+        meta = open_views(source).meta
+        return {key: meta[key] for key in ("mesh_sha256", "shape", "colour") if key in meta}
     return {"pictures": sorted(picture_hashes(source_files(source)))}
 
 

@@ -1,94 +1,13 @@
-"""Whether two sources show one object, whatever their files are called: by geometry and colours, or by the pictures.
-
-A mesh that was copied, exported again, turned or scaled keeps its surface. What is compared does not depend on how the
-surface is cut into triangles, on axes, units or the order of anything: moments of the surface about its centre, which
-are exact integrals over the triangles, and mean and spread of its colours.
-"""
+"""What tells whether two sources show one object: the look of a mesh, read once a file, and hashes of pictures."""
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
 from ..io import require_file
-from ..render import Mesh
-from ..render.mesh import srgb_from_linear
-from ..render.texture import bilinear
+from ..render.look import Look, look_of
 from .meshes import open_mesh
-
-# Formats that store 11 bits of a coordinate, or JPEG textures, stay within these; other objects do not come near.
-_SAME_SHAPE, _SAME_COLOUR = 2e-3, 0.02
-# Points and weights that integrate polynomials of degree 4 over a triangle (Dunavant 1985, 6 points).
-_A, _B = 0.445948490915965, 0.091576213509771
-_CORNERS = np.array([p for s in (_A, _B) for p in ((1 - 2 * s, s, s), (s, 1 - 2 * s, s), (s, s, 1 - 2 * s))])
-_WEIGHTS = np.repeat([0.223381589678011, 0.109951743655322], 3)
-
-
-@dataclass(frozen=True)
-class Look:
-    """What an object looks like, in a few numbers.
-
-    Attributes:
-        sha256: Of everything in the mesh.
-        shape: Area, second to fourth moments of the surface about its centre, in units of its size.
-        colour: Mean and standard deviation of red, green and blue over the surface, 0 to 1; as they are, and once more
-            and once less encoded as sRGB, for exporters confuse the two.
-    """
-
-    sha256: str
-    shape: Float[np.ndarray, "6"]
-    colour: Float[np.ndarray, "3 6"]
-
-    def same_object(self, other: "Look") -> bool:
-        """Return whether both are one object but for export, axes and units."""
-        if self.sha256 == other.sha256:
-            return True
-        shape = np.allclose(self.shape, other.shape, rtol=_SAME_SHAPE, atol=_SAME_SHAPE)
-        return shape and bool((np.abs(self.colour[0] - other.colour) < _SAME_COLOUR).all(1).any())
-
-
-def look_of(mesh: Mesh) -> Look:
-    """Measure a mesh."""
-    corners = mesh.vertices[mesh.faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
-    weight = (area[:, None] * _WEIGHTS).ravel() / area.sum()
-    points = np.einsum("qk,fkx->fqx", _CORNERS, corners).reshape(-1, 3)
-    points = points - weight @ points
-    squared = (points**2).sum(1)
-    size = weight @ squared
-    spread = np.linalg.eigvalsh((points * weight[:, None]).T @ points) / size
-    skew = np.linalg.norm((weight * squared) @ points) / size**1.5
-    shape = np.array([area.sum() / size, *spread, weight @ squared**2 / size**2, skew])
-    encodings = (np.asarray, srgb_from_linear, _linear_from_srgb)
-    return Look(mesh.sha256, shape, np.stack([_mean_and_spread(weight, _colours(mesh, one)) for one in encodings]))
-
-
-def _mean_and_spread(weight: Float[np.ndarray, "n"], colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "6"]:
-    mean = weight @ colours
-    return np.concatenate([mean, np.sqrt(np.maximum(weight @ (colours - mean) ** 2, 0))])
-
-
-def _linear_from_srgb(encoded: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-
-
-def _colours(mesh: Mesh, encoded: Callable[[np.ndarray], np.ndarray]) -> Float[np.ndarray, "n 3"]:
-    """Return the colour at each of the points, without light; factors, texels and vertices are encoded first."""
-    found = np.ones((len(mesh.faces), len(_CORNERS), 3))
-    for number, material in enumerate(mesh.materials):
-        own = np.flatnonzero(mesh.face_material == number)
-        found[own] *= encoded(np.array(material.color[:3]))
-        if material.texture is not None and len(own):
-            uv = np.einsum("qk,fkx->fqx", _CORNERS, mesh.uv[mesh.faces[own]]).reshape(-1, 2)
-            texels = bilinear(material.texture, uv, material.wrap)[:, :3]
-            found[own] *= encoded(texels).reshape(len(own), -1, 3)
-    if mesh.vertex_colors is not None:
-        found *= np.einsum("qk,fkx->fqx", _CORNERS, encoded(mesh.vertex_colors[:, :3])[mesh.faces])
-    return found.reshape(-1, 3)
 
 
 def mesh_look(source: str) -> Look:

@@ -19,7 +19,7 @@ from .synthetic.household import household_mesh
 from .synthetic.procedural import procedural_mesh
 
 _SEED = re.compile(r"0|[1-9][0-9]{0,17}")
-_FROM_SEED = {"procedural": procedural_mesh, "household": household_mesh}
+_FROM_SEED: dict[str, Callable[[int], Mesh]] = {"procedural": procedural_mesh, "household": household_mesh}
 
 
 def open_object(

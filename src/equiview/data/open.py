@@ -12,16 +12,14 @@ from enum import Enum
 from pathlib import Path
 
 from ..errors import EquiviewError, bad_input
-from ..io import file_name, picture_files, read_json
+from ..io import file_name, picture_files
 from ..records import CaptureRecord
 from ..render import open_views
-from ..schema import as_record
 from ..types import Capture, View
 from .captures.checks import choose
 from .captures.opening import LAYOUTS, capture_kind, open_capture
 from .captures.photographs import Photographs
 from .captures.views import CaptureViews, spread
-from .identity import mesh_look
 from .meshes import check_made, open_mesh, open_object
 from .names import VIDEO_SUFFIXES, is_made, source_name, split_selection, split_source
 from .sfm import CaptureConfig, capture_from_pictures, capture_with_poses
@@ -89,14 +87,6 @@ def check_source(source: str | Path) -> None:
     else:
         import_pycolmap()
         open_photos(split_selection(source)[0])
-
-
-def mesh_sha256(source: str) -> str:
-    """Return the hash of the mesh that a source is, or that its views were drawn from."""
-    if source_kind(source) is not Kind.VIEWS:
-        return mesh_look(source).sha256
-    about = Path(source) / "meta.json"
-    return str(as_record(read_json(about), str(about)).get("mesh_sha256"))
 
 
 def source_files(source: str) -> set[Path]:

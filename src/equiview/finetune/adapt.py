@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..data.contents import content_key
 from ..data.names import source_name
 from ..models.backbones.base import Backbone
 from ..models.extractor import Extractor
@@ -23,6 +24,7 @@ def adapt(
     out_dir: Path,
     *,
     photos: Path | None = None,
+    store: Path | None = None,
     seed: int = 0,
     stop_after_s: float | None = None,
     progress: Progress | None = None,
@@ -35,6 +37,7 @@ def adapt(
         recipe: What to do; a time budget in it is not looked at, see `plan.make_plan`.
         out_dir: Checkpoints and `log.jsonl` of the training go here.
         photos: Unlabeled photos for heads that are solved or trained, see `unlabeled_images`.
+        store: Folder in which training pairs of auxiliary objects are kept for other runs; None keeps none.
         seed: Of everything random.
         stop_after_s: Training is stopped after these seconds of all of this: it overran its plan. None for never.
         progress: Called with ("train network", "solve" or "train", done, total).
@@ -45,7 +48,8 @@ def adapt(
     started = time.monotonic()
     context = Context(
         objects=objects,
-        auxiliary=frozenset(map(source_name, recipe.auxiliary_objects)),
+        auxiliary={source_name(one): "" if store is None else content_key(one) for one in recipe.auxiliary_objects},
+        store=store,
         out_dir=Path(out_dir),
         photos=photos,
         seed=seed,

@@ -1,8 +1,9 @@
 """What stages share that learn a head: feature maps with their progress, pairs, warnings, and the head put on top."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
@@ -11,6 +12,10 @@ from ..models.heads import HeadChain
 from ..types import FeatureMap, View
 from .head_pairs import TrainingPair, object_pairs
 from .object_diagnostics import change_of, warn_if_little
+from .pair_store import store_of
+
+if TYPE_CHECKING:
+    from .stages.base import Context
 
 Maps = Callable[[Sequence[Picture]], Iterator[FeatureMap]]
 
@@ -34,18 +39,37 @@ def on_pictures_seen_once(extractor: Extractor) -> Extractor:
 
 
 def training_pairs(
-    objects: Mapping[str, Sequence[View]], maps: Maps, limits: PairLimits, seed: int
-) -> list[list[TrainingPair]]:
-    """Return the pairs of views of every object."""
-    about = {"min_overlap": limits.min_overlap, "max_angle_deg": limits.max_angle_deg, "seed": seed}
-    return [object_pairs(views, list(maps(views)), **about) for views in objects.values()]  # type: ignore[arg-type]
+    extractor: Extractor, maps: Maps, limits: PairLimits, context: "Context"
+) -> dict[str, list[TrainingPair]]:
+    """Return the pairs of views of every object, those of auxiliary ones from the store where there is one.
+
+    Args:
+        extractor: What `maps` computes.
+        maps: From pictures to their maps.
+        limits: Which pairs can be used.
+        context: The objects, the seed and the store.
+    """
+    about = {"min_overlap": limits.min_overlap, "max_angle_deg": limits.max_angle_deg, "seed": context.seed}
+    # Made objects and their pairs are the same for every run: the seed of a run decides which are drawn, and when.
+    kept = about | {"seed": 0}
+
+    def made(views: Sequence[View], how: Mapping[str, float]) -> list[TrainingPair]:
+        return object_pairs(views, list(maps(views)), **how)  # type: ignore[arg-type]
+
+    pairs = {}
+    for name, views in context.objects.items():
+        if context.store is None or name not in context.auxiliary:
+            pairs[name] = made(views, about)
+        else:
+            about_views = {"views": len(views), "content": context.auxiliary[name]}
+            store = store_of(context.store, extractor, kept | about_views)
+            pairs[name] = store.get(name, partial(made, views, kept))
+    return pairs
 
 
-def warn_of_objects(
-    objects: Iterable[str], pairs: Sequence[Sequence[TrainingPair]], unlabeled: Sequence[FeatureMap]
-) -> None:
+def warn_of_objects(pairs: Mapping[str, Sequence[TrainingPair]], unlabeled: Sequence[FeatureMap]) -> None:
     """Warn of every object that has little to learn from, see `object_diagnostics`."""
-    for name, of_object in zip(objects, pairs, strict=True):
+    for name, of_object in pairs.items():
         warn_if_little(name, change_of(of_object, unlabeled), sum(len(pair.xy0) for pair in of_object))
 
 

@@ -195,14 +195,20 @@ def pair_loss(
     xy0, xy1 = pair.xy0[chosen], pair.xy1[chosen]
     centers = token_centers(pair.target)
     others = _some(len(centers), config.negatives, rng)
-    tokens = pair.target.tokens.flatten(1).T[others]
-    query, match, other = unit_descriptors(head, sample(pair.source, xy0), sample(pair.target, xy1), tokens)
+    source, target = in_float32(pair.source), in_float32(pair.target)
+    tokens = target.tokens.flatten(1).T[others]
+    query, match, other = unit_descriptors(head, sample(source, xy0), sample(target, xy1), tokens)
     places = torch.cat([xy1, centers[others]])
     near = torch.cdist(xy1, places) < config.dead_zone * max(pair.target.stride_xy)
     similarity = query @ torch.cat([match, other]).T / config.temperature
     right = (query * match).sum(1) / config.temperature
     wrong = similarity.masked_fill(near.to(similarity.device), -torch.inf)
     return (torch.logsumexp(torch.cat([right[:, None], wrong], 1), 1) - right).mean()
+
+
+def in_float32(fmap: FeatureMap) -> FeatureMap:
+    """Return a map in the precision that heads are trained in: kept ones are in half."""
+    return fmap if fmap.tokens.dtype == torch.float32 else fmap.replace_tokens(fmap.tokens.float())
 
 
 def retention_loss(

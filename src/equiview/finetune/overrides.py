@@ -16,7 +16,15 @@ from .stages import STAGES
 
 log = logging.getLogger(__name__)
 
-OF_THE_RECIPE = ("name", "features", "depths", "auxiliary_objects", "time_budget_s")
+OF_THE_RECIPE = (
+    "name",
+    "features",
+    "depths",
+    "auxiliary_objects",
+    "auxiliary_views",
+    "keep_auxiliary",
+    "time_budget_s",
+)
 """Settings of the recipe itself; all others are of its stages."""
 FORMERLY = {"companions": "auxiliary_objects"} | {
     f"head_training.{old}": f"head_training.{new}" for old, new in RENAMED.items()

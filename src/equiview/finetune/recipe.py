@@ -31,6 +31,8 @@ class Recipe:
         features: How features are extracted; its `blocks` are filled from `depths` when those are given.
         depths: Blocks as shares of the depth (0-1], for backbones of any size; empty leaves `features.blocks`.
         auxiliary_objects: Objects a run trains on beside the user's own; procedural ones need no download.
+        auxiliary_views: Views of each of them; None for as many as of the user's own.
+        keep_auxiliary: What heads learn from them is computed once for a backbone and kept on disk, in half precision.
         time_budget_s: Seconds the whole adaptation (rendering, training, solving) may take; what does not fit is left
             out by a plan made once, see `plan`. None for no limit.
     """
@@ -40,12 +42,16 @@ class Recipe:
     features: FeatureConfig = FeatureConfig()
     depths: tuple[float, ...] = ()
     auxiliary_objects: tuple[str, ...] = ()
+    auxiliary_views: int | None = None
+    keep_auxiliary: bool = False
     time_budget_s: float | None = None
 
     def __post_init__(self) -> None:
         names = [settings.stage for settings in self.stages]
         if len(set(names)) < len(names):
             raise bad_input("recipe stages", "every stage once", ", ".join(names), "Leave out the second one.")
+        if self.auxiliary_views is not None and self.auxiliary_views < 2:
+            raise bad_input("recipe auxiliary_views", "2 or more", str(self.auxiliary_views), "6 are enough.")
         if self.time_budget_s is not None and not 0 <= self.time_budget_s < math.inf:
             found = str(self.time_budget_s)
             raise bad_input("recipe time_budget_s", "seconds, 0 or more, or none", found, "Give seconds, or none.")

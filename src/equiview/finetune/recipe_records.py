@@ -20,6 +20,8 @@ STAGES_OF_KIND: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Of each former kind, the stages after `add_head`, with the settings the kind implied."""
 RENAMED = {"members": "instances", "family_share": "category_share"}
+ADDED: dict[str, Any] = {"auxiliary_views": None, "keep_auxiliary": False}
+"""Settings of recipes that earlier records do not have, with what they were then."""
 STEP_SETTINGS = ("temperature", "points", "negatives", "dead_zone", "max_angle_deg", "min_overlap")
 
 
@@ -29,8 +31,10 @@ def current_form(record: Any) -> Any:
     Args:
         record: JSON values, as in `run.json` and `equiview.json`.
     """
-    if not isinstance(record, Mapping) or str(record.get("kind")) not in STAGES_OF_KIND:
+    if not isinstance(record, Mapping):
         return record
+    if str(record.get("kind")) not in STAGES_OF_KIND:
+        return (ADDED if "stages" in record else {}) | dict(record)
     stages = [{"stage": "add_head", "head": record.get("head", "none")}]
     for stage, implied in STAGES_OF_KIND[record["kind"]].items():
         stages.append({"stage": stage} | _settings(stage, record) | implied)
@@ -40,6 +44,7 @@ def current_form(record: Any) -> Any:
         "features": record.get("features"),
         "depths": record.get("depths", []),
         "auxiliary_objects": record.get("companions", []),
+        **ADDED,
         "time_budget_s": record.get("time_budget_s"),
     }
 

@@ -3,17 +3,21 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..data.contents import content_of
+from ..data.lazy_views import LazyViews
 from ..data.names import source_name
+from ..data.open import Kind, open_source, source_kind
 from ..finetune.adapt import adapt
 from ..finetune.costs import measure_costs
 from ..finetune.network_settings import NetworkTraining
+from ..finetune.overrides import override
 from ..finetune.plan import make_plan, overrun_s, plan_record, plan_words, takes_budget, with_plan
 from ..finetune.recipe import Recipe
 from ..finetune.recipes import check_recipe, features_learned_on
@@ -25,11 +29,15 @@ from ..models.backbones import Backbone, load_backbone
 from ..models.extractor import Extractor
 from ..records import Settings
 from ..types import View
-from .choose import find_preset
-from .presets import advice, recipe_with_preset
+from .choose import cache_folder, find_preset
+from .presets import AUTO, advice, recipe_with_preset
 from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
 
 log = logging.getLogger(__name__)
+
+OF_THE_RECIPE = "recipe"
+FEATURE_SETTINGS = {"depths", "features.blocks", "head", "add_head.head"}
+"""Who gives one of these by hand has chosen the features."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,9 @@ class ImproveConfig:
         dtype: Of the backbone, `float32` or `bfloat16`.
         seed: Of everything random.
         notes: Sentences shown on top of the report.
+        features: Blocks and fixed head by the name or file of a preset, `recipe` for the recipe's own, None for those
+            that were measured, or else are chosen now, for a backbone (of a recipe that names blocks by their depth).
+        changes: Settings of the recipe that the user gave, see `override`: they go before those of a preset.
         preset: Name of the features that took the place of the recipe's own (`with_features`); None for the recipe's.
     """
 
@@ -58,34 +69,39 @@ class ImproveConfig:
     dtype: str = "float32"
     seed: int = 0
     notes: tuple[str, ...] = ()
+    features: str | None = OF_THE_RECIPE
+    changes: Mapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
 
     @property
     def record(self) -> Settings:
         """What makes a run another one: everything but where it runs."""
-        left_out = {"device"} if self.preset is not None else {"device", "preset"}
+        # What was asked for shows in the recipe.
+        left_out = {"device", "features", "changes"} | ({"preset"} if self.preset is None else set())
         return {key: value for key, value in asdict(self).items() if key not in left_out}
 
 
-def with_features(
-    backbone: str, config: ImproveConfig, name: str | None, progress: Progress | None = None
-) -> ImproveConfig:
-    """Return the run with a preset's blocks and fixed head in place of the recipe's; None changes nothing.
+def with_features(backbone: Backbone, config: ImproveConfig, progress: Progress | None = None) -> ImproveConfig:
+    """Return the run with the features it asks for in place of the recipe's own blocks and fixed head.
 
     Args:
-        backbone: Hub id or folder.
-        config: The run.
-        name: As of `find_preset`.
+        backbone: Loaded; not changed.
+        config: The run; its `features` say which.
         progress: As of `choose`.
 
     Raises:
-        EquiviewError: There is no such preset, or the backbone cannot be loaded.
+        EquiviewError: There is no such preset.
     """
-    if name is None:
+    recipe, name = config.recipe, config.features
+    if name == OF_THE_RECIPE or (name is None and (not recipe.depths or config.changes.keys() & FEATURE_SETTINGS)):
         return config
-    source = Extractor(load(backbone, config))
-    preset = find_preset(name, source, progress)
-    return replace(config, recipe=recipe_with_preset(config.recipe, preset, source.backbone), preset=preset.name)
+    preset = find_preset(AUTO if name is None else name, Extractor(backbone), progress)
+    changed = recipe_with_preset(recipe, preset, backbone)
+    own = replace(recipe, depths=(), features=recipe.feature_config(backbone.info.blocks))
+    if name is None and changed == own:
+        return config
+    log.info("features %s: blocks %s, head %s", preset.name, changed.features.blocks, preset.head)
+    return replace(config, recipe=override(changed, config.changes), preset=preset.name)
 
 
 def finetune(
@@ -97,12 +113,14 @@ def finetune(
         EquiviewError: Bad input, or a folder holding another run.
     """
     check_names(train_objects, "train objects")
-    check_names([*train_objects, *config.recipe.auxiliary_objects], "objects")
     check_sources(train_objects)
+    loaded = load(backbone, config)
+    config = with_features(loaded, config, progress)
+    check_names([*train_objects, *config.recipe.auxiliary_objects], "objects")
     claim_folder(out, {"backbone": backbone, "train_objects": train_objects} | config.record)
     if not is_adapted(out):
         report = progress or (lambda stage, done, total: None)
-        make_adapter(load(backbone, config), train_objects, out, config, report)
+        make_adapter(loaded, train_objects, out, config, report)
     return out / "adapter"
 
 
@@ -144,6 +162,7 @@ def make_adapter(
         recipe,
         out,
         photos=None if config.photos is None else Path(config.photos),
+        store=cache_folder() / "pairs" if recipe.keep_auxiliary else None,
         seed=config.seed,
         stop_after_s=None if budget is None else overrun_s(budget) - (time.monotonic() - started),
         progress=report,
@@ -185,7 +204,23 @@ def open_training_objects(
     if not path.exists() and not former.exists():
         write_json(path, planned(backbone, objects, config, budget_s))
     recipe = with_plan(config.recipe, read_json(path if path.exists() else former))
-    return objects | open_objects(recipe.auxiliary_objects, views, config.seed, out / "views", progress), recipe
+    count = views if recipe.auxiliary_views is None else recipe.auxiliary_views
+    if recipe.keep_auxiliary:
+        return objects | open_when_asked(recipe.auxiliary_objects, count, out / "views"), recipe
+    return objects | open_objects(recipe.auxiliary_objects, count, config.seed, out / "views", progress), recipe
+
+
+def open_when_asked(sources: Sequence[str], n_views: int, cache: Path) -> dict[str, Sequence[View]]:
+    """Return objects by name; those to render are rendered when they are looked at, which a kept one never is.
+
+    They are the same for every seed of a run, so that all runs can share what is kept.
+    """
+    objects: dict[str, Sequence[View]] = {}
+    for source in sources:
+        open_views = partial(open_source, source, n_views=n_views, cache_dir=cache)
+        rendered = source_kind(source) in (Kind.MADE, Kind.MESH)
+        objects[source_name(source)] = LazyViews(n_views, open_views) if rendered else open_views()
+    return objects
 
 
 def planned(
@@ -195,7 +230,8 @@ def planned(
     recipe = config.recipe
     if budget_s is None or not takes_budget(recipe):
         return plan_record(recipe, budget_s, None)
-    costs = measure_costs(features_learned_on(backbone, recipe), objects, config.views)
+    auxiliary_views = config.views if recipe.auxiliary_views is None else recipe.auxiliary_views
+    costs = measure_costs(features_learned_on(backbone, recipe), objects, auxiliary_views)
     recipe = make_plan(recipe, costs, budget_s)
     log.info("plan for %g s; the same on any machine: %s", budget_s, plan_words(recipe))
     return plan_record(recipe, budget_s, costs)

@@ -23,7 +23,7 @@ from ..records import ImproveSummary, PairRow, ProtocolRecord
 from ..tasks.comparison import improvement_summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from ..types import FeatureMap, View
-from .finetune import ImproveConfig, is_adapted, load, make_adapter
+from .finetune import ImproveConfig, is_adapted, load, make_adapter, with_features
 from .run_folder import (
     Progress,
     ambiguous_shares,
@@ -71,14 +71,15 @@ def improve(
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
     check_names(train_objects, "train objects")
-    check_names([*train_objects, *config.recipe.auxiliary_objects, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
+    loaded = load(backbone, config)
+    config = with_features(loaded, config, progress)
+    check_names([*train_objects, *config.recipe.auxiliary_objects, *test_objects], "objects")
     check_apart([*train_objects, *config.recipe.auxiliary_objects], test_objects)
     if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
         log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}
     claim_folder(out, what | config.record)
-    loaded = load(backbone, config)
     if not is_adapted(out):
         make_adapter(loaded, train_objects, out, config, report)
         # What is scored is what was saved, in this sitting as in a later one.

@@ -3,16 +3,18 @@
 import logging
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ..errors import bad_input
+from ..finetune.overrides import override
 from ..finetune.recipe import Recipe
-from ..finetune.stages.add_head import FIXED_HEADS, AddHead, HeadName
+from ..finetune.stages.add_head import NOTHING_LEARNED, AddHead, HeadName, add_head
 from ..io import read_json, require_file
 from ..models.backbones.base import Backbone, BackboneInfo
 from ..models.extractor import Extractor
+from ..records import Settings
 from ..schema import check
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class PresetFile(TypedDict):
     blocks: list[int]
     head: str
     long_side: int | None
+    recipes: NotRequired[dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Preset:
         family: Of the backbone it was chosen on.
         weights_sha256: Of that backbone.
         whole_family: It is offered for other backbones of the family.
+        recipes: Settings that took other values on this backbone, by the name of the recipe, see `override`.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Preset:
     family: str
     weights_sha256: str
     whole_family: bool = False
+    recipes: Mapping[str, Settings] = field(default_factory=dict)
 
     def fitted(self, info: BackboneInfo) -> "Preset":
         """Return it for another depth, at the same shares; what it was not chosen on is said."""
@@ -89,8 +94,8 @@ def preset_of(content: Any, name: str) -> Preset:
         raise bad_input(name, f"format {FORMAT!r}", repr(found), _FIX)
     check(content, PresetFile, name, _FIX)
     backbone, blocks, head = content["backbone"], content["blocks"], content["head"]
-    if head not in FIXED_HEADS:
-        raise bad_input(f"{name}: head", f"one of {', '.join(FIXED_HEADS)}", repr(head), _FIX)
+    if head not in NOTHING_LEARNED:
+        raise bad_input(f"{name}: head", f"one of {', '.join(NOTHING_LEARNED)}", repr(head), _FIX)
     if not blocks or len(set(blocks)) < len(blocks) or not all(1 <= b <= backbone["blocks"] for b in blocks):
         raise bad_input(f"{name}: blocks", f"different blocks 1..{backbone['blocks']}", str(blocks), _FIX)
     size = content["long_side"]
@@ -105,6 +110,7 @@ def preset_of(content: Any, name: str) -> Preset:
         family=backbone["family"],
         weights_sha256=backbone["weights_sha256"],
         whole_family=bool(content.get("whole_family", False)),
+        recipes=content.get("recipes", {}),
     )
 
 
@@ -143,18 +149,23 @@ def with_preset(source: Extractor, preset: Preset, long_side: int | None = None)
     changes: dict[str, Any] = {"blocks": preset.blocks}
     if preset.long_side is not None and long_side is None:
         changes["long_side"] = preset.long_side
-    head = FIXED_HEADS[preset.head]()
-    return Extractor(source.backbone, replace(source.config, **changes), head).eval()
+    plain = Extractor(source.backbone, replace(source.config, **changes))
+    return add_head(AddHead(head=preset.head), plain, seed=0).eval()
 
 
 def recipe_with_preset(recipe: Recipe, preset: Preset, backbone: Backbone) -> Recipe:
-    """Return the recipe on a preset's blocks, and with its fixed head in place of the recipe's own fixed head."""
+    """Return the recipe on a preset's blocks, and with its fixed head in place of the recipe's own fixed head.
+
+    Settings that the preset has for this recipe are changed too.
+    """
     preset = preset.fitted(backbone.info)
     size = recipe.features.long_side if preset.long_side is None else preset.long_side
     features = replace(recipe.features, blocks=preset.blocks, long_side=size)
     recipe = replace(recipe, depths=(), features=features)
     own = recipe.find(AddHead)
-    return recipe.with_stage(AddHead(head=preset.head)) if own is not None and own.head in FIXED_HEADS else recipe
+    if own is not None and own.head in NOTHING_LEARNED:
+        recipe = recipe.with_stage(AddHead(head=preset.head))
+    return override(recipe, preset.recipes.get(recipe.name, {}))
 
 
 def advice(recipe: Recipe, info: BackboneInfo) -> str | None:

@@ -1,5 +1,6 @@
 """The scores, as pure functions. Every value is a percentage (0 to 100)."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -70,15 +71,12 @@ def _unit_values(
     search: str | None,
     angles_deg: tuple[int, int] | None,
 ) -> dict[str, float]:
+    low, high = angles_deg or (0, 180)
+    below = math.inf if high == 180 else high  # The last bin includes 180.
     values: dict[str, list[float]] = {}
     for row in rows:
         scores = row if search is None else row[search]
-        if scores is None or (angles_deg and not _in_bin(row["angle_deg"], *angles_deg)):
+        if scores is None or (angles_deg and not low <= row["angle_deg"] < below):
             continue
         values.setdefault(unit(row), []).append(scores[metric])
     return {name: float(np.mean(v)) for name, v in values.items()}
-
-
-def _in_bin(angle_deg: int | float, low: int, high: int) -> bool:
-    """Say whether low <= angle < high; the last bin includes 180."""
-    return low <= angle_deg < high or angle_deg == high == 180

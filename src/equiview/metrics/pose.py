@@ -46,17 +46,20 @@ def lateral_depth_error(cam_from_world: Pose, true_cam_from_world: Pose) -> tupl
     return float(np.linalg.norm(difference - depth * sight)), abs(depth)
 
 
-def pose_recall(
-    rotation_deg: Float[np.ndarray, "n"],
-    threshold_deg: float,
-    translation_cm: Float[np.ndarray, "n"] | None = None,
-    threshold_cm: float = np.inf,
-) -> float:
-    """Return the share of poses under both thresholds, percent; strict <, and NaN counts as a failure."""
-    good = np.asarray(rotation_deg) < threshold_deg
+def recall_hits(
+    rotation_deg: Float[np.ndarray, "*n"], translation_cm: Float[np.ndarray, "*n"] | None
+) -> dict[str, Bool[np.ndarray, "*n"]]:
+    """Return for each `pose_recall@...` which poses are under its thresholds; strict <, and NaN counts as a failure.
+
+    Args:
+        rotation_deg: Rotation errors.
+        translation_cm: Translation errors; None where there is no scale, and no recall in centimetres.
+    """
+    hits = {f"pose_recall@{limit:g}deg": rotation_deg < limit for limit in RECALLS_DEG}
     if translation_cm is not None:
-        good &= np.asarray(translation_cm) < threshold_cm
-    return float(100 * good.mean())
+        for limit in RECALLS_CM_DEG:
+            hits[f"pose_recall@{limit:g}cm{limit:g}deg"] = (rotation_deg < limit) & (translation_cm < limit)
+    return hits
 
 
 def add_error(cam_from_world: Pose, true_cam_from_world: Pose, points: Float[np.ndarray, "m 3"]) -> float:

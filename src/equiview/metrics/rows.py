@@ -11,7 +11,7 @@ from ..errors import bad_input
 from ..io import read_json
 from ..schema import check
 from .pck import ALPHAS, pck
-from .pose import RECALLS_CM_DEG, RECALLS_DEG
+from .pose import recall_hits
 
 Row = Mapping[str, Any]
 
@@ -139,12 +139,10 @@ def _recalls(row: Row) -> dict[str, float]:
     turned, shifted = row.get("rotation_error_deg"), row.get("translation_error_cm")
     if turned is None and not ("query" in row and row.get("failed")):
         return {}
-    turned = float("inf") if turned is None else turned
-    found = {f"pose_recall@{deg:g}deg": 100.0 * (turned < deg) for deg in RECALLS_DEG}
-    if shifted is not None or row.get("failed"):
-        shifted = float("inf") if shifted is None else shifted
-        found |= {f"pose_recall@{cm:g}cm{cm:g}deg": 100.0 * (turned < cm and shifted < cm) for cm in RECALLS_CM_DEG}
-    return found
+    if shifted is None and row.get("failed"):
+        shifted = np.inf
+    hits = recall_hits(np.array(np.inf if turned is None else turned), None if shifted is None else np.array(shifted))
+    return {name: 100.0 * bool(hit) for name, hit in hits.items()}
 
 
 def failure_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

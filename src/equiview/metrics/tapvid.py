@@ -87,19 +87,3 @@ def error_at_height_px(
 ) -> Float[np.ndarray, "n t"]:
     """Return distances in pixels of frames scaled to `height` with the aspect kept."""
     return np.linalg.norm(xy - xy_true, axis=-1) * (height / hw[0])
-
-
-def share_within(
-    error_px: Float[np.ndarray, "n t"], counted: Bool[np.ndarray, "n t"], threshold_px: float | Float[np.ndarray, "t"]
-) -> float:
-    """Return the share (0-1) of counted (point, frame) pairs with an error strictly below the threshold; NaN if none.
-
-    BADJA's own score takes 0.2 sqrt(mask area) of each frame as the threshold, see `area_thresholds_px`.
-    """
-    within = (error_px < threshold_px) & counted
-    return float(within.sum() / counted.sum()) if counted.any() else float("nan")
-
-
-def area_thresholds_px(mask_area_px: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
-    """Return BADJA's threshold of each frame, 0.2 times the root of the animal's area."""
-    return 0.2 * np.sqrt(mask_area_px)

@@ -105,6 +105,21 @@ class Whiten(nn.Module):
         return (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
 
 
+class Debias(nn.Module):
+    """Project every block's tokens off its position directions, and L2-normalise them."""
+
+    def __init__(self, blocks, dim, count):
+        super().__init__()
+        self.register_buffer("directions", torch.zeros(blocks, dim, count))
+
+    def forward(self, maps):
+        blocks, dim, _ = self.directions.shape
+        tokens = maps.float().reshape(maps.shape[0], blocks, dim, -1)
+        directions = self.directions.float()
+        tokens = tokens - directions @ (directions.mT @ tokens)
+        return F.normalize(tokens, dim=2).reshape(maps.shape).to(maps.dtype)
+
+
 @torch.no_grad()
 def largest_directions(tokens, rank):
     """Variances and directions of the largest ones, by subspace iteration, and the means of all others and of all."""
@@ -174,11 +189,13 @@ def build_head(part):
         return Center()
     if kind == "whiten":
         return Whiten(part["power"], part["ridge"], part.get("method", "exact"), part.get("rank", 128))
+    if kind == "debias":
+        return Debias(part["blocks"], part["dim"], part["directions"])
     if kind in ("random_conv", "residual_conv"):
         return Conv(part["dim"], kind == "residual_conv", part.get("strength", 1.0))
     if kind == "linear":
         return Linear(part["in"], part["out"], part.get("strength", 1.0))
-    known = "average, center, whiten, random_conv, residual_conv or linear"
+    known = "average, center, whiten, debias, random_conv, residual_conv or linear"
     raise ValueError(f"config.json: expected a head of kind {known}, got {kind!r}")
 
 

@@ -133,6 +133,45 @@ class WhitenHead(nn.Module):
         return (values.clamp(min=0) / mean + self.ridge) ** (-self.power / 2)
 
 
+class DebiasHead(nn.Module):
+    """Take a block's position directions out of its tokens: what says where a token lies, whatever the picture shows.
+
+    Every block's tokens are projected onto what is at right angles to its directions, and L2-normalised. It has no
+    parameters; the directions are measured on the backbone (`position_bias.position_directions`) and saved with it.
+
+    Args:
+        directions: Orthonormal columns for each block.
+
+    Raises:
+        EquiviewError: They are no [blocks, channels, count] with fewer directions than channels.
+    """
+
+    kind = "debias"
+    directions: torch.Tensor
+
+    def __init__(self, directions: Float[torch.Tensor, "blocks c k"]) -> None:
+        super().__init__()
+        if directions.ndim != 3 or not 0 < directions.shape[2] < directions.shape[1]:
+            fix = "Project out fewer of them."
+            raise bad_input("debias head", "[blocks, channels, fewer directions]", str(tuple(directions.shape)), fix)
+        self.register_buffer("directions", directions.detach().float().clone())
+
+    def spec(self) -> dict[str, Any]:
+        blocks, dim, count = self.directions.shape
+        return {"kind": self.kind, "blocks": blocks, "dim": dim, "directions": count}
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+        blocks, dim, _ = self.directions.shape
+        if maps.shape[1] != blocks * dim:
+            found, fix = f"{maps.shape[1]} channels", "Use the blocks the directions were measured for."
+            raise bad_input("debias head", f"maps of {blocks} x {dim} channels", found, fix)
+        # In float32: what is left may be small beside what is taken out.
+        tokens = maps.float().reshape(maps.shape[0], blocks, dim, -1)
+        directions = self.directions.float()
+        tokens = tokens - directions @ (directions.mT @ tokens)
+        return F.normalize(tokens, dim=2).reshape(maps.shape).to(maps.dtype)
+
+
 @torch.no_grad()
 def largest_directions(
     tokens: Float[torch.Tensor, "b c n"], rank: int

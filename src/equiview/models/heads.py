@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import VALUE_CHARS, bad_input, cut, shown
 from ..schema import check, check_weights
-from .fixed_heads import RANK, AverageHead, CenterHead, WhitenHead
+from .fixed_heads import RANK, AverageHead, CenterHead, DebiasHead, WhitenHead
 
 
 def check_strength(strength: Any, what: str = "strength") -> float:
@@ -178,13 +178,14 @@ def head_spec(head: nn.Module | None) -> list[dict[str, Any]]:
 
 
 MAX_CHANNELS = 2**20
-HEADS = (AverageHead, CenterHead, WhitenHead, RandomConvHead, ResidualConvHead, LinearHead)
+HEADS = (AverageHead, CenterHead, WhitenHead, DebiasHead, RandomConvHead, ResidualConvHead, LinearHead)
 
 # What `spec` of each kind says beside the kind and a strength.
 _SPECS: dict[str, dict[str, type]] = {
     "average": {"kernel": int},
     "center": {},
     "whiten": {"power": float, "ridge": float},
+    "debias": {"blocks": int, "dim": int, "directions": int},
     "random_conv": {"dim": int},
     "residual_conv": {"dim": int},
     "linear": {"out": int, "in": int},
@@ -197,6 +198,7 @@ _BUILDERS = {
     "whiten": lambda spec: WhitenHead(
         spec["power"], spec["ridge"], spec.get("method", "exact"), spec.get("rank", RANK)
     ),
+    "debias": lambda spec: DebiasHead(torch.zeros(spec["blocks"], spec["dim"], spec["directions"])),
     "random_conv": lambda spec: RandomConvHead(spec["dim"]),
     "residual_conv": lambda spec: ResidualConvHead(spec["dim"], spec.get("strength", 1.0)),
     "linear": lambda spec: LinearHead(
@@ -226,9 +228,9 @@ def check_head(spec: Any, where: str = "head", fix: str = "Write the adapter aga
                 check(part[key], hint, f"{here}: {key}", fix)
         # Heads that were saved before there was a strength are applied in full.
         check_strength(part.get("strength", 1.0), f"{here}: strength")
-        for side in ("dim", "in", "out"):
+        for side in ("blocks", "dim", "directions", "in", "out"):
             if not 1 <= part.get(side, 1) <= MAX_CHANNELS:
-                expected = f"1 to {MAX_CHANNELS} channels"
+                expected = f"1 to {MAX_CHANNELS}"
                 raise bad_input(f"{here}: {side}", expected, shown(part[side]), fix)
 
 

@@ -41,13 +41,7 @@ def render_view(
     triangle_id = np.full((h, w), -1, np.int32)
     points = np.full((h, w, 3), np.nan)
     normals = np.full((h, w, 3), np.nan, np.float32)
-    xy = _window(scene, camera)
-    directions = _directions(camera, xy, (0.5, 0.5))
-    triangle = scene.cast(camera.center_in_world, directions)
-    hit = np.flatnonzero(triangle >= 0)
-    directions = directions[hit]
-    triangle = triangle[hit]
-    x, y = xy[hit].T
+    (x, y), directions, triangle = _seen(scene, camera)
     triangle_id[y, x] = triangle
     depth = scene.depth(camera.center_in_world, directions, triangle)
     points[y, x] = camera.center_in_world + directions * depth[:, None]
@@ -69,14 +63,21 @@ def render_depth(mesh: Mesh, camera: Camera) -> Float[np.ndarray, "h w"]:
     """Return the distance along the camera's z axis at each pixel centre, object units; 0 where there is no object."""
     scene = scene_of(mesh)
     depth = np.zeros(camera.hw)
+    (x, y), directions, triangle = _seen(scene, camera)
+    # Directions have z = 1 in the camera, so the ray's parameter is the z-depth.
+    depth[y, x] = scene.depth(camera.center_in_world, directions, triangle)
+    return depth
+
+
+def _seen(
+    scene: Scene, camera: Camera
+) -> tuple[Int[np.ndarray, "2 n"], Float[np.ndarray, "n 3"], Int[np.ndarray, "n"]]:
+    """Return the pixels (x, y) whose centres show the object, the rays through them and the triangles these meet."""
     xy = _window(scene, camera)
     directions = _directions(camera, xy, (0.5, 0.5))
     triangle = scene.cast(camera.center_in_world, directions)
     hit = np.flatnonzero(triangle >= 0)
-    x, y = xy[hit].T
-    # Directions have z = 1 in the camera, so the ray's parameter is the z-depth.
-    depth[y, x] = scene.depth(camera.center_in_world, directions[hit], triangle[hit])
-    return depth
+    return xy[hit].T, directions[hit], triangle[hit]
 
 
 def _window(scene: Scene, camera: Camera) -> Int[np.ndarray, "n 2"]:

@@ -35,7 +35,7 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
         return _read(path)
     except EquiviewError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, struct.error) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
         raise bad_input(
             str(path),
             "a glTF 2.0 model that keeps to the specification",

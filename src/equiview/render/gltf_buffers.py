@@ -6,11 +6,12 @@ import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 
-from ..errors import EquiviewError, bad_input
+from ..errors import EquiviewError, bad_input, shown
+from ..limits import require_memory
 from ..schema import as_record, parse_json
 from .references import find_file, read_texture
 
@@ -23,6 +24,13 @@ _DTYPE: dict[int, Any] = {
     5126: np.float32,
 }
 _COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_LARGEST_BYTES = 8
+# What is a place in a list, a count or a size in bytes; below 0 Python would count from the end.
+_PLACES = {
+    *("buffer", "bufferView", "mesh", "skin", "scene", "source", "sampler", "index", "material", "indices", "node"),
+    *("nodes", "children", "joints", "inverseBindMatrices", "attributes", "count", "byteOffset", "byteLength"),
+    *("byteStride", "texCoord"),
+}
 _AGAIN = "Download or export it again."
 
 
@@ -49,6 +57,8 @@ class GltfFile:
         if "bufferView" in entry:
             values = self._strided(entry["bufferView"], entry.get("byteOffset", 0), dtype, columns, count)
         else:
+            fix = "The file is corrupt; export it again."
+            require_memory(f"{self.path}: accessor {index}", 3 * _LARGEST_BYTES * count * columns, fix)
             values = np.zeros((count, columns), dtype)
         if "sparse" in entry:
             values = self._with_sparse(values, entry["sparse"], dtype, columns)
@@ -136,7 +146,7 @@ class GltfFile:
 
     def _uri_bytes(self, uri: str) -> bytes:
         if uri.startswith("data:"):
-            return base64.b64decode(uri.partition(",")[2])
+            return _data_bytes(uri)
         shown = repr(uri[:80])
         # A model from the internet must not be able to read files elsewhere. A link within the folder is its owner's:
         # caches of data sets are made of them.
@@ -159,7 +169,31 @@ def open_gltf(path: Path) -> GltfFile:
     content = as_record(parse_json(text, str(path), _AGAIN, "glTF JSON"), str(path), fix=_AGAIN)
     if not str(as_record(content.get("asset", {}), f"{path} asset", fix=_AGAIN).get("version", "")).startswith("2"):
         raise bad_input(str(path), "glTF version 2", "another version or no version", "Export it as glTF 2.0.")
+    _check_places(content, path)
     return GltfFile(path, content, binary)
+
+
+def _check_places(content: dict[str, Any], path: Path) -> None:
+    queue: list[Any] = [content]
+    while queue:
+        inside = queue.pop()
+        for key, value in inside.items() if isinstance(inside, dict) else enumerate(inside):
+            if key in _PLACES:
+                several = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+                below = next((one for one in several if isinstance(one, int | float) and one < 0), None)
+                if below is not None:
+                    raise bad_input(f"{path}: {key}", "a number of at least 0", shown(below), _AGAIN)
+            if isinstance(value, dict | list) and key != "extras":
+                queue.append(value)
+
+
+def _data_bytes(uri: str) -> bytes:
+    """Return the content of a `data:` URI, base64 (with its padding or without) or percent-encoded, RFC 2397."""
+    kind, _, data = uri.partition(",")
+    if not kind.lower().endswith(";base64"):
+        return unquote_to_bytes(data)
+    data = "".join(unquote(data).split()).translate(str.maketrans("-_", "+/"))
+    return base64.b64decode(data.rstrip("=") + "=" * (-len(data.rstrip("=")) % 4), validate=True)
 
 
 def _glb_chunks(path: Path, data: bytes) -> tuple[bytes, bytes | None]:

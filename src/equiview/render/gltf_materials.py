@@ -61,7 +61,7 @@ def gltf_look(gltf: GltfFile, index: int | None, notes: list[str]) -> GltfLook:
     material = Material(
         texture=texture,
         color=(red, green, blue, factor[3]),
-        alpha_cutoff={"OPAQUE": None, "BLEND": 0.5}.get(mode, cutoff if np.isfinite(cutoff) else 0.5),
+        alpha_cutoff={"MASK": cutoff if np.isfinite(cutoff) else 0.5, "BLEND": 0.5}.get(str(mode)),  # Else opaque.
         double_sided=bool(entry.get("doubleSided", False)),
         wrap=wrap,
         name=name,

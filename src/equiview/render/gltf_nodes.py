@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import bad_input
+from ..limits import MAX_VALUE
 from .gltf_buffers import GltfFile
 
 INSTANCING = "EXT_mesh_gpu_instancing"
@@ -64,8 +65,8 @@ def instances(gltf: GltfFile, node: dict[str, Any]) -> np.ndarray | None:
 
 def _local_matrix(node: dict[str, Any]) -> np.ndarray:
     if "matrix" in node:
-        return np.array(node["matrix"], np.float64).reshape(4, 4).T
-    x, y, z, w = node.get("rotation", (0, 0, 0, 1))
+        return _finite(node["matrix"]).reshape(4, 4).T
+    x, y, z, w = _finite(node.get("rotation", (0, 0, 0, 1)))
     rotation = np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -74,9 +75,16 @@ def _local_matrix(node: dict[str, Any]) -> np.ndarray:
         ]
     )
     matrix = np.eye(4)
-    matrix[:3, :3] = rotation * np.array(node.get("scale", (1, 1, 1)), np.float64)
-    matrix[:3, 3] = node.get("translation", (0, 0, 0))
+    matrix[:3, :3] = rotation * _finite(node.get("scale", (1, 1, 1)))
+    matrix[:3, 3] = _finite(node.get("translation", (0, 0, 0)))
     return matrix
+
+
+def _finite(values: Any) -> np.ndarray:
+    found = np.array(values, np.float64)
+    if not (np.abs(found) <= MAX_VALUE).all():
+        raise ValueError("a node's transform with NaN, infinity or values far too large")
+    return found
 
 
 def skin_matrices(

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 
 from ..errors import bad_input
 from ..io import MESH_SUFFIXES, require_file
+from ..limits import MAX_VALUE
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +209,11 @@ def srgb_from_linear(linear: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-12) ** (1 / 2.4) - 0.055)
 
 
+def linear_from_srgb(encoded: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """Decode sRGB (0 to 1) to linear light, IEC 61966-2-1."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
 def _or_constant(array: np.ndarray | None, rows: int, columns: int, value: float) -> np.ndarray:
     if array is None:
         return np.full((rows, columns), value)
@@ -230,12 +236,12 @@ def _check_vertices(where: str, vertices: np.ndarray, faces: np.ndarray) -> None
             f"index {faces.max()}",
             "The file is corrupt; export it again.",
         )
-    bad = ~np.isfinite(vertices[np.unique(faces)]).all(1)
+    bad = ~(np.abs(vertices[np.unique(faces)]) <= MAX_VALUE).all(1)
     if bad.any():
         raise bad_input(
             where,
             "finite vertex coordinates",
-            f"{int(bad.sum())} vertices with NaN or infinity",
+            f"{int(bad.sum())} vertices with NaN, infinity or values beyond {MAX_VALUE:g}",
             "Repair the mesh or export it again.",
         )
 

@@ -163,7 +163,7 @@ def _text(body: bytes, declared: list[_Declared]) -> dict[str, Element]:
             table = np.array(words[at : at + one.count * width] or [b"0"][:0]).astype(np.float64)
             columns = table.reshape(one.count, width).T
             at += one.count * width
-            found = {p.name: column.astype(p.kind) for p, column in zip(one.properties, columns, strict=True)}
+            found = {p.name: _cast(column, p.kind) for p, column in zip(one.properties, columns, strict=True)}
             elements[one.name] = Element(found, {})
         else:
             elements[one.name], at = _text_rows(words, at, one)
@@ -181,10 +181,25 @@ def _text_rows(words: list[bytes], at: int, one: _Declared) -> tuple[Element, in
                 at += 1
             if length < 0 or at + length > len(words):
                 raise ValueError(f"a list of {length} of {one.name} with {len(words) - at} numbers left")
-            values = np.array([float(word) for word in words[at : at + length]]).astype(prop.kind)
+            values = _cast(np.array([float(word) for word in words[at : at + length]]), prop.kind)
             at += length
             (scalars if prop.count_kind is None else lists)[prop.name].append(values)
     return _joined(scalars, lists), at
+
+
+def _cast(values: np.ndarray, declared: str) -> np.ndarray:
+    """Return numbers as the type the header declares.
+
+    Raises:
+        ValueError: One does not fit a type of whole numbers: NaN, or beyond its range.
+    """
+    kind = np.dtype(declared)
+    if kind.kind in "iu":
+        ends = np.iinfo(kind)
+        if not ((values >= ends.min) & (values <= ends.max)).all():
+            raise ValueError(f"a value that is no {kind.name}")
+    with np.errstate(over="ignore"):  # To infinity, which is refused where it is drawn.
+        return values.astype(kind)
 
 
 def _joined(scalars: dict[str, list], lists: dict[str, list]) -> Element:

@@ -23,6 +23,7 @@ from ..limits import MAX_SIDE, require_at_most, require_memory
 from ..schema import as_array, as_whole, check
 from ..types import Camera, View
 from .embree import render_view
+from .look import look_of
 from .mesh import Mesh
 from .shading import RenderConfig
 
@@ -51,6 +52,8 @@ class _Meta(TypedDict):
     name: str
     cameras: list[_StoredCamera]
     mesh_sha256: NotRequired[str]
+    shape: NotRequired[list[float]]
+    colour: NotRequired[list[list[float]]]
 
 
 class ViewStore(Sequence[View]):
@@ -143,7 +146,7 @@ def render_views(
     memory: dict[int, bytes] = {}
     folder = None if out_dir is None else Path(out_dir)
     if folder is not None:
-        _claim(folder, meta)
+        _claim(folder, meta, mesh)
     for index, camera in enumerate(cameras):
         if folder is None or not _is_valid(_view_path(folder, index), camera):
             data = encode_view(draw(mesh, camera, config, index=index))
@@ -278,11 +281,11 @@ def _meta(mesh: Mesh, cameras: Sequence[Camera], config: RenderConfig, draw: Dra
     }
 
 
-def _claim(folder: Path, meta: dict[str, Any]) -> None:
+def _claim(folder: Path, meta: dict[str, Any], mesh: Mesh) -> None:
     """Write the folder's description, or check that it is the same; without a view in it the folder is still free."""
     path = folder / _META
     if not path.is_file() or not any(folder.glob("view_*.npz")):
-        write_json(path, meta)
+        write_json(path, {**meta, **look_of(mesh).record()})  # By its look the object is known under any name.
         return
     found = read_json(path)
     different = [key for key in meta if not isinstance(found, dict) or found.get(key) != meta[key]]

@@ -16,9 +16,23 @@ HEADS = {
     "average": "averaged",
     "whitened": "centred, whitened",
     "whitened_average": "centred, whitened, averaged",
+    "low_rank_whitened": "centred, whitened",
+    "low_rank_whitened_average": "centred, whitened, averaged",
+    "debiased_whitened": "debiased, centred, whitened",
+    "debiased_whitened_average": "debiased, centred, whitened, averaged",
 }
-COLOURS = {"none": "#8a949e", "average": "#0a84d0", "whitened": "#ee7733", "whitened_average": "#009988"}
-MARKERS = {"none": "o", "average": "s", "whitened": "^", "whitened_average": "D"}
+"""In words. Files of before the low-rank forms name the exact ones."""
+STYLES = {
+    "none": ("#8a949e", "o"),
+    "average": ("#0a84d0", "s"),
+    "whitened": ("#ee7733", "^"),
+    "whitened_average": ("#009988", "D"),
+    "low_rank_whitened": ("#ee7733", "^"),
+    "low_rank_whitened_average": ("#009988", "D"),
+    "debiased_whitened": ("#aa3377", "v"),
+    "debiased_whitened_average": ("#33507a", "P"),
+}
+"""Colour and marker."""
 TITLES = {
     "matching": "matching, PCDP@0.05 (%)",
     "position": "position, PCDP@0.02 (%)",
@@ -107,7 +121,7 @@ def write_block_picture(choice: Entry, path: Path) -> None:
         for axes, goal in zip(figure.subplots(1, len(goals), squeeze=False)[0], goals, strict=True):
             _panel(axes, choice, goal)
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         figure.suptitle(f"{choice['backbone']['id']}: which blocks?", x=0.01, ha="left")
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=110)
@@ -115,10 +129,11 @@ def write_block_picture(choice: Entry, path: Path) -> None:
 
 def _panel(axes: Axes, choice: Entry, goal: str) -> None:
     depth = choice["backbone"]["blocks"]
-    for head, label in HEADS.items():
+    for head in dict.fromkeys(entry["head"] for entry in choice["candidates"]):
         own: Sequence[Entry] = [e for e in choice["candidates"] if e["head"] == head and len(e["blocks"]) == 1]
         x, y = [e["blocks"][0] for e in own], [e[goal]["value"] for e in own]
-        axes.plot(x, y, color=COLOURS[head], marker=MARKERS[head], ms=4.5, lw=1.6, label=label)
+        colour, marker = STYLES[head]
+        axes.plot(x, y, color=colour, marker=marker, ms=4.5, lw=1.6, label=HEADS[head])
     sets: dict[tuple[int, ...], Entry] = {}
     for entry in choice["candidates"]:
         blocks = tuple(entry["blocks"])
@@ -126,8 +141,8 @@ def _panel(axes: Axes, choice: Entry, goal: str) -> None:
             sets[blocks] = entry
     axes.set_xticks([depth + 1.5 + n for n in range(len(sets))], [",".join(map(str, b)) for b in sets], minor=True)
     for number, entry in enumerate(sets.values()):
-        head = entry["head"]
-        axes.plot(depth + 1.5 + number, entry[goal]["value"], color=COLOURS[head], marker=MARKERS[head], ls="", ms=6)
+        colour, marker = STYLES[entry["head"]]
+        axes.plot(depth + 1.5 + number, entry[goal]["value"], color=colour, marker=marker, ls="", ms=6)
     step = max(1, depth // 12)
     axes.set_xticks(range(step, depth + 1, step))
     axes.tick_params(axis="x", which="minor", rotation=90)

@@ -91,6 +91,7 @@ def _family(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, marker: str) 
 def _labels(figure: Figure, axes: Axes, xy: np.ndarray, names: Sequence[str]) -> None:
     """Write names where they hide neither a point nor another name; a name without such a place is left out."""
     figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # Names are placed in this layout: it is kept, and not worked out once more.
     scale = 72 / figure.dpi
     at = axes.transData.transform(xy) * scale
     frame = np.asarray(axes.get_window_extent().extents) * scale

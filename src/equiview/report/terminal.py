@@ -1,20 +1,23 @@
 """What commands print of their results."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool
 from rich.table import Table
 from rich.text import Text
 
-from ..jobs.doctor import Finding
 from ..records import CaptureRecord, EpipolarSummary, Summary
 from .numbers import interval, number
+
+if TYPE_CHECKING:
+    from ..jobs.doctor import Finding
 
 COLORS = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def findings_table(findings: Sequence["Finding"]) -> Table:
     """Return the findings as a table: what is there, and below it what it would take."""
     rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for one in findings:

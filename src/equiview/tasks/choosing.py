@@ -4,7 +4,7 @@ A candidate is a set of blocks and a fixed head on top. One object, or one categ
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,10 @@ class Candidate:
         return f"{','.join(map(str, self.blocks))} {self.head}"
 
 
+Heads = Callable[[Candidate], nn.Module | None]
+"""Makes the head of a candidate."""
+
+
 def candidates(blocks: int, heads: Iterable[str]) -> list[Candidate]:
     """Return every single block and the sets of `SETS`, each with every head; the order is from few blocks to many."""
     singles = [(block,) for block in range(1, blocks + 1)]
@@ -87,7 +91,7 @@ def score_views(
     plan: ObjectPlan,
     maps: Sequence[Sequence[FeatureMap]],
     ways: Iterable[Candidate],
-    heads: Mapping[str, nn.Module | None],
+    heads: Heads,
 ) -> Rows:
     """Match every planned pair of an object's views with every candidate.
 
@@ -96,7 +100,8 @@ def score_views(
     """
     rows = []
     for way in ways:
-        own = [candidate_map(one, way.blocks, heads[way.head]) for one in maps]
+        head = heads(way)
+        own = [candidate_map(one, way.blocks, head) for one in maps]
         queries = [descriptors(fmap, torch.from_numpy(xy).float()) for fmap, xy in zip(own, plan.xy, strict=True)]
         for (i, j), truth in plan.pairs.items():
             visible = queries[i][torch.from_numpy(truth.index).to(queries[i].device)]
@@ -111,7 +116,7 @@ def score_category(
     views: Sequence[CategoryView],
     maps: Sequence[Sequence[FeatureMap]],
     ways: Iterable[Candidate],
-    heads: Mapping[str, nn.Module | None],
+    heads: Heads,
 ) -> Rows:
     """Transfer the key points of every ordered pair of instances of one category with every candidate.
 
@@ -120,7 +125,8 @@ def score_category(
     """
     rows = []
     for way in ways:
-        own = [candidate_map(one, way.blocks, heads[way.head]) for one in maps]
+        head = heads(way)
+        own = [candidate_map(one, way.blocks, head) for one in maps]
         for (i, j), pair in zip(itertools.permutations(range(len(views)), 2), pairs_of(views), strict=True):
             if not pair.visible.any() or pair.box1_wh is None:
                 continue

@@ -11,8 +11,6 @@ from ..matching.pose import Attempt, LocateConfig, Observations, Template, Templ
 from ..matching.pose.paper import grid_points, paper_descriptors, paper_pose
 from ..matching.pose.references import picture_of, unit_map
 from ..metrics.pose import (
-    RECALLS_CM_DEG,
-    RECALLS_DEG,
     VSD_TAUS,
     add_error,
     adds_error,
@@ -20,6 +18,7 @@ from ..metrics.pose import (
     lateral_depth_error,
     mspd,
     mssd,
+    recall_hits,
     rotation_error_deg,
     translation_error,
     vsd,
@@ -256,12 +255,8 @@ def summarize(rows: Sequence[Mapping[str, Any]], protocol: ProtocolRecord) -> Po
 def _hits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Return for each score of one object the value (0 or 100) of each query."""
     turn = np.array([row.get("rotation_error_deg", np.inf) for row in rows])
-    hits = {"located": np.isfinite(turn)}
-    hits |= {f"pose_recall@{limit:g}deg": turn < limit for limit in RECALLS_DEG}
-    if _scaled(rows):
-        shift = np.array([row.get("translation_error_cm", np.inf) for row in rows])
-        for limit in RECALLS_CM_DEG:
-            hits[f"pose_recall@{limit:g}cm{limit:g}deg"] = (turn < limit) & (shift < limit)
+    shift = np.array([row.get("translation_error_cm", np.inf) for row in rows]) if _scaled(rows) else None
+    hits = {"located": np.isfinite(turn)} | recall_hits(turn, shift)
     return {name: [100.0 * bool(hit) for hit in values] for name, values in hits.items()} | _bop_scores(rows)
 
 

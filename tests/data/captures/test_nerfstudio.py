@@ -190,3 +190,13 @@ def test_other_lenses_of_instant_ngp_are_refused(tmp_path, key):
     folder = write_transforms(tmp_path / "fox", World(BENT), extra={key: 1.0})
     with pytest.raises(ValueError, match=f"expected a perspective or OpenCV fisheye lens, found {key}"):
         nerfstudio_capture(folder)
+
+
+def test_a_picture_that_is_listed_twice_is_used_once(tmp_path):
+    folder = write_transforms(tmp_path, World())
+    scene = read_json(folder / "transforms.json")
+    scene["frames"] += scene["frames"][:2]
+    write_json(folder / "transforms.json", scene)
+    capture = nerfstudio_capture(folder)
+    assert len({image.name for image in capture.images}) == len(capture.images) == len(scene["frames"]) - 2
+    assert capture.notes == ("2 pictures are listed more than once; the first entry of each is used",)

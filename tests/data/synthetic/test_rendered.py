@@ -5,6 +5,7 @@ import time
 import pytest
 
 from equiview.data.synthetic import rendered as synthetic
+from equiview.data.synthetic.procedural import procedural_mesh
 from equiview.data.synthetic.rendered import SYNTHETIC, set_seeds, synthetic_pose
 from equiview.errors import EquiviewError
 from equiview.types import Clip, KeypointPair, PoseScene
@@ -18,6 +19,7 @@ LIMIT_S = 10.0
     [("synthetic-pose", 1, PoseScene, 1), ("synthetic-clips", 1, Clip, 1), ("synthetic-families", 2, KeypointPair, 10)],
 )
 def test_a_set_is_rendered_quickly(name, count, kind, n):
+    procedural_mesh.cache_clear()
     started = time.process_time()
     items = SYNTHETIC[name](0, count)
     assert (time.process_time() - started) / count < LIMIT_S

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import binary_dilation, maximum_filter, minimum_filter
 
-from equiview.data.synthetic.pose import CONDITIONS, PoseWorld, object_mesh, pose_scenes, posed_view, surface_points
+from equiview.data.synthetic.pose import CONDITIONS, PoseWorld, pose_scenes, posed_view, surface_points
+from equiview.data.synthetic.procedural import procedural_mesh
 from equiview.errors import EquiviewError
 from equiview.geometry import project, view_angle_deg
 from equiview.matching.match import match
@@ -61,7 +62,7 @@ def test_depth_of_one_picture_is_the_surface_of_the_others(scene):
     query, gaps = posed_view(scene.queries[0]), []
     points = query.points_in_world[query.mask]
     for reference in scene.references:
-        xy, seen = points_seen(object_mesh(SEED), reference.camera, points)
+        xy, seen = points_seen(procedural_mesh(SEED), reference.camera, points)
         depth = project(reference.camera, points[seen])[1]
         cols, rows = xy[seen].astype(int).T
         gaps += np.abs(reference.depth[rows, cols] - depth).tolist()
@@ -119,7 +120,7 @@ def test_pose_noise_moves_the_given_cameras_only(scene):
 )
 def test_bounds_of_matching(scene, extractor, perfect):
     """Perfect features find each point in the reference, away from depth edges; noise finds nothing."""
-    query, mesh, errors = posed_view(scene.queries[0]), object_mesh(SEED), []
+    query, mesh, errors = posed_view(scene.queries[0]), procedural_mesh(SEED), []
     rows, cols = np.nonzero(query.mask & far_from_edges(query, 4))
     points, xy0 = query.points_in_world[rows, cols], np.stack([cols, rows], 1) + 0.5
     (fmap,) = extractor.maps([query])
@@ -148,7 +149,7 @@ def far_from_edges(view, margin: int) -> np.ndarray:
 
 
 def test_surface_points_are_on_the_surface():
-    mesh = object_mesh(SEED)
+    mesh = procedural_mesh(SEED)
     points = surface_points(mesh, 200, 1)
     corners = mesh.vertices[mesh.faces]
     nearest = np.array([np.linalg.norm(corners.mean(1) - p, axis=1).argmin() for p in points])

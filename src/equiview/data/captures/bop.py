@@ -61,8 +61,24 @@ def bop_model(root: str | Path, object_id: int) -> BopModel:
     where, keys = f"{path} object {object_id}", tuple(f"{part}_{axis}" for part in ("min", "size") for axis in "xyz")
     entry = as_record(entry, where, ("diameter", *keys), _AGAIN)
     values = np.array([as_number(entry[key], f"{where} {key}", fix=_AGAIN) for key in keys])
-    diameter = as_number(entry["diameter"], f"{where} diameter", low=0, fix=_AGAIN)
+    if min(values[3:]) < 0:
+        raise bad_input(where, "sizes of at least 0", str(values[3:].tolist()), _AGAIN)
+    diameter = as_number(entry["diameter"], f"{where} diameter", low=1e-9, fix=_AGAIN)
+    _check_symmetries(entry, where)
     return BopModel(diameter, np.array([values[:3], values[:3] + values[3:]]), entry)
+
+
+def _check_symmetries(entry: dict[str, Any], where: str) -> None:
+    """Hold an object's symmetries against what `metrics.pose.symmetry_transforms` reads."""
+    for one in as_list(entry.get("symmetries_discrete", []), f"{where} symmetries_discrete", fix=_AGAIN):
+        require_rigid(_numbers(one, f"{where} symmetries_discrete", 16).reshape(4, 4), f"{where} symmetries_discrete")
+    name = f"{where} symmetries_continuous"
+    for one in as_list(entry.get("symmetries_continuous", []), name, fix=_AGAIN):
+        turn = as_record(one, name, ("axis",), _AGAIN)
+        axis, offset = (_numbers(turn.get(key, [0, 0, 0]), f"{name} {key}", 3) for key in ("axis", "offset"))
+        if not np.isfinite([axis, offset]).all() or not axis.any():
+            found = f"{axis.tolist()} and {offset.tolist()}"
+            raise bad_input(name, "an axis that is not 0 and an offset, finite", found, _AGAIN)
 
 
 def scene_name(root: str | Path, object_id: int) -> str:
@@ -258,7 +274,7 @@ def _photograph(
         f"{folder.name}/{image:06d}",
         mask_file if mask_file.is_file() else None,
         depth_file if depth_file.is_file() else None,
-        as_number(camera.get("depth_scale", 1.0), f"{where} depth_scale", low=0, fix=_AGAIN),
+        as_number(camera.get("depth_scale", 1.0), f"{where} depth_scale", low=1e-9, fix=_AGAIN),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
+from ...limits import MAX_VALUE
 from ...types import Capture, SparseTracks
 from .photographs import Photograph, Photographs, read_raster
 from .tracks import restrict_tracks
@@ -31,8 +32,9 @@ def require_rigid(b_from_a: np.ndarray, where: str) -> Float[np.ndarray, "4 4"]:
     pose = np.asarray(b_from_a, np.float64)
     if pose.shape == (3, 4):
         pose = np.vstack([pose, [0, 0, 0, 1.0]])
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
-        found = f"shape {pose.shape}" if pose.shape != (4, 4) else "NaN or infinity"
+    if pose.shape != (4, 4) or not (np.abs(pose) <= MAX_VALUE).all():
+        wrong = "NaN or infinity" if not np.isfinite(pose).all() else f"values beyond {MAX_VALUE:g}"
+        found = f"shape {pose.shape}" if pose.shape != (4, 4) else wrong
         raise bad_input(where, "a pose of 4x4 finite numbers", found, "Leave this frame out, or restore its pose.")
     if not np.allclose(pose[3], (0, 0, 0, 1)):
         found = f"{pose[3].tolist()}"
@@ -56,6 +58,8 @@ def require_rigid(b_from_a: np.ndarray, where: str) -> Float[np.ndarray, "4 4"]:
 def _is_rounded(b_from_a: np.ndarray) -> bool:
     """Return whether a pose's rotation is orthonormal to a few digits only."""
     turn = np.asarray(b_from_a)[:3, :3]
+    if not (np.abs(turn) <= 2).all():  # No rotation at all, which `require_rigid` says.
+        return False
     return not np.allclose(turn @ turn.T, np.eye(3), atol=_EXACT)
 
 
@@ -84,8 +88,11 @@ def finish(
     """Check the files of a capture (headers only) and return it.
 
     Raises:
-        EquiviewError: Fewer than two images, tracks without a point, or a picture, mask or depth of another size.
+        EquiviewError: Fewer than two images, a picture twice in a model with tracks, tracks without a point, or a
+            picture, mask or depth of another size.
     """
+    photographs, twice = _once(name, photographs, tracks)
+    notes = (*notes, *twice)
     if len(photographs) < 2:
         raise bad_input(f"capture {name!r}", "at least 2 images with poses", f"{len(photographs)}", "Add views.")
     for one in photographs:
@@ -100,6 +107,20 @@ def finish(
         fix = "Triangulate again, or open the pictures and poses in a layout without points."
         raise bad_input(f"capture {name!r}", "points that two images or more see", "none", fix)
     return capture
+
+
+def _once(
+    name: str, photographs: Sequence[Photograph], tracks: SparseTracks | None
+) -> tuple[Sequence[Photograph], tuple[str, ...]]:
+    """Return every picture once, the first of its entries, and a note: a picture matched with itself is no test."""
+    first = {one.path: one for one in reversed(photographs)}
+    count = len(photographs) - len(first)
+    if not count:
+        return photographs, ()
+    if tracks is not None:
+        raise bad_input(f"capture {name!r}", "every picture once", f"{count} listed again", "Export the model again.")
+    kept = [one for one in photographs if first[one.path] is one]
+    return kept, (f"{count} pictures are listed more than once; the first entry of each is used",)
 
 
 def _require_depth_size(path: Path, hw: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from ...errors import EquiviewError, bad_input
 from ...io import read_text
+from ...limits import MAX_VALUE
 from .lens import Lens
 
 # Name -> COLMAP's number, focal lengths (1 or 2), coefficients, kind of lens.
@@ -145,7 +146,7 @@ def _unknown(path: Path, number: int, model: str) -> EquiviewError:
 def _pose(q_wxyz: Sequence[float], t: Sequence[float]) -> Float[np.ndarray, "4 4"]:
     """Return cam_from_world; NaN when the numbers are no pose, which the capture's checks name."""
     q, cam_from_world = np.asarray(q_wxyz, float), np.eye(4)
-    usable = np.isfinite(q).all() and np.linalg.norm(q) > 0
+    usable = (np.abs(q) <= MAX_VALUE).all() and np.linalg.norm(q) > 0
     turn = Rotation.from_quat(q[[1, 2, 3, 0]]).as_matrix() if usable else np.full((3, 3), np.nan)
     cam_from_world[:3, :3] = turn
     cam_from_world[:3, 3] = t
@@ -201,7 +202,8 @@ def _images_bin(path: Path) -> list[ColmapImage]:
         name = file.text()
         seen = file.array(_SEEN, file.take("Q")[0])
         seen = seen[seen["point"] != _NO_POINT]
-        images.append(ColmapImage(name, camera, _pose(pose[:4], pose[4:]), seen["xy"].copy(), seen["point"].copy()))
+        xy = _finite(seen["xy"].copy())
+        images.append(ColmapImage(name, camera, _pose(pose[:4], pose[4:]), xy, seen["point"].copy()))
     return images
 
 
@@ -214,7 +216,18 @@ def _points_bin(path: Path) -> tuple[np.ndarray, np.ndarray]:
         file.array(np.dtype("<i4"), 2 * seen)
         numbers.append(number)
         points.append((x, y, z))
-    return np.array(numbers, np.int64), np.array(points, float).reshape(-1, 3)
+    return np.array(numbers, np.int64), _finite(np.array(points, float).reshape(-1, 3))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Return the values.
+
+    Raises:
+        ValueError: One is NaN, infinite or far too large: the file is broken.
+    """
+    if not (np.abs(values) <= MAX_VALUE).all():
+        raise ValueError(f"NaN, infinity or values beyond {MAX_VALUE:g}")
+    return values
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -240,7 +253,7 @@ def _images_txt(path: Path) -> list[ColmapImage]:
         if not line.strip():
             continue
         _, *pose, camera, name = line.split(maxsplit=9)
-        values = np.array(next(lines, "").split(), float).reshape(-1, 3)
+        values = _finite(np.array(next(lines, "").split(), float).reshape(-1, 3))
         values = values[values[:, 2] != _NO_POINT]
         q_t = [float(value) for value in pose]
         cam_from_world = _pose(q_t[:4], q_t[4:])
@@ -251,7 +264,7 @@ def _images_txt(path: Path) -> list[ColmapImage]:
 def _points_txt(path: Path) -> tuple[np.ndarray, np.ndarray]:
     rows = [line.split(maxsplit=4)[:4] for line in _lines(path) if line.strip()]
     numbers = np.array([int(row[0]) for row in rows], np.int64)
-    return numbers, np.array([[float(v) for v in row[1:]] for row in rows], float).reshape(-1, 3)
+    return numbers, _finite(np.array([[float(v) for v in row[1:]] for row in rows], float).reshape(-1, 3))
 
 
 _READERS: dict[str, tuple[Callable[[Path], Any], ...]] = {

@@ -24,6 +24,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ...errors import bad_input
+from ...limits import MAX_VALUE
+from ...types import SMALLEST_FOCAL_PX
 
 Points = Float[np.ndarray, "n 2"]
 _STEP = 1e-6  # of the numerical derivative, in normalised units
@@ -102,8 +104,8 @@ class Lens:
         coefficients: In the order of the table above; those left out at the end are 0.
 
     Raises:
-        EquiviewError: An unknown kind, too many coefficients, a value that is not finite, or a focal length or a size
-            of 0.
+        EquiviewError: An unknown kind, too many coefficients, a value that is not finite or far too large, or a
+            focal length or a size of 0.
     """
 
     intrinsics: Float[np.ndarray, "3 3"]
@@ -120,7 +122,8 @@ class Lens:
         count = KINDS[self.kind][0]
         values = tuple(float(value) for value in self.coefficients)
         numbers = np.array([*self.intrinsics.ravel(), *values])
-        if len(values) > count or not np.isfinite(numbers).all() or min(np.diag(self.intrinsics)) <= 0:
+        usable = (np.abs(numbers) <= MAX_VALUE).all() and min(np.diag(self.intrinsics)) >= SMALLEST_FOCAL_PX
+        if len(values) > count or not usable:  # NaN is not usable.
             expected = f"positive focal lengths and at most {count} coefficients, all finite"
             found = f"focal lengths {self.intrinsics[0, 0]:g} and {self.intrinsics[1, 1]:g}, coefficients {values}"
             raise bad_input(f"{self.kind} lens", expected, found, "Check the calibration.")

@@ -9,6 +9,9 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...io import read_text, stored_hw, visible
+from ...limits import MAX_VALUE
+from ...render.references import find_file
+from ...schema import as_array
 from ...types import Camera, Capture, PosedImage, PoseScene
 from .checks import finish, missing_note, require_rigid, rounded_note
 from .lens import pinhole
@@ -56,7 +59,7 @@ def open_middlebury(folder: str | Path) -> MiddleburySet:
         found = ", ".join(path.name for path in lists) or ("none" if folder.is_dir() else "no such folder")
         raise bad_input(str(folder), "one list of cameras NAME_par.txt", found, "Give a Middlebury multi-view folder.")
     cameras, notes = _read_cameras(lists[0])
-    present = {name: matrices for name, matrices in cameras.items() if (folder / name).is_file()}
+    present = {name: matrices for name, matrices in cameras.items() if find_file(name, folder, strict=True)}
     if not present:
         raise bad_input(str(folder), f"images that {lists[0].name} names", "none", "Put the pictures beside the list.")
     hw = stored_hw(folder / next(iter(present)))
@@ -76,7 +79,7 @@ def _read_cameras(path: Path) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]],
             values = np.array([float(word) for word in words[1:]])
         except ValueError:
             values = np.zeros(0)
-        if len(values) != _NUMBERS or not np.isfinite(values).all():
+        if len(values) != _NUMBERS or not (np.abs(values) <= MAX_VALUE).all():
             expected = f"a file name and {_NUMBERS} finite numbers"
             raise bad_input(f"{path}:{number}", expected, repr(line[:60]), "Fetch the list again.")
         intrinsics, cam_from_world = values[:9].reshape(3, 3), np.eye(4)
@@ -94,11 +97,14 @@ def read_box(path: Path) -> Float[np.ndarray, "2 3"]:
     Raises:
         EquiviewError: The file is missing or states none.
     """
+    fix = "Fetch the README again."
     found = _BOX.search(read_text(path, "the README of a Middlebury set"))
-    corners = [] if found is None else [[float(word) for word in part.split()] for part in found.groups()]
-    if len(corners) != 2 or any(len(corner) != 3 for corner in corners):
-        raise bad_input(str(path), "the bounding box as (x y z) (x y z)", "none", "Fetch the README again.")
-    return np.array(corners)
+    if found is None:
+        raise bad_input(str(path), "the bounding box as (x y z) (x y z)", "none", fix)
+    corners = as_array([part.split() for part in found.groups()], f"{path}: bounding box", (2, 3), fix)
+    if not (corners[0] < corners[1]).all():  # NaN is not below anything.
+        raise bad_input(f"{path}: bounding box", "its lowest corner, then its highest", str(corners.tolist()), fix)
+    return corners
 
 
 def middlebury_scenes(folder: str | Path) -> list[PoseScene]:

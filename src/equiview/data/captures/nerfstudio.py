@@ -19,7 +19,7 @@ from ...geometry import inverse
 from ...io import PICTURE_SUFFIXES, natural_key, read_json, stored_hw
 from ...render.references import find_file
 from ...schema import as_number, as_text, as_whole
-from ...types import Capture
+from ...types import SMALLEST_FOCAL_PX, Capture
 from .checks import finish, missing_note, require_rigid, rounded_note
 from .files import has_alpha, mask_of
 from .lens import Lens
@@ -135,13 +135,7 @@ def _beside(folder: Path, frame: dict[str, Any], keys: tuple[str, ...], where: s
 
 def _lens(frame: dict[str, Any], picture: Path, where: str) -> Lens:
     """Return a frame's lens from its values and the scene's."""
-    try:
-        values = {key: float(frame[key]) for key in _NUMBERS if frame.get(key) is not None}
-    except (TypeError, ValueError, OverflowError) as error:
-        raise bad_input(
-            where, "numbers for intrinsics and depth", str(error)[:80], "Export the scene again."
-        ) from error
-    _check_numbers(values, where)
+    values = {key: _number(frame[key], key, where) for key in _NUMBERS if frame.get(key) is not None}
     h, w = stored_hw(picture) if not {"w", "h"} <= values.keys() else (round(values["h"]), round(values["w"]))
     angles = [_focal_px(values, "camera_angle_x", w), _focal_px(values, "camera_angle_y", h)]
     # One focal length in pixels means square pixels, whatever the angles say.
@@ -154,19 +148,18 @@ def _lens(frame: dict[str, Any], picture: Path, where: str) -> Lens:
     return Lens(intrinsics, (h, w), *_distortion(frame, values, where))
 
 
-def _check_numbers(values: dict[str, float], where: str) -> None:
-    """Refuse what no camera has: NaN, a size that is not whole, a focal length of 0, an angle of 180 degrees."""
-    for key, value in values.items():
-        if key in ("w", "h"):
-            as_whole(value, f"{where} `{key}`", 0, _LARGEST_SIDE)
-        elif key in ("fl_x", "fl_y"):
-            as_number(value, f"{where} `{key}`", low=1e-6)
-        elif key in _DEPTH_UNITS:
-            as_number(value, f"{where} `{key}`", low=0)
-        elif key.startswith("camera_angle"):
-            as_number(value, f"{where} `{key}` (radians)", low=1e-6, high=_WIDEST_ANGLE)
-        else:
-            as_number(value, f"{where} `{key}`")
+def _number(value: Any, key: str, where: str) -> float:
+    """Return a number of a camera: a size is whole, a focal length above 0, an angle below 180 degrees."""
+    what = f"{where} `{key}`"
+    if key in ("w", "h"):
+        return as_whole(value, what, 0, _LARGEST_SIDE)
+    if key in ("fl_x", "fl_y"):
+        return as_number(value, what, low=SMALLEST_FOCAL_PX)
+    if key in _DEPTH_UNITS:
+        return as_number(value, what, low=0)
+    if key.startswith("camera_angle"):
+        return as_number(value, f"{what} (radians)", low=1e-6, high=_WIDEST_ANGLE)
+    return as_number(value, what)
 
 
 _LARGEST_SIDE = 2**20  # Far above any picture that is read.

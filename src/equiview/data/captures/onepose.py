@@ -9,6 +9,8 @@ from jaxtyping import Float
 from ...errors import bad_input
 from ...io import read_text, stored_hw, visible
 from ...types import Camera, PosedImage, PoseScene
+from .checks import require_rigid
+from .lens import pinhole
 
 WORLD_UNIT_CM = 100.0  # metres
 _LAYOUT = "NAME/SHORT-1 and NAME/SHORT-2 with color/, intrin_ba/ and poses_ba/ (SHORT is NAME's second word)"
@@ -66,7 +68,8 @@ def _sequence(folder: Path) -> list[PosedImage]:
 def _camera(folder: Path, stem: str, hw: tuple[int, int]) -> Camera:
     intrinsics = _matrix(folder / "intrin_ba" / f"{stem}.txt", (3, 3))
     intrinsics[:2, 2] += 0.5
-    return Camera(intrinsics, _matrix(folder / "poses_ba" / f"{stem}.txt", (4, 4)), hw)
+    pose = folder / "poses_ba" / f"{stem}.txt"
+    return Camera(pinhole(intrinsics, hw).intrinsics, require_rigid(_matrix(pose, (4, 4)), str(pose)), hw)
 
 
 def _matrix(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "r c"]:

@@ -35,8 +35,9 @@ from scipy.spatial.transform import Rotation
 from ...errors import bad_input
 from ...geometry import inverse
 from ...io import PICTURE_SUFFIXES, picture_files, read_json, read_text, stored_hw, visible
+from ...limits import MAX_VALUE
 from ...schema import as_array
-from ...types import Capture
+from ...types import SMALLEST_FOCAL_PX, Capture
 from .checks import finish, missing_note, require_rigid, rounded_note
 from .files import mask_of, read_matrix
 from .lens import Lens
@@ -52,6 +53,7 @@ _EXTRINSICS = ("intrinsic/extrinsic_color.txt", "intrinsic/extrinsic_depth.txt")
 _JSON = ("camera_intrinsic.json", "intrinsic.json")
 _STEPS_PER_UNIT, _TUM_STEPS_PER_UNIT = 1000.0, 5000.0
 _TUM_TOLERANCE_S = 0.02
+_FEWEST_STEPS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def rgbd_capture(folder: str | Path, *, long_side: int | None = None) -> Capture
     steps = _TUM_STEPS_PER_UNIT if timed else _STEPS_PER_UNIT
     if scale_file.is_file():
         steps = float(read_matrix(scale_file, [(1, 1)])[0, 0])
-    if not np.isfinite(steps) or steps <= 0:
+    if not _FEWEST_STEPS <= steps <= MAX_VALUE:
         raise bad_input(str(scale_file), "a positive number of steps in a world unit", f"{steps}", "Such as 1000.")
     depth_camera = _depth_camera(folder)
     photographs = [
@@ -201,7 +203,7 @@ def _nearest(times: Float[np.ndarray, "n"], time: float) -> int | None:
 
 
 def _from_quaternion(row: Float[np.ndarray, "7"], where: str) -> Float[np.ndarray, "4 4"]:
-    if not np.isfinite(row).all() or np.linalg.norm(row[3:]) < 1e-6:
+    if not (np.abs(row) <= MAX_VALUE).all() or np.linalg.norm(row[3:]) < 1e-6:
         raise bad_input(where, "a finite pose", str(row.tolist()), "Leave this frame out, or restore its pose.")
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_quat(row[3:]).as_matrix()
@@ -246,7 +248,8 @@ def _depth_camera(folder: Path) -> DepthCamera | None:
             raise bad_input(str(path), "the identity, or depth_to_color.txt beside it", "another transform", fix)
     intrinsics = read_matrix(text, [(3, 3), (4, 4)])[:3, :3].copy()
     intrinsics[:2, 2] += 0.5
-    if not np.isfinite(intrinsics).all() or min(np.diag(intrinsics)) <= 0:
+    intrinsics = as_array(intrinsics, str(text), (3, 3), "Check the file.")
+    if not np.isfinite(intrinsics).all() or min(np.diag(intrinsics)) < SMALLEST_FOCAL_PX:
         raise bad_input(str(text), "positive focal lengths", f"{np.diag(intrinsics)[:2].tolist()}", "Check the file.")
     pose = np.eye(4) if to_colour is None else require_rigid(read_matrix(to_colour, [(4, 4), (3, 4)]), str(to_colour))
     return DepthCamera(intrinsics, pose)

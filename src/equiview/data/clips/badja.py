@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ...errors import bad_input
+from ...errors import VALUE_CHARS, bad_input, cut
 from ...io import read_json, visible
 from ...types import Clip
 from .frames import FrameFiles, frame_paths, usable_clips
@@ -68,7 +68,9 @@ def _open(annotations: Path, video: Path, annotated_hw: tuple[int, int] | None) 
     for entry, at, sees in zip(entries, joints, seen, strict=True):
         stem = PureWindowsPath(str(entry["image_path"])).stem  # Takes both separators.
         if stem not in number_of:
-            raise bad_input(str(video), f"frame {stem} as {annotations.name} says", "none", "Restore the frame.")
+            raise bad_input(
+                str(video), f"frame {cut(stem, VALUE_CHARS)} as {annotations.name} says", "none", "Restore it."
+            )
         frame = number_of[stem]
         known[:, frame] = True
         visible[:, frame] = sees

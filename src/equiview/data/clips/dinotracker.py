@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import bad_input
+from ...io import file_name
+from ...schema import as_array, as_number, as_whole
 from ...types import Clip
 from ..safe_pickle import read_pickle
 from .frames import FrameFiles, frame_paths, usable_clips
@@ -34,16 +36,22 @@ def open_dinotracker(root: Path, benchmark: Path) -> Iterator[Clip]:
     if not isinstance(videos, list) or not all(isinstance(v, dict) and keys <= v.keys() for v in videos):
         found = "something else"
         raise bad_input(str(benchmark), "videos with target_points and occluded by frame", found, "Is it this set's?")
-    there = [video for video in videos if (Path(root) / str(video["video_idx"]) / "video").is_dir()]
+    there = [video for video in videos if _is_there(Path(root), str(video["video_idx"]))]
     if not there:
         raise bad_input(str(root), "frames in ID/video", f"none of {len(videos)} videos", "Put the frames there.")
     yield from usable_clips(there, lambda v: _clip(Path(root) / str(v["video_idx"]) / "video", str(v["video_idx"]), v))
 
 
+def _is_there(root: Path, name: str) -> bool:
+    """Return True where a video's number, or name, is that of a folder with frames; nothing else is looked for."""
+    return file_name(name) == name and (root / name / "video").is_dir()
+
+
 def _clip(folder: Path, name: str, video: dict[str, Any]) -> Clip:
     frames = FrameFiles(frame_paths(folder))
     xy, hidden = _stacked(str(folder), video, len(frames))
-    scale = np.array(frames.hw[::-1]) / (float(video["w"]), float(video["h"]))
+    w, h = (as_number(video[side], f"{folder}: {side}", low=1) for side in ("w", "h"))
+    scale = np.array(frames.hw[::-1]) / (w, h)
     return Clip(name, frames, frames.hw, xy * scale, ~hidden, np.ones(hidden.shape, bool))
 
 
@@ -52,12 +60,17 @@ def _stacked(where: str, video: dict[str, Any], n_frames: int) -> tuple[np.ndarr
     targets, hidden = video["target_points"], video["occluded"]
     if not isinstance(targets, dict) or not isinstance(hidden, dict) or targets.keys() != hidden.keys() or not targets:
         raise bad_input(where, "target_points and occluded of the same frames", "something else", "Get the file again.")
+    fix = "Give the frames they belong to."
     tracks: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-    for frame in sorted(targets):
-        for own, gone in zip(np.asarray(targets[frame], np.float64), np.asarray(hidden[frame], bool), strict=True):
-            if own.shape != (n_frames, 2) or gone.shape != (n_frames,):
-                expected = f"tracks of {n_frames} frames"
-                raise bad_input(where, expected, f"{own.shape} and {gone.shape}", "Give the frames they belong to.")
-            tracks.setdefault(own.tobytes() + gone.tobytes(), (own, gone))
-    xy, gone = zip(*tracks.values(), strict=True)
-    return np.stack(xy), np.stack(gone)
+    for frame in sorted(as_whole(frame, f"{where}: a query frame", 0) for frame in targets):
+        what = f"{where} query frame {frame}, tracks of {n_frames} frames"
+        xy = as_array(targets[frame], what, (None, n_frames, 2), fix)
+        gone = as_array(hidden[frame], f"{what}, occluded", (len(xy), n_frames), fix).astype(bool)
+        if not np.isfinite(xy[~gone]).all():
+            raise bad_input(what, "finite points where visible", "NaN or infinity", fix)
+        for one, hides in zip(xy, gone, strict=True):
+            tracks.setdefault(one.tobytes() + hides.tobytes(), (one, hides))
+    if not tracks:
+        raise bad_input(where, "at least one track", "none", fix)
+    every, hidings = zip(*tracks.values(), strict=True)
+    return np.stack(every), np.stack(hidings)

@@ -93,7 +93,7 @@ def _frames(where: str, video: Any) -> Sequence[UInt8[np.ndarray, "h w 3"]]:
             first, *others = sorted(size[:2] for size in sizes)
             raise changed_size(where, first, others[0])
         video = np.stack(video)
-    if video.ndim != 4 or video.shape[3] != 3 or video.dtype != np.uint8:
+    if video.ndim != 4 or video.shape[3] != 3 or video.dtype != np.uint8 or not video.size:
         raise bad_input(where, "8-bit video [t, h, w, 3]", f"{video.dtype} {video.shape}", "Get the file again.")
     return video
 

@@ -23,9 +23,9 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...io import require_folder, visible
-from ...schema import as_array, as_list, as_number, shown
+from ...schema import as_array, as_list, shown
 from ...types import KeypointPair
-from .pairs import both_visible, read_record, require_pictures
+from .pairs import as_points, both_visible, box_sides, read_record, require_pictures
 
 Subset = Literal["intra-species", "cross-species", "cross-family"]
 FOLDERS: dict[Subset, str] = {"intra-species": "", "cross-species": "_cross_species", "cross-family": "_cross_family"}
@@ -53,6 +53,9 @@ def load_ap10k(
         one, two = (folder.joinpath(*_inside(record[k], path)) for k in ("src_json_path", "trg_json_path"))
         (image0, xy0, _) = read(one)
         (image1, xy1, box) = read(two)
+        if len(xy0) != len(xy1):
+            found = f"{len(xy0)} and {len(xy1)}"
+            raise bad_input(str(path), "two pictures with as many key points", found, _RESTORE)
         category = path.stem.rpartition(":")[2]
         pairs.append(KeypointPair(path.stem, category, image0, image1, xy0, xy1, both_visible(xy0, xy1), box))
     return require_pictures(pairs)
@@ -72,12 +75,12 @@ def _image(path: Path) -> tuple[Path, Float[np.ndarray, "n 2"], tuple[float, flo
     rows = as_list(record["keypoints"], f"{path} keypoints", at_least=1, fix=_RESTORE)
     flat = rows if not isinstance(rows[0], list) else [one for row in rows for one in as_list(row, f"{path} keypoints")]
     values = as_array(flat, f"{path} keypoints", (None,), _RESTORE)
-    bbox = [as_number(one, f"{path} bbox", fix=_RESTORE) for one in as_list(record["bbox"], f"{path} bbox")]
+    bbox = as_list(record["bbox"], f"{path} bbox")
     if len(values) % 3 or len(bbox) != 4:
         found = f"{len(values)} and {len(bbox)}"
         raise bad_input(str(path), "keypoints of x, y, v and a bbox of 4 numbers", found, _RESTORE)
     points = values.reshape(-1, 3)
-    xy = np.where(points[:, 2:] > 0, points[:, :2], np.nan)
+    xy = as_points(np.where(points[:, 2:] > 0, points[:, :2], np.nan).tolist(), f"{path} keypoints")
     parts = list(path.parts)
     parts[len(parts) - 1 - parts[::-1].index("ImageAnnotation")] = "JPEGImages"
-    return Path(*parts).with_suffix(".jpg"), xy, (bbox[2], bbox[3])
+    return Path(*parts).with_suffix(".jpg"), xy, box_sides(bbox[2:], f"{path} bbox")

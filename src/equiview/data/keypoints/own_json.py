@@ -12,16 +12,15 @@ Layout::
     ]}
 """
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ...errors import bad_input
 from ...render.references import find_file
-from ...schema import as_text, shown
+from ...schema import as_name, as_text, shown
 from ...types import KeypointPair
-from .pairs import as_points, both_visible, read_record, require_pictures
+from .pairs import as_points, both_visible, box_sides, read_record, require_pictures
 
 REQUIRED = {"image0", "image1", "xy0", "xy1"}
 OPTIONAL = {"category", "box1_wh", "name"}
@@ -54,17 +53,13 @@ def _pair(record: Any, number: int, path: Path) -> KeypointPair:
     if len(xy0) != len(xy1):
         raise bad_input(where, "as many xy0 as xy1", f"{len(xy0)} and {len(xy1)}", "Write null for a hidden point.")
     box = record.get("box1_wh")
-    if box is not None and not (isinstance(box, list) and len(box) == 2 and all(_positive(side) for side in box)):
+    if box is not None and not (isinstance(box, list) and len(box) == 2):
         raise bad_input(f"{where} box1_wh", "[width, height] above 0", shown(box), "Leave it out where there is none.")
-    category = as_text(record.get("category", "all"), f"{where} category")
+    category = as_name(record.get("category", "all"), f"{where} category")
     images = tuple(_picture(path, record[key], f"{where} {key}") for key in ("image0", "image1"))
-    name = as_text(record.get("name", f"{category}/{number}"), f"{where} name")
-    wh = None if box is None else (float(box[0]), float(box[1]))
+    name = as_name(record.get("name", f"{category}/{number}"), f"{where} name")
+    wh = None if box is None else box_sides(box, f"{where} box1_wh")
     return KeypointPair(name, category, images[0], images[1], xy0, xy1, both_visible(xy0, xy1), wh)
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _picture(path: Path, named: Any, where: str) -> Path:

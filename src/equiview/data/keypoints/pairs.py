@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import bad_input
+from ...errors import EquiviewError, bad_input
 from ...io import read_json, require_file
-from ...schema import shown
+from ...limits import MAX_VALUE
+from ...schema import as_number, shown
 from ...types import KeypointPair
+
+_SMALLEST_PX = 1e-6
 
 
 def require_pictures(pairs: Sequence[KeypointPair]) -> list[KeypointPair]:
@@ -58,9 +61,23 @@ def as_points(value: Any, where: str) -> Float[np.ndarray, "n 2"]:
         points = np.array(rows, np.float64)
     except (TypeError, ValueError, OverflowError):
         points = np.zeros(0)
-    if points.ndim != 2 or points.shape[1] != 2 or not len(points) or np.isinf(points).any():
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points) or (np.abs(points) > MAX_VALUE).any():
         raise bad_input(where, "a list of [x, y] or null", shown(value), "Write every point as two numbers.")
     return points
+
+
+def box_sides(sides: Sequence[Any], where: str) -> tuple[float, float]:
+    """Return width and height of an object's box, which thresholds are shares of.
+
+    Raises:
+        EquiviewError: They are no numbers above 0.
+    """
+    try:
+        width, height = (as_number(side, where, _SMALLEST_PX) for side in sides)
+    except EquiviewError as error:
+        found = ", ".join(map(shown, sides))
+        raise bad_input(where, "[width, height] above 0", found, "Leave the box out where there is none.") from error
+    return width, height
 
 
 def both_visible(xy0: Float[np.ndarray, "n 2"], xy1: Float[np.ndarray, "n 2"]) -> np.ndarray:

@@ -24,6 +24,7 @@ from jaxtyping import Float
 
 from ...errors import bad_input
 from ...io import read_text, require_file, require_folder
+from ...schema import as_array, as_whole
 from ...types import KeypointPair
 from .pairs import require_pictures
 
@@ -77,8 +78,8 @@ def read_pairs(path: Path, folder: Path) -> list[KeypointPair]:
 
 def _pair(row: dict[str, str], folder: Path, where: str) -> KeypointPair:
     try:
-        category = CLASSES[int(row["class"]) - 1]
-        columns = [np.array(row[name].split(";"), np.float64) for name in COLUMNS[3:]]
+        category = CLASSES[as_whole(int(row["class"]), "class", 1, len(CLASSES)) - 1]
+        columns = [as_array(row[name].split(";"), name, (None,)) for name in COLUMNS[3:]]
         xy0, xy1 = _points(*columns[:2]), _points(*columns[2:])
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise bad_input(

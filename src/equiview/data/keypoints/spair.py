@@ -17,9 +17,9 @@ from typing import Literal
 
 from ...errors import bad_input
 from ...io import require_folder, visible
-from ...schema import as_array, as_text
+from ...schema import as_array, as_name
 from ...types import KeypointPair
-from .pairs import as_points, both_visible, read_record, require_pictures
+from .pairs import as_points, both_visible, box_sides, read_record, require_pictures
 
 KEYS = ("src_imname", "trg_imname", "src_kps", "trg_kps", "trg_bndbox", "category")
 
@@ -49,11 +49,10 @@ def _pair(path: Path, folder: Path) -> KeypointPair:
     record = read_record(path, KEYS, "a pair of SPair-71k")
     xy0, xy1 = (as_points(record[name], f"{path}: {name}") for name in ("src_kps", "trg_kps"))
     sides = as_array(record["trg_bndbox"], f"{path}: trg_bndbox", (4,))
-    box = as_points([sides[:2].tolist(), sides[2:].tolist()], f"{path}: trg_bndbox")
-    category, *names = (as_text(record[key], f"{path}: {key}") for key in ("category", "src_imname", "trg_imname"))
+    category, *names = (as_name(record[key], f"{path}: {key}") for key in ("category", "src_imname", "trg_imname"))
     if len(xy0) != len(xy1):
         raise bad_input(str(path), "as many src_kps as trg_kps", f"{len(xy0)} and {len(xy1)}", "Restore this file.")
     pictures = folder / "JPEGImages" / category
-    w, h = (box[1] - box[0]).tolist()
+    wh = box_sides((sides[2:] - sides[:2]).tolist(), f"{path}: trg_bndbox")
     images = (pictures / names[0], pictures / names[1])
-    return KeypointPair(path.stem, category, *images, xy0, xy1, both_visible(xy0, xy1), (w, h))
+    return KeypointPair(path.stem, category, *images, xy0, xy1, both_visible(xy0, xy1), wh)

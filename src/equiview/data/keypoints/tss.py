@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import bad_input
-from ...io import read_image, require_file, require_folder, stored_hw
+from ...io import read_image, read_text, require_file, require_folder, stored_hw
 from ...types import KeypointPair
 from .pairs import require_files
 
@@ -87,7 +87,7 @@ def read_pair(folder: Path, direction: tuple[int, int], points: int) -> Keypoint
     rows, cols = np.nonzero(mask & (np.abs(flow) < UNKNOWN).all(-1))
     xy0 = np.stack([cols, rows], 1) + 0.5
     xy1 = xy0 + flow[rows, cols]
-    if require_file(folder / "flip_gt.txt", "a number").read_text().strip() == "1":
+    if read_text(folder / "flip_gt.txt", "a number").strip() == "1":
         xy1[:, 0] = w - xy1[:, 0]
     inside = ((xy1 >= 0) & (xy1 <= (w, h))).all(1)
     xy0, xy1 = xy0[inside], xy1[inside]

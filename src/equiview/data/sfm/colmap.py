@@ -8,6 +8,7 @@ Nothing may look into that database with Python's own sqlite3 meanwhile: two SQL
 other's locks. Progress therefore comes from handing COLMAP its work in portions.
 """
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ from ...types import Camera
 
 T = TypeVar("T")
 _POLL_S = 0.1
+# What SQLite and the C++ library say of a write that fails.
+_NO_ROOM = re.compile(r"disk is full|disk I/O error|No space left|File too large", re.IGNORECASE)
+_ROOM = "Make room and run again: the capture goes on where it stopped."
 
 
 def import_pycolmap() -> ModuleType:
@@ -87,6 +91,10 @@ def _in_words(error: Exception) -> Exception:
         return error
     said = str(error).strip().splitlines()
     found = said[-1] if said else type(error).__name__
+    if _NO_ROOM.search(found):
+        return EquiviewError(
+            f"COLMAP: the disk is full, or the limit on the size of a file is reached ({found}). {_ROOM}"
+        )
     return bad_input("COLMAP", "pictures it can work with", found, "Delete the work folder of the capture; run again.")
 
 

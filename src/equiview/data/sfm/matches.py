@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...io import read_json, write_json
+from ...io import read_json, require_space, write_json
 from .colmap import import_pycolmap, interruptible
 
 Progress = Callable[[str, int, int], None]
@@ -91,6 +91,7 @@ def extract(
             if not place.finished("features"):
                 names = group[start : start + _PORTION]
                 # Also of the first portion: an interrupted run may have begun it.
+                require_space(place.database, len(names) * config.max_features * _FEATURE_BYTES + _SQLITE_BYTES)
                 camera_id = None if each else _camera_of(place, group[0])
                 interruptible(partial(_extract_some, place, names, each, camera_id, config, model))
             done += len(group[start : start + _PORTION])
@@ -137,6 +138,11 @@ def _extract_some(
     )
 
 
+# COLMAP ends the whole process when SQLite cannot write, so room is asked for: a feature has 6 floats and 128 bytes, a
+# match two numbers, once as found and once as verified; SQLite keeps a journal beside them.
+_FEATURE_BYTES, _MATCH_BYTES, _SQLITE_BYTES = 2 * (6 * 4 + 128), 2 * 2 * 8, 2**20
+
+
 def pairs_in_order(names: Sequence[str], config: ColmapConfig) -> list[tuple[str, str]]:
     """Return which pictures of a video to match: each with the next ones, and with some at growing distance (2^k)."""
     steps = sorted({*range(1, config.overlap + 1), *(2**k for k in range(config.overlap))})
@@ -159,6 +165,7 @@ def match(
     for start in range(0, len(pairs), _PAIRS_PORTION):
         some = pairs[start : start + _PAIRS_PORTION]
         if not place.finished("matches"):
+            require_space(place.database, len(some) * config.max_features * _MATCH_BYTES + _SQLITE_BYTES)
             interruptible(partial(_match_some, place, some, config, verify))
         progress("matches", start + len(some), len(pairs))
     place.finish("matches")

@@ -10,7 +10,16 @@ import numpy as np
 from PIL import Image
 
 from ...errors import bad_input
-from ...io import atomic_folder, atomic_path, pixels_of, posed_pixels, read_json, require_file, write_json
+from ...io import (
+    atomic_folder,
+    atomic_path,
+    pixels_of,
+    posed_pixels,
+    read_json,
+    require_file,
+    require_space,
+    write_json,
+)
 from ...records import CaptureRecord
 from ...types import Camera, PosedImage
 from ..captures.undistortion import UndistortedImage
@@ -141,9 +150,15 @@ def _scaled(camera: Camera, size: tuple[int, int]) -> Camera:
     return Camera(scale @ camera.intrinsics, camera.cam_from_world, (size[1], size[0]))
 
 
+# Of points3D.bin and images.bin together: C++ streams write what fits and say nothing.
+_POINT_BYTES, _SEEN_BYTES, _IMAGE_BYTES = 100, 8, 24 * 8192
+
+
 def write_model(out: Path, model: Any) -> Path:
     """Write sparse/0 as a whole: cameras.bin, images.bin and points3D.bin, with the colours of the points."""
     model.extract_colors_for_all_images(out / IMAGES)
     with atomic_folder(out / SPARSE / "0") as folder:
+        needed = _POINT_BYTES * model.num_points3D() + _SEEN_BYTES * model.compute_num_observations()
+        require_space(folder / "points3D.bin", needed + _IMAGE_BYTES * model.num_images())
         model.write_binary(folder)
     return out / SPARSE / "0"

@@ -7,12 +7,12 @@ them is well posed. One is for training (`TRAIN`), the others are for testing (`
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
 from ...render.mesh import Mesh
-from .procedural import painted_mesh
+from .procedural import KEPT_MESHES, painted_mesh
 from .procedural_paint import Style, paint_in_style
 from .solids import Grid, block, place, tube, turned
 
@@ -35,6 +35,7 @@ class Builtin:
     style: Style
 
 
+@lru_cache(maxsize=KEPT_MESHES)
 def builtin_mesh(name: str) -> Mesh:
     """Make an object of the package.
 
@@ -45,8 +46,8 @@ def builtin_mesh(name: str) -> Mesh:
         KeyError: There is none of that name.
     """
     rng = np.random.default_rng([zlib.crc32(name.encode()), 0xB1])
-    own = BUILTINS[name]
-    return painted_mesh(own.parts(), partial(paint_in_style, rng, own.style), f"builtin-{name}")
+    made = BUILTINS[name]
+    return painted_mesh(made.parts(), partial(paint_in_style, rng, made.style), f"builtin-{name}")
 
 
 def _camera() -> list[Grid]:

@@ -20,7 +20,8 @@ from ...render.visibility import covered_by_mesh, inside_frame, points_seen
 from ...types import Camera, Clip, View
 from .dead_leaves import dead_leaves
 from .occluder import Occluder, covers, draw_over, picture_xy, random_occluder
-from .pose import object_mesh, turn
+from .pose import turn
+from .procedural import procedural_mesh
 
 BACKGROUND_SCALE = 1.7  # the background's picture is larger than the frame, so that it never ends
 
@@ -111,7 +112,7 @@ def clips(seeds: Sequence[int], world: ClipWorld = ClipWorld()) -> list[Clip]:
 
 def rendered_clip(seed: int, world: ClipWorld = ClipWorld()) -> RenderedClip:
     """Render one clip and keep what is known about its pixels."""
-    mesh = object_mesh(seed)
+    mesh = procedural_mesh(seed)
     rng = np.random.default_rng([seed, 0xC11B])
     picture = dead_leaves(int(rng.integers(2**31)), _background_hw(world.hw))
     motions = _motions(rng, world)

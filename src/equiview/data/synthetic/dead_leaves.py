@@ -5,7 +5,7 @@ images. equiview uses such pictures where a user brings no photos, to learn what
 """
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 LEAVES = 400
 
@@ -20,31 +20,33 @@ def dead_leaves(seed: int, hw: tuple[int, int] = (320, 320)) -> UInt8[np.ndarray
     rng = np.random.default_rng([seed, 20])
     h, w = hw
     ys, xs = np.mgrid[0:h, 0:w]
-    picture = np.zeros((h, w, 3))
-    # Front to back: a pixel keeps the first leaf that covers it, so the loop may stop when all are covered.
-    free = np.ones((h, w), bool)
+    picture = np.zeros((h * w, 3))
+    # Front to back: a pixel keeps the first leaf that covers it, so only the uncovered ones are looked at.
+    free, x, y = np.arange(h * w), xs.ravel(), ys.ravel()
     for number in range(LEAVES):
-        inside = _leaf(rng, xs, ys, min(hw), last=number == LEAVES - 1) & free
+        inside = _leaf(rng, x, y, hw, last=number == LEAVES - 1)
         if inside.any():
-            picture[inside] = _texture(rng, xs[inside], ys[inside])
-            free &= ~inside
-        if not free.any():
+            picture[free[inside]] = _texture(rng, x[inside], y[inside])
+            free, x, y = free[~inside], x[~inside], y[~inside]
+        if not len(free):
             break
     shade = 1 + 0.25 * np.sin(
         2 * np.pi * (xs / w * rng.uniform(-1, 1) + ys / h * rng.uniform(-1, 1)) + rng.uniform(0, 6)
     )
-    noisy = picture * shade[..., None] + rng.normal(0, 0.015, picture.shape)
+    noisy = picture.reshape(h, w, 3) * shade[..., None] + rng.normal(0, 0.015, (h, w, 3))
     return (np.clip(noisy, 0, 1) * 255).astype(np.uint8)
 
 
-def _leaf(rng: np.random.Generator, xs: np.ndarray, ys: np.ndarray, edge: int, last: bool) -> np.ndarray:
-    """Return the pixels of one disc or convex polygon; its radius follows the scale-invariant power law r^-3."""
+def _leaf(
+    rng: np.random.Generator, xs: Int[np.ndarray, "n"], ys: Int[np.ndarray, "n"], hw: tuple[int, int], last: bool
+) -> Bool[np.ndarray, "n"]:
+    """Return which pixels one disc or convex polygon covers; its radius follows the scale-invariant power law r^-3."""
     if last:
         return np.ones(xs.shape, bool)
-    low, high = 0.03 * edge, 0.6 * edge
+    low, high = 0.03 * min(hw), 0.6 * min(hw)
     radius = 1 / np.sqrt(rng.uniform(1 / high**2, 1 / low**2))
-    x = xs - rng.uniform(0, xs.shape[1])
-    y = ys - rng.uniform(0, xs.shape[0])
+    x = xs - rng.uniform(0, hw[1])
+    y = ys - rng.uniform(0, hw[0])
     stretch = rng.uniform(0.4, 1)
     turn = rng.uniform(0, np.pi)
     u, v = x * np.cos(turn) + y * np.sin(turn), (y * np.cos(turn) - x * np.sin(turn)) / stretch

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -86,14 +85,8 @@ def pose_scenes(seeds: Sequence[int], world: PoseWorld = PoseWorld()) -> list[Po
     return [_scene(seed, world) for seed in seeds]
 
 
-@lru_cache(maxsize=16)
-def object_mesh(seed: int) -> Mesh:
-    """Return the procedural object of a seed; the last ones are kept, since painting one takes a second."""
-    return procedural_mesh(seed)
-
-
 def _scene(seed: int, world: PoseWorld) -> PoseScene:
-    mesh = object_mesh(seed)
+    mesh = procedural_mesh(seed)
     references = [
         _reference(mesh, camera, np.random.default_rng([seed, 0x2EF, index]), index, world)
         for index, camera in enumerate(paper_subset(world.references, world.hw, seed))

@@ -1,6 +1,7 @@
 """Textured objects from a seed, so that nobody needs a download to start."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,9 +13,12 @@ from . import procedural_shapes as shapes
 from .grid_mesh import grid_mesh, grid_normals
 
 _TEXTURE = 512
+# Painting takes about a second, and sets of one seed show the same objects several times; a mesh holds about 2 MiB.
+KEPT_MESHES = 16
 _BODY_ROWS = 384  # the body's share of the texture; the other parts lie side by side below it
 
 
+@lru_cache(maxsize=KEPT_MESHES)
 def procedural_mesh(seed: int) -> Mesh:
     """Make an object: a body (bottle, box-like, blob) with parts, painted with non-repeating patches, labels and marks.
 
@@ -24,7 +28,7 @@ def procedural_mesh(seed: int) -> Mesh:
         seed: At least 0; the same seed gives the same object.
 
     Returns:
-        A normalised mesh of 5,000 to 20,000 triangles with one 512 px texture.
+        A normalised mesh of 5,000 to 20,000 triangles with one 512 px texture; the last ones made are kept and shared.
 
     Raises:
         EquiviewError: The seed is negative.

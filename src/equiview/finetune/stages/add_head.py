@@ -14,12 +14,17 @@ A recipe then has the settings among its `stages` (`recipes.RECIPES`), and `Reci
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
+import torch
+from jaxtyping import Float
 from torch import nn
 
 from ...models.extractor import Extractor
-from ...models.heads import AverageHead, CenterHead, HeadChain, RandomConvHead, ResidualConvHead, WhitenHead
+from ...models.fixed_heads import AverageHead, CenterHead, DebiasHead, WhitenHead
+from ...models.heads import HeadChain, RandomConvHead, ResidualConvHead
+from ...models.position_bias import position_directions
 from ..choices import check_one_of
 from ..head_features import with_head
 from .base import Context, Stage
@@ -31,7 +36,10 @@ HeadName = Literal[
     "centered_average",
     "whitened",
     "whitened_average",
+    "low_rank_whitened",
     "low_rank_whitened_average",
+    "debiased_whitened",
+    "debiased_whitened_average",
     "random_conv",
     "residual_conv",
 ]
@@ -42,11 +50,15 @@ FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     "centered_average": lambda: HeadChain([AverageHead(), CenterHead()]),
     "whitened": lambda: HeadChain([CenterHead(), WhitenHead()]),
     "whitened_average": lambda: HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead()]),
+    "low_rank_whitened": lambda: HeadChain([CenterHead(), WhitenHead(method="low_rank")]),
     "low_rank_whitened_average": lambda: HeadChain(
         [AverageHead(), CenterHead(), WhitenHead(method="low_rank"), AverageHead()]
     ),
 }
-"""Values of `AddHead.head` that learn nothing."""
+"""Values of `AddHead.head` that learn nothing, with what makes them."""
+DEBIASED_HEADS = {"debiased_whitened": "low_rank_whitened", "debiased_whitened_average": "low_rank_whitened_average"}
+"""Those that begin by taking position directions out, with what follows."""
+NOTHING_LEARNED = (*FIXED_HEADS, *DEBIASED_HEADS)
 CONV_HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "random_conv": RandomConvHead,
     "residual_conv": lambda dim, seed: ResidualConvHead(dim),
@@ -61,7 +73,9 @@ class AddHead:
     Attributes:
         head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened` (each picture's
             variances evened out), `whitened_average` (the same between two averages), `low_rank_whitened_average`
-            (nearly that, sooner); `random_conv` (the paper's); `residual_conv` (starts as the identity).
+            (nearly that, sooner), `debiased_whitened_average` (the same behind a part that takes out what tokens say of
+            their place in the picture), both also without the averages; `random_conv` (the paper's); `residual_conv`
+            (starts as the identity).
     """
 
     stage: str = field(default="add_head", init=False)
@@ -78,12 +92,23 @@ def run(settings: AddHead, extractor: Extractor, context: Context) -> Extractor:
 
 def add_head(settings: AddHead, extractor: Extractor, seed: int) -> Extractor:
     """Return the extractor with the head; `seed` is of its initial weights, where it has any."""
-    if settings.head in FIXED_HEADS:
-        head = FIXED_HEADS[settings.head]()
+    if settings.head in NOTHING_LEARNED:
+        head = fixed_head(settings.head, partial(position_directions, extractor))
     else:
         dim = extractor.backbone.info.dim * max(1, len(extractor.config.blocks))
         head = CONV_HEADS[settings.head](dim, seed)
     return extractor if head is None else with_head(extractor, head)
+
+
+def fixed_head(name: str, directions: Callable[[], Float[torch.Tensor, "blocks c k"]]) -> nn.Module | None:
+    """Return one of `NOTHING_LEARNED`.
+
+    Args:
+        name: Which.
+        directions: Called for the position directions of the blocks it stands on, where it takes them out.
+    """
+    head = FIXED_HEADS[DEBIASED_HEADS.get(name, name)]()
+    return HeadChain([DebiasHead(directions()), head]) if name in DEBIASED_HEADS and head is not None else head
 
 
 STAGE = Stage(AddHead, run, ungrouped=frozenset({"head"}))

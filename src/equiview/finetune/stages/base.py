@@ -20,7 +20,8 @@ class Context:
 
     Attributes:
         objects: Views of all training objects by name, auxiliary ones included.
-        auxiliary: Names of those that are not the user's own.
+        auxiliary: Names of those that are not the user's own, with what tells their contents apart.
+        store: Where the training pairs of auxiliary objects are kept: a folder, None to keep none.
         out_dir: Checkpoints and the training log go here.
         photos: Folder of unlabeled photos; None draws images instead.
         seed: Of everything random.
@@ -29,7 +30,8 @@ class Context:
     """
 
     objects: Mapping[str, Sequence[View]]
-    auxiliary: frozenset[str]
+    auxiliary: Mapping[str, str]
+    store: Path | None
     out_dir: Path
     photos: Path | None
     seed: int

@@ -13,10 +13,11 @@ FEW_IMAGES = 12
 
 def run(settings: HeadStep, extractor: Extractor, context: Context) -> Extractor:
     """Take the step on pictures seen once, and return the extractor with the head."""
-    maps = counted_maps(on_pictures_seen_once(extractor), context.objects, context.progress, FEW_IMAGES)
-    pairs = training_pairs(context.objects, maps, settings, context.seed)
+    source = on_pictures_seen_once(extractor)
+    maps = counted_maps(source, context.objects, context.progress, FEW_IMAGES)
+    pairs = training_pairs(source, maps, settings, context)
     images = unlabeled_images(context.photos, context.seed, FEW_IMAGES)
-    warn_of_objects(context.objects, pairs, list(maps(images)))
+    warn_of_objects({name: pairs[name] for name in context.own_objects}, list(maps(images)))
     begin_log(context.out_dir, settings.stage)
 
     def report_loss(before: float, after: float) -> None:
@@ -24,7 +25,7 @@ def run(settings: HeadStep, extractor: Extractor, context: Context) -> Extractor
         log_step(context.out_dir, settings.stage, 1, after)
 
     head = step_head(
-        pairs,
+        list(pairs.values()),
         settings,
         seed=context.seed,
         device=extractor.device,

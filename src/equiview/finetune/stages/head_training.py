@@ -27,11 +27,12 @@ def run(settings: HeadTraining, extractor: Extractor, context: Context) -> Extra
     instances = instance_views(settings.instances) if settings.instances else []
     images = unlabeled_images(context.photos, context.seed, settings.pictures)
     more = len(images) + len(instances)
-    maps = counted_maps(on_pictures_seen_once(extractor), context.objects, context.progress, more)
-    pairs = training_pairs(context.objects, maps, settings, context.seed)
+    source = on_pictures_seen_once(extractor)
+    maps = counted_maps(source, context.objects, context.progress, more)
+    pairs = training_pairs(source, maps, settings, context)
     categories = category_pairs(instances, list(maps([one.view for one in instances])), context.seed)
     unlabeled = list(maps(images))
-    warn_of_objects(context.objects, pairs, unlabeled)
+    warn_of_objects({name: pairs[name] for name in context.own_objects}, unlabeled)
     begin_log(context.out_dir, settings.stage)
 
     def progress(done: int, total: int, loss: float) -> None:
@@ -39,7 +40,7 @@ def run(settings: HeadTraining, extractor: Extractor, context: Context) -> Extra
         context.progress("train", done, total)
 
     head = train_head(
-        pairs,
+        list(pairs.values()),
         categories,
         unlabeled,
         settings,

@@ -27,17 +27,17 @@ def synthetic_sets(config: BenchConfig) -> list[Found]:
     unknown = sorted(set(config.sizes.conditions) - set(CONDITIONS))
     if unknown:
         raise bad_input("conditions", f"some of {', '.join(CONDITIONS)}", ", ".join(unknown), "Check the spelling.")
-    found = [Found("pose", f"synthetic-{name}", partial(open_pose, config, name)) for name in config.sizes.conditions]
-    found.append(Found("track", "synthetic-clips", partial(open_clips, config)))
-    found.append(Found("transfer", "synthetic-families", partial(open_categories, config)))
-    return [one for task in config.tasks for one in found if one.task == task]
+    sets = [Found("pose", f"synthetic-{name}", partial(open_pose, config, name)) for name in config.sizes.conditions]
+    sets.append(Found("track", "synthetic-clips", partial(open_clips, config)))
+    sets.append(Found("transfer", "synthetic-families", partial(open_categories, config)))
+    return [data_set for task in config.tasks for data_set in sets if data_set.task == task]
 
 
 def open_pose(config: BenchConfig, condition: str) -> Opened:
     """Render the scenes of one condition."""
-    own, sizes = CONDITIONS[condition], config.sizes
+    sizes = config.sizes
     size = {name: getattr(sizes.pose, name) for name in ("references", "queries", "hw", "size_cm")}
-    scenes = pose_scenes(set_seeds(config.seed, sizes.scenes), replace(own, **size))
+    scenes = pose_scenes(set_seeds(config.seed, sizes.scenes), replace(CONDITIONS[condition], **size))
     return Opened(scenes, seeded(PoseConfig(), config.seed))
 
 

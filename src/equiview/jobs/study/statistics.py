@@ -68,11 +68,11 @@ def _correlation(
     x, y = np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape)
     a, b = x - _mean(x, weights), y - _mean(y, weights)
     sizes = totals or [(weights * value**2).sum(1) for value in (x, y)]
-    xx, yy, xy = ((weights * one * two).sum(1) for one, two in ((a, a), (b, b), (a, b)))
+    xx, yy, xy = ((weights * left * right).sum(1) for left, right in ((a, a), (b, b), (a, b)))
     flat = (xx <= FLAT * sizes[0]) | (yy <= FLAT * sizes[1])
-    found = np.full(len(weights), np.nan)
-    found[~flat] = xy[~flat] / np.sqrt(xx[~flat] * yy[~flat])
-    return np.clip(found, -1, 1)
+    correlation = np.full(len(weights), np.nan)
+    correlation[~flat] = xy[~flat] / np.sqrt(xx[~flat] * yy[~flat])
+    return np.clip(correlation, -1, 1)
 
 
 def ranks(values: Values, weights: Weights) -> Values:
@@ -98,8 +98,9 @@ def draw_points(families: Families, draws: int, generator: np.random.Generator) 
     drawn = generator.multinomial(count, np.full(count, 1 / count), size=draws)
     weights = np.zeros((draws, len(families)))
     for family in range(count):
-        own = np.flatnonzero(families == family)
-        weights[:, own] = generator.multinomial(drawn[:, family] * len(own), np.full(len(own), 1 / len(own)))
+        members = np.flatnonzero(families == family)
+        share = np.full(len(members), 1 / len(members))
+        weights[:, members] = generator.multinomial(drawn[:, family] * len(members), share)
     return weights
 
 
@@ -121,13 +122,13 @@ def bootstrap(
 ) -> dict[str, Float[np.ndarray, "d"]]:
     """Return every statistic of every draw, a chunk of draws at a time."""
     step = max(1, CELLS // max(1, weights.shape[1] ** 2))
-    found: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
+    draws: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     for start in range(0, len(weights), step):
         part = slice(start, start + step)
-        own = [value if len(value) == 1 else value[part] for value in (x, y)]
+        x_part, y_part = (value if len(value) == 1 else value[part] for value in (x, y))
         for name in statistics:
-            found[name].append(STATISTICS[name](own[0], own[1], weights[part], families))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            draws[name].append(STATISTICS[name](x_part, y_part, weights[part], families))
+    return {name: np.concatenate(parts) for name, parts in draws.items()}
 
 
 def shuffles(
@@ -136,6 +137,6 @@ def shuffles(
     """Return y with its values shuffled within every family."""
     shuffled = np.broadcast_to(y, (draws, len(y))).copy()
     for family in np.unique(families):
-        own = np.flatnonzero(families == family)
-        shuffled[:, own] = generator.permuted(shuffled[:, own], axis=1)
+        members = np.flatnonzero(families == family)
+        shuffled[:, members] = generator.permuted(shuffled[:, members], axis=1)
     return shuffled
