@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _protocol import made_with, mesh_path, rounded, shared, short, split, with_kept
+from _protocol import made_with, mesh_path, rounded, shared, short, split
 from torch import nn
 
 from equiview.data.meshes import open_mesh, open_object
@@ -26,7 +26,7 @@ from equiview.finetune.head_pairs import TrainingPair, object_pairs
 from equiview.finetune.head_training import HeadTraining, train_head
 from equiview.finetune.stages.add_head import AddHead, add_head
 from equiview.finetune.unlabeled_images import unlabeled_images
-from equiview.io import MESH_SUFFIXES, atomic_path, file_name, read_json, read_jsonl, write_json
+from equiview.io import MESH_SUFFIXES, atomic_path, file_name, read_jsonl, write_json
 from equiview.jobs.improve import apply_head
 from equiview.jobs.scoring import rows_path, write_rows
 from equiview.models.backbones import load_backbone
@@ -135,18 +135,15 @@ def main() -> None:
     setting = Setting(source.eval(), args.views, args.work)
     tests = held_out(setting, args.objects)
     table = {NOTHING: kept_rows(setting, f"{NOTHING}-{len(tests)}", lambda: scored(None, tests))}
+    about = {"objects": [plan.name for plan, _ in tests], "views": args.views, "points": MEASURE.points}
+    about |= {"blocks": args.blocks, "long_side": args.long_side, "first_seed": FIRST_SEED, "seeds": args.seeds}
+    about = made_with(source.backbone) | about | {"head_training": asdict(config)}
     for name in args.train:
         table[name] = trained_rows(setting, name, config, args.seeds, tests)
         print_line(name, table)
-    if args.out:
-        rows = {name: entry(rows, table) for name, rows in table.items()}
-        about = {"objects": [plan.name for plan, _ in tests], "views": args.views, "points": MEASURE.points}
-        about |= {"blocks": args.blocks, "long_side": args.long_side, "first_seed": FIRST_SEED}
-        about |= {"head_training": asdict(config), "seeds": args.seeds}
-        kept = with_kept(
-            rows, dict.fromkeys([*(read_json(args.out)["rows"] if args.out.exists() else ()), *rows]), args.out
-        )
-        write_json(args.out, rounded({"protocol": made_with(source.backbone) | about, "rows": kept}))
+        if args.out:
+            entries = {own: entry(rows, table) for own, rows in table.items()}
+            write_json(args.out, rounded({"protocol": about, "rows": entries}))
 
 
 def trained_rows(setting: Setting, name: str, config: HeadTraining, seeds: list[int], tests: Tests) -> Rows:

@@ -7,10 +7,12 @@ import pytest
 
 from equiview.data.meshes import open_mesh, open_object
 from equiview.data.names import source_name
-from equiview.data.synthetic.household import KINDS, household_mesh
+from equiview.data.synthetic.grid_mesh import grid_faces, grid_normals
+from equiview.data.synthetic.household import KINDS, household_mesh, prints
 from equiview.data.synthetic.household.paint import paint_pieces
 from equiview.data.synthetic.household.pieces import Finish, ellipse, piece, rectangle, swept
 from equiview.data.synthetic.household.prints import back, front
+from equiview.data.synthetic.procedural_paint import at_texels
 from equiview.data.synthetic.varied_views import varied_cameras, varied_views
 from equiview.errors import EquiviewError
 from equiview.render import RenderConfig
@@ -60,8 +62,6 @@ def test_negative_seed_is_an_error():
 
 def test_sections_are_swept_outside_out():
     box = piece(swept(PROFILE, rectangle(0.6, 0.4, 0.02)), Finish((1, 1, 1)), (1, 2, 3), "x", 30)
-    from equiview.data.synthetic.grid_mesh import grid_faces
-
     faces = grid_faces(*box.grid.shape[:2])
     assert volume(box.placed.reshape(-1, 3), faces) == pytest.approx(0.24, rel=0.02)
     np.testing.assert_allclose(box.placed.reshape(-1, 3).mean(0), (1, 2, 3), atol=0.05)
@@ -78,15 +78,26 @@ def test_prints_have_much_ink_where_they_should_and_can_be_read_on_their_ground(
         assert 0.02 < ink.mean() < 0.95
 
 
-def test_words_are_not_mirrored():
-    """What is printed on a wrapper is seen from outside as it was drawn: its left part comes before its right part."""
-    can = piece(swept(PROFILE, ellipse(0.4, 0.4)), Finish((0.5, 0.5, 0.5), "wrap"))
-    painted = paint_pieces(np.random.default_rng(1), [can], [(0, 0, 256, 256)], 256)
-    assert painted[64:192, :, :3].std() > 10
-    # Columns of a grid go counter-clockwise seen from above, which is to the right for an eye outside.
-    east = can.grid[5, 0]
-    right = can.grid[5, 1] - east
-    np.testing.assert_allclose(np.cross([0, 0, 1], east)[:2] @ right[:2] > 0, True)
+def _left_to_right(rng, hw, ground):
+    """A print that is black on its left and white on its right."""
+    return np.broadcast_to(np.linspace(0, 255, hw[1]).astype(np.uint8)[None, :, None], (*hw, 3))
+
+
+@pytest.mark.parametrize("mapping", ["faces", "wrap"])
+def test_prints_are_not_mirrored(monkeypatch, mapping):
+    """Seen from outside, upright, the right of a print is on the right."""
+    for name in ("front", "back", "side", "around"):
+        monkeypatch.setattr(prints, name, _left_to_right)
+    box = piece(swept(PROFILE, rectangle(0.6, 0.4, 0.02)), Finish((0.5, 0.5, 0.5), mapping, mottled=0))
+    rect = (0, 0, 256, 256)
+    painted = paint_pieces(np.random.default_rng(1), [box], [rect], 256)[..., 0].reshape(-1) / 255
+    points, normals = (at_texels(of, rect).reshape(-1, 3) for of in (box.grid, grid_normals(box.grid)))
+    for normal in np.concatenate([np.eye(3)[:2], -np.eye(3)[:2]]):
+        face = normals @ normal > 0.99
+        right = points @ np.cross([0, 0, 1], normal)
+        if mapping == "wrap" and normal[0] == 1:  # A wrapper begins and ends in the middle of +x.
+            face &= right < 0
+        assert np.corrcoef(right[face], painted[face])[0, 1] > 0.9
 
 
 def test_varied_views_differ_in_light_background_roll_and_distance():
