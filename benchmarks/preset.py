@@ -73,7 +73,7 @@ class Bench:
         backbone, once = self.features.backbone, [Repetition(0, ())]
         alone, last = [Repetition(seed, ()) for seed in SEEDS], (backbone.info.blocks,)
         default = self.recipe("default")
-        blocks, own = default.features.blocks, self.preset.blocks
+        blocks, own = default.feature_config(backbone.info.blocks).blocks, self.preset.blocks
         rows = [
             Row(LAST, last, lambda _: None, once),
             Row(CONTROLS[1], last, lambda r: RandomConvHead(backbone.info.dim, r.seed), alone),

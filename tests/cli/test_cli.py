@@ -311,9 +311,9 @@ def test_sigterm_is_143_and_says_how_to_go_on(
 
 @pytest.mark.parametrize(("typed", "seconds"), [("9", 9.0), ("0", 0.0), ("none", None), ("None", None)])
 def test_a_budget_is_seconds_or_none_which_takes_the_recipe_s_away_too(typed: str, seconds: float | None) -> None:
-    recipe, budget_s = recipe_and_budget("default", None, seconds_or_none(typed))
+    recipe, _, budget_s = recipe_and_budget("default", None, seconds_or_none(typed))
     assert budget_s == seconds and (recipe.time_budget_s is None) == (seconds is None)
-    assert recipe_and_budget("default", None, None) == (get_recipe("default"), None)
+    assert recipe_and_budget("default", None, None) == (get_recipe("default"), {}, None)
 
 
 @pytest.mark.parametrize("typed", ["-1", "nan", "inf", "ten", ""])

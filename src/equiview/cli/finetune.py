@@ -2,7 +2,7 @@
 
 from . import options
 from .app import app
-from .common import command, examples, finish, parse_settings
+from .common import command, examples, finish
 from .improve import TrainObjects, recipe_and_budget, shares_of
 from .progress import StageProgress
 
@@ -37,7 +37,7 @@ def finetune(
     from ..jobs.finetune import finetune as run
 
     quiet_transformers()
-    chosen, budget_s = recipe_and_budget(recipe, settings, budget)
+    chosen, changes, budget_s = recipe_and_budget(recipe, settings, budget)
     config = ImproveConfig(
         recipe=chosen,
         views=views,
@@ -47,7 +47,7 @@ def finetune(
         dtype=dtype,
         seed=seed,
         features=features,
-        changes=parse_settings(settings or []),
+        changes=changes,
     )
     weights = {"render": 0.2, "train network": 0.4, "solve": 0.4, "train": 0.4}
     with StageProgress(shares_of(weights, config.recipe)) as progress:

@@ -1,9 +1,8 @@
 """`equiview improve`."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,14 +34,18 @@ def shares_of(weights: dict[str, float], recipe: "Recipe") -> dict[str, float]:
     return {what: weight for what, weight in weights.items() if what not in never}
 
 
-def recipe_and_budget(name: str, settings: list[str] | None, budget: float | None) -> "tuple[Recipe, float | None]":
-    """Return the recipe with the changes, and the budget in place of its own; `--budget none` takes that away, too."""
+def recipe_and_budget(
+    name: str, settings: list[str] | None, budget: float | None
+) -> "tuple[Recipe, dict[str, Any], float | None]":
+    """Return the recipe with the changes, these, and the budget in place of its own; `none` takes that away, too."""
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
 
-    recipe = override(get_recipe(name), parse_settings(settings or []))
+    changes: dict[str, Any] = parse_settings(settings or [])
     unlimited = budget is not None and math.isinf(budget)
-    return (replace(recipe, time_budget_s=None), None) if unlimited else (recipe, budget)
+    if unlimited:
+        changes["time_budget_s"] = None
+    return override(get_recipe(name), changes), changes, None if unlimited else budget
 
 
 @app.command(
@@ -88,7 +91,7 @@ def improve(
     from ..jobs.improve import improve as run
 
     quiet_transformers()
-    chosen, budget_s = recipe_and_budget(recipe, settings, budget)
+    chosen, changes, budget_s = recipe_and_budget(recipe, settings, budget)
     config = ImproveConfig(
         recipe=chosen,
         views=views,
@@ -99,7 +102,7 @@ def improve(
         dtype=dtype,
         seed=seed,
         features=features,
-        changes=parse_settings(settings or []),
+        changes=changes,
     )
     with StageProgress(shares_of(WEIGHTS, config.recipe)) as progress:
         summary = run(backbone, train_objects, test_objects, out, config, progress)

@@ -100,8 +100,10 @@ def with_features(backbone: Backbone, config: ImproveConfig, progress: Progress 
     own = replace(recipe, depths=(), features=recipe.feature_config(backbone.info.blocks))
     if name is None and changed == own:
         return config
-    log.info("features %s: blocks %s, head %s", preset.name, changed.features.blocks, preset.head)
-    return replace(config, recipe=override(changed, config.changes), preset=preset.name)
+    changed = override(changed, config.changes)
+    blocks = changed.feature_config(backbone.info.blocks).blocks
+    log.info("features %s: blocks %s, head %s", preset.name, ", ".join(map(str, blocks)), preset.head)
+    return replace(config, recipe=changed, preset=preset.name)
 
 
 def finetune(
@@ -141,7 +143,7 @@ def make_adapter(
     started = time.monotonic()
     recipe = config.recipe
     check_recipe(backbone, recipe)
-    told = advice(recipe, backbone.info)
+    told = advice(recipe, backbone.info) if config.preset is None else None
     if told is not None:
         log.info("%s", told)
     if config.photos is not None:
