@@ -8,6 +8,7 @@ has three. Finished rows lie in WORK/rows, and the same command goes on where it
 """
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,7 +26,7 @@ from equiview.finetune.adapt import adapt
 from equiview.finetune.recipe import Recipe
 from equiview.finetune.recipes import get_recipe
 from equiview.finetune.stages.add_head import AddHead, add_head
-from equiview.io import atomic_path, write_json
+from equiview.io import atomic_path, read_json, write_json
 from equiview.jobs.finetune import open_when_asked
 from equiview.jobs.presets import Preset, read_preset, recipe_with_preset
 from equiview.metrics.equivariance import object_values
@@ -63,6 +64,7 @@ class Bench:
         self.features = Features(weights, work)
         backbone = self.features.backbone
         self.preset, self.work, self.strengths = preset.fitted(backbone.info), work, strengths
+        claim_preset(work, self)
         self.measured = Measured(self.features, objects)
 
     def recipe(self, name: str) -> Recipe:
@@ -83,16 +85,19 @@ class Bench:
             Row(NOTHING, blocks, lambda _: self.fixed(self.preset.head, blocks), once),
             Row(CONTROLS[4], blocks, lambda r: self.convolved(r.seed, blocks), alone),
             Row(CONTROLS[5], own, lambda _: self.fixed(self.preset.head, own), once),
-            Row("one-step", blocks, partial(self.learned, self.recipe("one-step")), repetitions()),
-            Row("default", blocks, partial(self.learned, default), repetitions()),
-            Row("default, without the object", blocks, partial(self.learned, default), alone),
+            self.row("one-step", self.recipe("one-step"), repetitions()),
+            self.row("default", default, repetitions()),
+            self.row("default, without the object", default, alone),
         ]
         for strength in self.strengths:
             for name in ("one-step", "default"):
                 recipe = self.recipe(name).at_strength(strength)
-                head = partial(self.learned, recipe)
-                rows.append(Row(f"{name}, strength {strength:g}", blocks, head, repetitions()))
+                rows.append(self.row(f"{name}, strength {strength:g}", recipe, repetitions()))
         return rows
+
+    def row(self, name: str, recipe: Recipe, repeats: Sequence[Repetition]) -> Row:
+        blocks = recipe.feature_config(self.features.backbone.info.blocks).blocks
+        return Row(name, blocks, partial(self.learned, recipe), repeats)
 
     def fixed(self, head: str, blocks: tuple[int, ...]) -> nn.Module | None:
         plain = Extractor(self.features.backbone, FeatureConfig(blocks=blocks))
@@ -125,6 +130,15 @@ class Bench:
         out = self.work / "training" / f"{recipe.name}-{'-'.join(own) or 'none'}-{repetition.seed}"
         store = self.work / "pairs" if recipe.keep_auxiliary else None
         return adapt(self.features.backbone, own | auxiliary, recipe, out, store=store, seed=repetition.seed)
+
+
+def claim_preset(work: Path, bench: Bench) -> None:
+    """Stop where a folder holds finished rows of other recipes: heads and rows are told by their names only."""
+    note, recipes = work / "recipes.json", {name: asdict(bench.recipe(name)) for name in ("one-step", "default")}
+    wanted = json.loads(json.dumps([recipes, bench.preset.blocks, bench.preset.head]))
+    if note.exists() and read_json(note) != wanted:
+        raise SystemExit(f"{work} holds rows of other recipes: give another --work.")
+    write_json(note, wanted)
 
 
 def line(bench: Bench, row: Row, every: Sequence[Row]) -> dict[str, Any]:
@@ -170,7 +184,10 @@ def main() -> None:
     bench = Bench(args.backbone, read_preset(args.preset), args.work, objects, args.strengths)
     every = bench.rows()
     if args.few:
-        every = [replace(row, repetitions=row.repetitions[:: 1 + len(SEEDS)] or row.repetitions) for row in every]
+        every = [
+            replace(row, repetitions=row.repetitions[:: 1 + len(SEEDS)]) if len(row.repetitions) > len(SEEDS) else row
+            for row in every
+        ]
     rows = [row for row in every if args.rows is None or row.name in args.rows]
     for row in rows:
         for label, repetition in zip(row.labels(), row.repetitions, strict=True):

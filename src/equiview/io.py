@@ -359,3 +359,10 @@ def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
     """Write a picture atomically; the suffix chooses the format."""
     with atomic_path(path) as temporary:
         Image.fromarray(rgb).save(temporary)
+
+
+def cache_folder() -> Path:
+    """Return where equiview keeps what it may make again: in XDG_CACHE_HOME, or ~/.cache."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification says that a relative path is to be ignored.
+    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / "equiview"

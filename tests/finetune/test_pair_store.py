@@ -11,6 +11,7 @@ from equiview.finetune.head_pairs import object_pairs
 from equiview.finetune.head_step import HeadStep
 from equiview.finetune.pair_store import PairStore, read_pairs, store_of, write_pairs
 from equiview.models.extractor import Extractor, FeatureConfig
+from equiview.models.fixed_heads import DebiasHead
 from equiview.models.heads import AverageHead, LinearHead
 from equiview.models.oracle import OracleExtractor
 from finetune.tiny import objects, recipe, tiny_backbone
@@ -56,9 +57,29 @@ def test_an_object_is_made_once_and_again_where_its_file_is_broken(tmp_path, pai
     assert len(made) == 4
 
 
+def test_where_nothing_can_be_kept_the_run_goes_on_with_the_same_numbers(tmp_path, pairs, caplog):
+    (tmp_path / "file").write_text("no folder")
+    with caplog.at_level(logging.WARNING):
+        found = PairStore(tmp_path / "file" / "pairs").get("ring", lambda: pairs)
+    kept = PairStore(tmp_path / "pairs").get("ring", lambda: pairs)
+    assert "not kept for the next run" in caplog.text
+    assert all(torch.equal(one.source.tokens, other.source.tokens) for one, other in zip(found, kept, strict=True))
+
+
+def test_what_a_lora_makes_of_an_object_is_not_kept(tmp_path):
+    given = objects() | {"procedural-3": sphere_ring(4)}
+    learned = recipe(HeadStep(), steps=1, auxiliary_objects=("procedural:3",), keep_auxiliary=True)
+    adapt(tiny_backbone(), given, learned, tmp_path / "out", store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_other_weights_settings_heads_and_views_are_kept_apart(tmp_path):
     plain = Extractor(tiny_backbone(), FeatureConfig(blocks=(1, 2), long_side=64))
     linear = [LinearHead(value * torch.eye(4), torch.zeros(4)) for value in (1.0, 2.0)]
+    debias = [DebiasHead(torch.eye(32)[None, :, :2]), DebiasHead(torch.eye(32)[None, :, 1:3])]
+    one_block = FeatureConfig(blocks=(2,), long_side=64)
+    same = [store_of(tmp_path, Extractor(plain.backbone, one_block, head), {}).folder for head in debias]
+    assert same[0] == same[1]  # They follow from the weights, but for the last bits.
     others = [
         Extractor(plain.backbone, FeatureConfig(blocks=(2,), long_side=64)),
         Extractor(plain.backbone, FeatureConfig(blocks=(1, 2), long_side=96)),

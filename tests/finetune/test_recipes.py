@@ -301,3 +301,8 @@ def test_a_flat_record_of_an_earlier_version_is_the_recipe_of_today():
 @pytest.mark.parametrize("record", [None, "paper", {"name": "paper", "source": "a checkpoint"}, {"kind": ["x"]}, []])
 def test_what_is_no_recipe_of_ours_is_left_as_it_is(record):
     assert current_form(record) == record and stage_of(record, "network") is None
+
+
+def test_blocks_given_by_number_go_before_the_recipe_s_depths():
+    recipe = override(get_recipe("default"), {"features.blocks": "11,12"})
+    assert recipe.feature_config(12).blocks == (11, 12)

@@ -8,7 +8,8 @@ import pytest
 from equiview.cli import main
 from equiview.errors import EquiviewError
 from equiview.finetune.head_training import HeadTraining
-from equiview.finetune.recipes import get_recipe
+from equiview.finetune.overrides import override
+from equiview.finetune.recipes import RECIPES, get_recipe
 from equiview.jobs import choose as job
 from equiview.jobs.choose import ChooseRun, choose, find_preset
 from equiview.jobs.feature_options import FeatureOptions, open_features
@@ -23,7 +24,7 @@ from equiview.jobs.presets import (
     with_preset,
 )
 from equiview.models.backbones import load_backbone
-from equiview.models.extractor import FeatureConfig
+from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.heads import AverageHead
 from equiview.report.choice import choice_table, choice_words, write_block_picture
 from equiview.tasks.choosing import score_views
@@ -238,14 +239,42 @@ def test_without_a_word_features_are_those_measured_for_the_backbone_else_chosen
         replace(config, recipe=get_recipe("paper")),
         replace(config, changes={"depths": "0.5,1"}),
         replace(config, changes={"head": "average"}),
+        replace(config, recipe=get_recipe("wiener")),
     ):
         assert with_features(unknown, kept) is kept
+    # So does a run that was begun with the recipe's own.
+    (tmp_path / "run.json").write_text("{}")
+    assert with_features(unknown, config, tmp_path) is config
+
+
+def test_other_stages_go_with_a_preset_that_has_settings_of_the_usual_ones(tmp_path):
+    path = preset_file(tmp_path, recipes={"default": {"head_training.steps": 7, "strength": 0.9}})
+    changes = {"stages": "add_head,head_step"}
+    config = ImproveConfig(override(get_recipe("default"), changes), features=path, changes=changes)
+    found = with_features(layered(2).backbone, config).recipe
+    assert [settings.stage for settings in found.stages] == ["add_head", "head_step"] and found.strength == 0.9
+
+
+@pytest.mark.parametrize("depth", [12, 24])
+def test_a_dinov2_of_any_depth_learns_from_household_objects_on_its_last_blocks(depth):
+    backbone = layered(1, blocks=depth).backbone
+    backbone.info = replace(backbone.info, family="dinov2")
+    config = with_features(backbone, ImproveConfig(get_recipe("default"), features=None))
+    assert config.preset == "dinov2-class"
+    assert config.recipe.feature_config(depth).blocks == (5 * depth // 6, depth)
+    assert config.recipe.strength == 1 and config.recipe.keep_auxiliary
+    assert {name.partition(":")[0] for name in config.recipe.auxiliary_objects} == {"household"}
+    unlimited = replace(config, features=None, recipe=get_recipe("default"), changes={"time_budget_s": None})
+    assert with_features(backbone, unlimited).recipe.time_budget_s is None
+    alone = with_preset(Extractor(backbone), shipped_presets()["dinov2-class"])
+    assert alone.blocks == (depth,)
 
 
 def test_published_backbones_keep_the_recipe_they_were_published_with():
     backbone = load_backbone("equiview/tiny")
-    config = ImproveConfig(get_recipe("default"), features=None)
-    assert with_features(backbone, config) is config
+    for recipe in RECIPES.values():
+        config = ImproveConfig(recipe, features=None)
+        assert with_features(backbone, config) is config
 
 
 def test_a_preset_is_recorded_and_a_run_without_one_is_the_run_it_was():

@@ -77,7 +77,7 @@ Preset = Annotated[
         "--features",
         metavar="PRESET",
         help="Blocks and fixed head: a file or folder of equiview choose, auto (those measured for this backbone, else "
-        "chosen on first use and kept), deit-tiny or equiview-tiny.",
+        "chosen on first use and kept), deit-tiny, equiview-tiny or dinov2-class.",
     ),
 ]
 RecipeFeatures = Annotated[

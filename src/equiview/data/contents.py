@@ -78,10 +78,11 @@ def _origin(path: Path) -> Path:
     return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
-def content_key(source: str) -> str:
-    """Return a short text that differs where two sources show other things; an object made at run time is its name."""
-    if source_kind(source) is Kind.MADE:
-        return source
+def content_key(source: str) -> str | None:
+    """Return a short text that differs where two objects to render look different; None for anything else."""
+    kind = source_kind(source)
+    if kind is not Kind.MESH:
+        return source if kind is Kind.MADE else None
     return hashlib.sha256(json.dumps(content_of(source), sort_keys=True).encode()).hexdigest()[:16]
 
 

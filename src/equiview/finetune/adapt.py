@@ -48,7 +48,7 @@ def adapt(
     started = time.monotonic()
     context = Context(
         objects=objects,
-        auxiliary={source_name(one): "" if store is None else content_key(one) for one in recipe.auxiliary_objects},
+        auxiliary={source_name(one): None if store is None else content_key(one) for one in recipe.auxiliary_objects},
         store=store,
         out_dir=Path(out_dir),
         photos=photos,

@@ -1,12 +1,12 @@
 """What stages share that learn a head: feature maps with their progress, pairs, warnings, and the head put on top."""
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
+from ..models.adapters.lora import has_lora
 from ..models.extractor import Extractor, Picture
 from ..models.heads import HeadChain
 from ..types import FeatureMap, View
@@ -16,8 +16,6 @@ from .pair_store import store_of
 
 if TYPE_CHECKING:
     from .stages.base import Context
-
-Maps = Callable[[Sequence[Picture]], Iterator[FeatureMap]]
 
 
 class PairLimits(Protocol):
@@ -39,7 +37,7 @@ def on_pictures_seen_once(extractor: Extractor) -> Extractor:
 
 
 def training_pairs(
-    extractor: Extractor, maps: Maps, limits: PairLimits, context: "Context"
+    extractor: Extractor, maps: "CountedMaps", limits: PairLimits, context: "Context"
 ) -> dict[str, list[TrainingPair]]:
     """Return the pairs of views of every object, those of auxiliary ones from the store where there is one.
 
@@ -58,12 +56,15 @@ def training_pairs(
 
     pairs = {}
     for name, views in context.objects.items():
-        if context.store is None or name not in context.auxiliary:
+        content = context.auxiliary.get(name)
+        # What a LoRA makes of an object is no other run's business.
+        if context.store is None or content is None or has_lora(extractor.backbone):
             pairs[name] = made(views, about)
-        else:
-            about_views = {"views": len(views), "content": context.auxiliary[name]}
-            store = store_of(context.store, extractor, kept | about_views)
-            pairs[name] = store.get(name, partial(made, views, kept))
+            continue
+        store = store_of(context.store, extractor, kept | {"views": len(views), "content": content})
+        if name in store:
+            maps.skip(len(views))
+        pairs[name] = store.get(name, partial(made, views, kept))
     return pairs
 
 
@@ -79,13 +80,8 @@ def with_head(extractor: Extractor, head: nn.Module) -> Extractor:
     return Extractor(extractor.backbone, extractor.config, chain.to(extractor.device))
 
 
-def counted_maps(
-    extractor: Extractor,
-    objects: Mapping[str, Sequence[View]],
-    progress: Callable[[str, int, int], None],
-    more: int,
-) -> Maps:
-    """Return a function from pictures to maps on the CPU that reports how many of all were computed.
+class CountedMaps:
+    """From pictures to maps on the CPU, saying how many of all were computed.
 
     Args:
         extractor: What computes them.
@@ -93,12 +89,23 @@ def counted_maps(
         progress: Called with ("solve", maps done, maps in all).
         more: How many other pictures are asked for.
     """
-    extractor.eval()
-    total, done = more + sum(len(views) for views in objects.values()), itertools.count(1)
 
-    def maps(pictures: Sequence[Picture]) -> Iterator[FeatureMap]:
-        for fmap in extractor.maps(pictures, device="cpu"):
-            progress("solve", next(done), total)
+    def __init__(
+        self,
+        extractor: Extractor,
+        objects: Mapping[str, Sequence[View]],
+        progress: Callable[[str, int, int], None],
+        more: int,
+    ) -> None:
+        self.extractor, self.progress = extractor.eval(), progress
+        self.total, self.done = more + sum(len(views) for views in objects.values()), 0
+
+    def __call__(self, pictures: Sequence[Picture]) -> Iterator[FeatureMap]:
+        for fmap in self.extractor.maps(pictures, device="cpu"):
+            self.skip(1)
             yield fmap
 
-    return maps
+    def skip(self, count: int) -> None:
+        """Count maps as done."""
+        self.done += count
+        self.progress("solve", self.done, self.total)

@@ -48,6 +48,8 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     current = _current_names(recipe, changes)
     if "stages" in current:
         recipe = _with_stages(recipe, current.pop("stages"))
+    if "features.blocks" in current and "depths" not in current:
+        recipe = replace(recipe, depths=())  # They would go before the blocks.
     for key, value in current.items():
         recipe = _changed(recipe, key, value)
     return recipe

@@ -8,7 +8,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..errors import EquiviewError
 from ..io import atomic_path, file_name
 from ..models.extractor import Extractor
 from ..types import FeatureMap
@@ -43,14 +45,25 @@ class PairStore:
         What is returned always comes from the file, in half precision and not loaded before it is used, so that the
         first run and the next one learn from the same numbers.
         """
-        path = self.folder / f"{file_name(name)}.safetensors"
+        path = self._path(name)
         try:
             return read_pairs(path)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             if path.exists():
                 log.warning("%s cannot be read (%s): it is made again", path, type(error).__name__)
-        write_pairs(path, make())
+        pairs = make()
+        try:
+            write_pairs(path, pairs)
+        except EquiviewError as error:
+            log.warning("what %s teaches is not kept for the next run: %s", name, error)
+            return [replace(pair, source=halved(pair.source), target=halved(pair.target)) for pair in pairs]
         return read_pairs(path)
+
+    def __contains__(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{file_name(name)}.safetensors"
 
 
 def store_of(root: Path, extractor: Extractor, about: Mapping[str, Any]) -> PairStore:
@@ -62,13 +75,21 @@ def store_of(root: Path, extractor: Extractor, about: Mapping[str, Any]) -> Pair
         about: Everything else that decides the pairs, as JSON.
     """
     head = hashlib.sha256()
-    for name, tensor in sorted({} if extractor.head is None else extractor.head.state_dict().items()):
-        head.update(name.encode() + tensor.cpu().float().numpy().tobytes())
+    # Parameters alone: what a fixed part measured on the backbone follows from the weights, but for the last bits.
+    for name, tensor in () if extractor.head is None else extractor.head.named_parameters():
+        head.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
     # Names of folders say nothing of what is in them: the hash of the weights does.
     features = {key: value for key, value in extractor.describe().items() if key != "backbone"}
-    what = {"format": FORMAT, "features": features, "head": head.hexdigest(), **about}
+    # Labels of made objects are printed in Pillow's own font.
+    made_with = {"format": FORMAT, "equiview": version("equiview"), "pillow": version("pillow")}
+    what = {"made_with": made_with, "features": features, "head": head.hexdigest(), **about}
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return PairStore(root / f"{extractor.backbone.info.weights_sha256[:12]}-{digest[:12]}")
+
+
+def halved(fmap: FeatureMap) -> FeatureMap:
+    """Return a map in the precision of those that are kept."""
+    return fmap.replace_tokens(fmap.tokens.half().cpu().contiguous())
 
 
 def write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
@@ -80,7 +101,7 @@ def write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
             if id(fmap) not in numbers:
                 numbers[id(fmap)] = len(maps)
                 maps.append(fmap)
-    tensors = {f"tokens.{n}": fmap.tokens.half().cpu().contiguous() for n, fmap in enumerate(maps)}
+    tensors = {f"tokens.{n}": halved(fmap).tokens for n, fmap in enumerate(maps)}
     for n, pair in enumerate(pairs):
         tensors[f"xy.{n}"] = torch.cat([pair.xy0, pair.xy1], 1).contiguous()
     geometry = [[*one.stride_xy, *one.offset_xy, *one.image_hw] for one in maps]

@@ -15,7 +15,7 @@ from .network_settings import NetworkTraining
 from .pairs import PairConfig
 from .recipe import Recipe
 from .stages import STAGES
-from .stages.add_head import AddHead, add_head
+from .stages.add_head import DEBIASED_HEADS, AddHead, add_head
 from .stages.network import add_adapter
 
 SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
@@ -123,6 +123,9 @@ def check_recipe(backbone: Backbone, recipe: Recipe) -> None:
     Raises:
         EquiviewError: There is one, or a network is to be trained in which nothing is trainable.
     """
+    head = recipe.find(AddHead)
+    if head is not None and head.head in DEBIASED_HEADS:  # Nothing is to be measured yet.
+        recipe = recipe.with_stage(AddHead(DEBIASED_HEADS[head.head]))
     extractor = features_learned_on(backbone, recipe)
     for settings in recipe.stages:
         STAGES[settings.stage].check(settings, extractor)

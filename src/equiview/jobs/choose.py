@@ -1,7 +1,8 @@
 """The job behind `equiview choose`: which blocks of a backbone, and which fixed head, match best; without test data."""
 
+import hashlib
+import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from ..data.synthetic.categories import CategoryView, CategoryWorld, category_vi
 from ..errors import bad_input
 from ..finetune.choices import check_one_of
 from ..finetune.stages.add_head import fixed_head
-from ..io import write_json
+from ..io import cache_folder, write_json
 from ..metrics.choice import GOALS, TIE_POINTS, rank, unit_scores
 from ..metrics.equivariance import ANGLE_BINS_DEG, object_values
 from ..models.adapters.folder import versions
@@ -38,11 +39,7 @@ HEADS = (
     "debiased_whitened_average",
 )
 DEVELOPMENT_OBJECTS = tuple(f"household:{seed}" for seed in range(7001, 7009))
-"""What features are chosen on where the user names no objects; nothing is trained or tested on them.
-
-Objects like those that people have: on built-in and procedural ones, where every place looks unlike every other, early
-blocks of a DINOv2-class encoder matched best, on scanned objects late ones.
-"""
+"""What features are chosen on where the user names no objects; nothing is trained or tested on them."""
 PLAIN: dict[str, Any] = {"blocks": (), "long_side": FeatureConfig().long_side, "sizes": (), "mirrored": 0.0}
 """How pictures are seen where features are chosen on first use: at the size that everything else uses."""
 FIRST_INSTANCE = 7001
@@ -223,16 +220,11 @@ def find_preset(name: str, source: Extractor, progress: Progress | None = None) 
     measured = measured_preset(info)
     if measured is not None:
         return measured
-    out = cache_folder() / "choices" / info.weights_sha256[:16]
+    asked = hashlib.sha256(json.dumps(as_json([HEADS, asdict(ChooseRun()), PLAIN])).encode()).hexdigest()
+    out = cache_folder() / "choices" / f"{info.weights_sha256[:16]}-{asked[:8]}"
     if not (out / FILE).exists():
         log.info("no features were chosen for %s yet: choosing them, once, in %s", info.id, out)
         plain = Extractor(source.backbone, replace(source.config, **PLAIN)).eval()
         choose(plain, ChooseRun(), out, progress=progress)
-    return read_preset(str(out))
-
-
-def cache_folder() -> Path:
-    """Return where equiview keeps what it may make again: in XDG_CACHE_HOME, or ~/.cache."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification says that a relative path is to be ignored.
-    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / "equiview"
+    # Records are read elsewhere: a name that does not say where this user keeps things.
+    return replace(read_preset(str(out)), name=f"{AUTO}-{info.weights_sha256[:16]}")

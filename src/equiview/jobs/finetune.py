@@ -20,16 +20,18 @@ from ..finetune.network_settings import NetworkTraining
 from ..finetune.overrides import override
 from ..finetune.plan import make_plan, overrun_s, plan_record, plan_words, takes_budget, with_plan
 from ..finetune.recipe import Recipe
-from ..finetune.recipes import check_recipe, features_learned_on
+from ..finetune.recipes import RECIPES, WHITENED, check_recipe, features_learned_on
+from ..finetune.stages.add_head import AddHead
 from ..finetune.unlabeled_images import photo_files
-from ..io import read_json, write_json
+from ..io import cache_folder, read_json, write_json
 from ..models.adapters import save_adapter
 from ..models.adapters.record import RECORD_FILE
 from ..models.backbones import Backbone, load_backbone
 from ..models.extractor import Extractor
 from ..records import Settings
+from ..schema import as_record
 from ..types import View
-from .choose import cache_folder, find_preset
+from .choose import find_preset
 from .presets import AUTO, advice, recipe_with_preset
 from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
 
@@ -81,29 +83,45 @@ class ImproveConfig:
         return {key: value for key, value in asdict(self).items() if key not in left_out}
 
 
-def with_features(backbone: Backbone, config: ImproveConfig, progress: Progress | None = None) -> ImproveConfig:
+def with_features(
+    backbone: Backbone, config: ImproveConfig, out: Path | None = None, progress: Progress | None = None
+) -> ImproveConfig:
     """Return the run with the features it asks for in place of the recipe's own blocks and fixed head.
 
     Args:
         backbone: Loaded; not changed.
         config: The run; its `features` say which.
+        out: The run folder: one that was begun with the recipe's own features goes on with them.
         progress: As of `choose`.
 
     Raises:
         EquiviewError: There is no such preset.
     """
     recipe, name = config.recipe, config.features
-    if name == OF_THE_RECIPE or (name is None and (not recipe.depths or config.changes.keys() & FEATURE_SETTINGS)):
+    if name == OF_THE_RECIPE or (name is None and (not _takes_measured_features(config) or _has_its_own(out))):
         return config
     preset = find_preset(AUTO if name is None else name, Extractor(backbone), progress)
-    changed = recipe_with_preset(recipe, preset, backbone)
+    # A preset's settings are of the recipe as it is; what the user changed comes after them.
+    plain = RECIPES.get(recipe.name, recipe) if config.changes else recipe
+    changed = override(recipe_with_preset(plain, preset, backbone), config.changes)
     own = replace(recipe, depths=(), features=recipe.feature_config(backbone.info.blocks))
     if name is None and changed == own:
         return config
-    changed = override(changed, config.changes)
     blocks = changed.feature_config(backbone.info.blocks).blocks
     log.info("features %s: blocks %s, head %s", preset.name, ", ".join(map(str, blocks)), preset.head)
     return replace(config, recipe=changed, preset=preset.name)
+
+
+def _takes_measured_features(config: ImproveConfig) -> bool:
+    """Say whether a recipe stands on the features that were chosen for DeiT-Tiny, and nobody asked for others."""
+    head = config.recipe.find(AddHead)
+    usual = bool(config.recipe.depths) and head is not None and head.head == WHITENED.head
+    return usual and not config.changes.keys() & FEATURE_SETTINGS
+
+
+def _has_its_own(out: Path | None) -> bool:
+    path = None if out is None else out / "run.json"
+    return path is not None and path.is_file() and "preset" not in as_record(read_json(path), str(path))
 
 
 def finetune(
@@ -117,7 +135,7 @@ def finetune(
     check_names(train_objects, "train objects")
     check_sources(train_objects)
     loaded = load(backbone, config)
-    config = with_features(loaded, config, progress)
+    config = with_features(loaded, config, out, progress)
     check_names([*train_objects, *config.recipe.auxiliary_objects], "objects")
     claim_folder(out, {"backbone": backbone, "train_objects": train_objects} | config.record)
     if not is_adapted(out):

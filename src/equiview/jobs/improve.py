@@ -71,11 +71,13 @@ def improve(
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
     check_names(train_objects, "train objects")
+    check_names([*train_objects, *test_objects], "objects")
     check_sources([*train_objects, *test_objects])
+    check_apart(train_objects, test_objects)
     loaded = load(backbone, config)
-    config = with_features(loaded, config, progress)
+    config = with_features(loaded, config, out, progress)
     check_names([*train_objects, *config.recipe.auxiliary_objects, *test_objects], "objects")
-    check_apart([*train_objects, *config.recipe.auxiliary_objects], test_objects)
+    check_apart(config.recipe.auxiliary_objects, test_objects)
     if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
         log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)
     what = {"backbone": backbone, "train_objects": train_objects, "test_objects": test_objects}

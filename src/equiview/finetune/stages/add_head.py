@@ -56,7 +56,10 @@ FIXED_HEADS: dict[str, Callable[[], nn.Module | None]] = {
     ),
 }
 """Values of `AddHead.head` that learn nothing, with what makes them."""
-DEBIASED_HEADS = {"debiased_whitened": "low_rank_whitened", "debiased_whitened_average": "low_rank_whitened_average"}
+DEBIASED_HEADS: dict[str, HeadName] = {
+    "debiased_whitened": "low_rank_whitened",
+    "debiased_whitened_average": "low_rank_whitened_average",
+}
 """Those that begin by taking position directions out, with what follows."""
 NOTHING_LEARNED = (*FIXED_HEADS, *DEBIASED_HEADS)
 CONV_HEADS: dict[str, Callable[[int, int], nn.Module]] = {

@@ -10,7 +10,7 @@ from ...models.extractor import Extractor
 from .. import unlabeled_images
 from ..closed_form import ClosedFormConfig, picture_statistics, solve_closed_form, view_statistics
 from ..costs import Costs
-from ..head_features import counted_maps, with_head
+from ..head_features import CountedMaps, with_head
 from ..object_diagnostics import warn_if_little
 from ..recipe import Recipe
 from .base import Context, Stage
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def run(settings: ClosedFormConfig, extractor: Extractor, context: Context) -> Extractor:
     """Solve the head, and return the extractor with it."""
     objects = context.objects
-    maps = counted_maps(extractor, objects, context.progress, unlabeled_images.IMAGES)
+    maps = CountedMaps(extractor, objects, context.progress, unlabeled_images.IMAGES)
     images = unlabeled_images.unlabeled_images(context.photos, context.seed)
     with torch.no_grad():
         pictures = picture_statistics(maps(images), settings.tokens_per_picture, context.seed)

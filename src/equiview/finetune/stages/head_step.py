@@ -1,7 +1,7 @@
 """Move a linear head by one step on fixed features of the training objects."""
 
 from ...models.extractor import Extractor
-from ..head_features import counted_maps, on_pictures_seen_once, training_pairs, warn_of_objects, with_head
+from ..head_features import CountedMaps, on_pictures_seen_once, training_pairs, warn_of_objects, with_head
 from ..head_step import HeadStep, step_head
 from ..training_log import begin_log, log_step
 from ..unlabeled_images import unlabeled_images
@@ -14,7 +14,7 @@ FEW_IMAGES = 12
 def run(settings: HeadStep, extractor: Extractor, context: Context) -> Extractor:
     """Take the step on pictures seen once, and return the extractor with the head."""
     source = on_pictures_seen_once(extractor)
-    maps = counted_maps(source, context.objects, context.progress, FEW_IMAGES)
+    maps = CountedMaps(source, context.objects, context.progress, FEW_IMAGES)
     pairs = training_pairs(source, maps, settings, context)
     images = unlabeled_images(context.photos, context.seed, FEW_IMAGES)
     warn_of_objects({name: pairs[name] for name in context.own_objects}, list(maps(images)))

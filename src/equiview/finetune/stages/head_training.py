@@ -6,7 +6,7 @@ from dataclasses import replace
 from ...data.synthetic.category_instances import CATEGORIES
 from ...models.extractor import Extractor
 from ..costs import RENDER_S, Costs
-from ..head_features import counted_maps, on_pictures_seen_once, training_pairs, warn_of_objects, with_head
+from ..head_features import CountedMaps, on_pictures_seen_once, training_pairs, warn_of_objects, with_head
 from ..head_pairs import category_pairs, instance_views
 from ..head_training import HeadTraining, train_head
 from ..recipe import Recipe
@@ -28,7 +28,7 @@ def run(settings: HeadTraining, extractor: Extractor, context: Context) -> Extra
     images = unlabeled_images(context.photos, context.seed, settings.pictures)
     more = len(images) + len(instances)
     source = on_pictures_seen_once(extractor)
-    maps = counted_maps(source, context.objects, context.progress, more)
+    maps = CountedMaps(source, context.objects, context.progress, more)
     pairs = training_pairs(source, maps, settings, context)
     categories = category_pairs(instances, list(maps([one.view for one in instances])), context.seed)
     unlabeled = list(maps(images))
