@@ -58,9 +58,10 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def ball_ply(path: Path, seed: int = 0, rows: int = 24, columns: int = 32) -> Path:
-    """Write a ball whose vertices have random colours."""
+    """Write a ball whose vertices have random colours; of every seed but 0 one channel is darker than another's."""
     part = sphere(rows, columns)
     colors = np.random.default_rng(seed).integers(0, 256, (len(part.vertices), 3))
+    colors[:, seed % 3] //= 1 + seed
     head = f"ply\nformat ascii 1.0\nelement vertex {len(part.vertices)}\n"
     head += "".join(f"property float {c}\n" for c in "xyz")
     head += "".join(f"property uchar {c}\n" for c in ("red", "green", "blue"))

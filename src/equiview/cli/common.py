@@ -49,7 +49,7 @@ def examples(*lines: str) -> str:
 
 def stderr() -> Console:
     """Return the console for everything that is not the result."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 class StderrHandler(logging.Handler):
@@ -157,7 +157,7 @@ def finish(result: Mapping[str, object], wrote: Iterable[Path], as_json: bool, *
         sys.stdout.write(json.dumps({**result, "wrote": paths}, indent=2, allow_nan=False) + "\n")
         return
     # A pipe has no width; 100 columns keep the tables whole.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 100)
     for item in shown:
         if item is not None:
             console.print(Text(item) if isinstance(item, str) else item)
