@@ -9,6 +9,7 @@ out in full, is at most `limits.PICKLE_GROWTH` times as large as the file, which
 
 import pickle
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ from ..io import require_file
 from ..limits import PICKLE_GROWTH
 
 PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|i[1248]|u[1248]|f[248]|S\d+|O8?)$")
+_BROKEN = (EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError, struct.error)
 _PLAIN = (bool, int, float, str, bytes, bytearray, np.ndarray, type(None))
 # A number takes at least a byte of the file; a small file may name a part twice.
 _ITEM_BYTES, _SLACK = 8, 2**24
@@ -44,7 +46,7 @@ def read_pickle(path: Path) -> Any:
         return _Plain(PICKLE_GROWTH * size + _SLACK).plain(content)
     except pickle.UnpicklingError as error:
         raise bad_input(str(path), expected, str(error)[:80], fix) from error
-    except (EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:
+    except _BROKEN as error:
         raise bad_input(str(path), expected, f"a broken file ({str(error)[:80]})", fix) from error
     except (MemoryError, RecursionError) as error:
         raise bad_input(str(path), expected, "one too large or too deep to hold", fix) from error

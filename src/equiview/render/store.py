@@ -176,6 +176,8 @@ def open_views(folder: str | Path) -> ViewStore:
     if meta["format"] != _FORMAT:
         raise bad_input(str(folder / _META), f"format {_FORMAT}", str(meta["format"]), _AGAIN)
     cameras = [_camera(c, f"{folder / _META}: camera {i}") for i, c in enumerate(meta["cameras"])]
+    if not cameras:
+        raise bad_input(f"{folder / _META}: cameras", "one or more", "none", _AGAIN)
     name = meta["name"]
     missing = [i for i in range(len(cameras)) if not _view_path(folder, i).is_file()]
     if missing:

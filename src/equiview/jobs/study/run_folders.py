@@ -10,6 +10,7 @@ from ...errors import bad_input
 from ...io import read_json
 from ...metrics.equivariance import METRIC_NAMES, object_values
 from ...metrics.rows import check_summary, is_bench
+from ...schema import as_number
 from ..compare import read_finished
 from .points import PointSet, StudyPoint
 
@@ -99,7 +100,8 @@ def _numbers(metrics: Mapping[str, Any], prefix: str, where: str) -> dict[str, f
         raise bad_input(
             f"{where}: {broken[0]}", "a score with its value", repr(metrics[broken[0]])[:40], "Run it again."
         )
-    return {f"{prefix}{name}": float(one["value"]) for name, one in metrics.items() if one["value"] is not None}
+    values = {name: one["value"] for name, one in metrics.items() if one["value"] is not None}
+    return {f"{prefix}{name}": as_number(value, f"{where}: {name}") for name, value in values.items()}
 
 
 def _key(folder: Folder) -> str:
