@@ -78,12 +78,15 @@ def _origin(path: Path) -> Path:
     return split_selection(as_text(made_of, f"{about} source", "a path"))[0].resolve()
 
 
-def content_key(source: str) -> str | None:
-    """Return a short text that differs where two objects to render look different; None for anything else."""
+def lasting_name(source: str) -> str | None:
+    """Return a name that two objects to render share only if they look alike; None for any other source."""
     kind = source_kind(source)
+    if kind is Kind.MADE:
+        return source_name(source)
     if kind is not Kind.MESH:
-        return source if kind is Kind.MADE else None
-    return hashlib.sha256(json.dumps(content_of(source), sort_keys=True).encode()).hexdigest()[:16]
+        return None
+    look = json.dumps(content_of(source), sort_keys=True)
+    return f"{source_name(source)}-{hashlib.sha256(look.encode()).hexdigest()[:16]}"
 
 
 def content_of(source: str) -> dict[str, Any]:

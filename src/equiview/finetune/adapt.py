@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..data.contents import content_key
+from ..data.contents import lasting_name
 from ..data.names import source_name
 from ..models.backbones.base import Backbone
 from ..models.extractor import Extractor
@@ -48,7 +48,7 @@ def adapt(
     started = time.monotonic()
     context = Context(
         objects=objects,
-        auxiliary={source_name(one): None if store is None else content_key(one) for one in recipe.auxiliary_objects},
+        auxiliary={source_name(one): None if store is None else lasting_name(one) for one in recipe.auxiliary_objects},
         store=store,
         out_dir=Path(out_dir),
         photos=photos,

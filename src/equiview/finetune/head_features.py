@@ -61,10 +61,10 @@ def training_pairs(
         if context.store is None or content is None or has_lora(extractor.backbone):
             pairs[name] = made(views, about)
             continue
-        store = store_of(context.store, extractor, kept | {"views": len(views), "content": content})
-        if name in store:
+        store = store_of(context.store, extractor, kept | {"views": len(views)})
+        if content in store:
             maps.skip(len(views))
-        pairs[name] = store.get(name, partial(made, views, kept))
+        pairs[name] = store.get(content, partial(made, views, kept))
     return pairs
 
 

@@ -20,8 +20,8 @@ class Context:
 
     Attributes:
         objects: Views of all training objects by name, auxiliary ones included.
-        auxiliary: Names of those that are not the user's own, with what tells their contents apart; None for those
-            whose training pairs are not kept.
+        auxiliary: Names of those that are not the user's own, with the names their training pairs are kept under; None
+            for those of which none are kept.
         store: Where the training pairs of auxiliary objects are kept: a folder, None to keep none.
         out_dir: Checkpoints and the training log go here.
         photos: Folder of unlabeled photos; None draws images instead.
