@@ -4,7 +4,10 @@ import logging
 
 import pytest
 import torch
+from PIL import Image
 
+from bad_inputs import ball_ply
+from equiview.data.contents import lasting_name
 from equiview.data.lazy_views import LazyViews
 from equiview.finetune.adapt import adapt
 from equiview.finetune.head_pairs import object_pairs
@@ -118,3 +121,15 @@ def test_lazy_views_are_opened_once_when_looked_at():
     assert len(views) == 3 and not opened
     assert [view.name for view in views] == ["ring0", "ring1", "ring2"] and len(views[1:]) == 2
     assert opened == [1]
+
+
+def test_objects_are_kept_under_names_that_change_with_their_look(tmp_path):
+    names = []
+    for seed in (0, 1):
+        names.append(lasting_name(str(ball_ply(tmp_path / "ball.ply", seed))))
+    assert names[0] != names[1] and all(name.startswith("ball-") for name in names)
+    assert lasting_name("procedural:3") == "procedural-3"
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48), (9 * number,) * 3).save(tmp_path / "photos" / f"{number}.png")
+    assert lasting_name(str(tmp_path / "photos")) is None
