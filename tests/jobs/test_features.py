@@ -1,6 +1,8 @@
 """Features as files: they come back as they were, colours mean the same everywhere, runs go on where they stopped."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -334,3 +336,14 @@ def test_the_bar_says_how_fast():
     progress("a", 1, 2)
     progress.bars.tasks[1].finished_speed = 2.0
     assert str(column.render(progress.bars.tasks[1])) == "2/s"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_picture_whose_name_is_no_utf8_gets_a_name_that_is(tmp_path):
+    for name in (b"plain.png", b"a\xff\xfeb.png"):
+        Image.new("RGB", (64, 48), (90, 20, 30)).save(tmp_path / "kept.png")
+        os.rename(tmp_path / "kept.png", os.fsencode(tmp_path) + b"/" + name)
+    names = list(find_pictures([tmp_path]))
+    assert "plain" in names and len(names) == 2
+    for name in names:
+        name.encode()

@@ -170,7 +170,7 @@ def _made(
     """Make a capture folder in the cache, or find it there, and open it under the source's name."""
     config = CaptureConfig(long_side=LONG_SIDE)
     of_it = "" if object_id is None else f"@object={object_id}"
-    key = hashlib.sha256(f"{path.resolve()}{of_it}".encode()).hexdigest()[:8]
+    key = hashlib.sha256(f"{path.resolve()}{of_it}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
     out = cache_dir / f"{file_name(source_name(path))}-{key}"
     about = make(out, config)
     grade, reasons = about["verdict"]["grade"], " ".join(about["verdict"]["reasons"] + about["verdict"]["advice"])

@@ -23,7 +23,17 @@ from ..data.clips.frames import frame_paths
 from ..draw.pca import PcaColours, fit_pca, unit_tokens
 from ..draw.sheet import contact_sheet, pca_picture
 from ..errors import bad_input
-from ..io import atomic_path, image_hw, read_image, read_json, require_file, require_folder, write_image, write_json
+from ..io import (
+    atomic_path,
+    file_name,
+    image_hw,
+    read_image,
+    read_json,
+    require_file,
+    require_folder,
+    write_image,
+    write_json,
+)
 from ..models.adapters.folder import versions
 from ..models.adapters.record import file_sha256
 from ..models.extractor import MapSource
@@ -86,7 +96,9 @@ def find_pictures(sources: Sequence[Path]) -> dict[str, Path]:
     if left:
         raise bad_input("pictures", "names that differ", f"{left[0]} and {left[1]}", "Rename one of the folders.")
     order = {path: number for number, path in enumerate(paths.values())}
-    return dict(sorted(names.items(), key=lambda item: order[item[1]]))
+    # What cannot be printed cannot be written as UTF-8 either, which safetensors asks for.
+    fit = {name if name.isprintable() else file_name(name): path for name, path in names.items()}
+    return dict(sorted(fit.items(), key=lambda item: order[item[1]]))
 
 
 def write_features(

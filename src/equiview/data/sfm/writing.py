@@ -74,7 +74,7 @@ def posed_fingerprint(images: Iterable[PosedImage]) -> str:
     found = hashlib.sha256()
     for posed in images:
         camera, image = posed.camera, posed.image
-        found.update(f"{posed.name}:{camera.hw}".encode())
+        found.update(f"{posed.name}:{camera.hw}".encode("utf-8", "surrogateescape"))
         found.update(np.concatenate([camera.intrinsics.ravel(), camera.cam_from_world.ravel()]).tobytes())
         found.update(b"" if posed.mask is None else np.packbits(posed.mask).tobytes())
         if isinstance(image, UndistortedImage):
@@ -90,7 +90,7 @@ def posed_fingerprint(images: Iterable[PosedImage]) -> str:
 
 def _add_file(found: Any, path: Path) -> None:
     size = path.stat().st_size
-    found.update(f"{path.name}:{size}".encode())
+    found.update(f"{path.name}:{size}".encode("utf-8", "surrogateescape"))
     with path.open("rb") as file:
         found.update(file.read(_READ_BYTES))
         if size > _READ_BYTES:
