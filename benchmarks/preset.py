@@ -125,7 +125,7 @@ class Bench:
 
     def adapted(self, recipe: Recipe, repetition: Repetition) -> Extractor:
         own = {source_name(name): self.features.views(name, TRAIN_VIEWS) for name in repetition.objects}
-        views = TRAIN_VIEWS if recipe.auxiliary_views is None else recipe.auxiliary_views
+        views = recipe.views_of_auxiliary(TRAIN_VIEWS)
         auxiliary = open_when_asked(recipe.auxiliary_objects, views, self.work / "views")
         out = self.work / "training" / f"{recipe.name}-{'-'.join(own) or 'none'}-{repetition.seed}"
         store = self.work / "pairs" if recipe.keep_auxiliary else None

@@ -54,17 +54,19 @@ def training_pairs(
     def made(views: Sequence[View], how: Mapping[str, float]) -> list[TrainingPair]:
         return object_pairs(views, list(maps(views)), **how)  # type: ignore[arg-type]
 
+    # What a LoRA makes of an object is no other run's business.
+    root = None if has_lora(extractor.backbone) else context.store
+    store = None if root is None else store_of(root, extractor, kept)
     pairs = {}
     for name, views in context.objects.items():
-        content = context.auxiliary.get(name)
-        # What a LoRA makes of an object is no other run's business.
-        if context.store is None or content is None or has_lora(extractor.backbone):
+        lasting = context.auxiliary.get(name)
+        if store is None or lasting is None:
             pairs[name] = made(views, about)
             continue
-        store = store_of(context.store, extractor, kept | {"views": len(views)})
-        if content in store:
+        key = f"{lasting}-{len(views)}"
+        if key in store:
             maps.skip(len(views))
-        pairs[name] = store.get(content, partial(made, views, kept))
+        pairs[name] = store.get(key, partial(made, views, kept))
     return pairs
 
 

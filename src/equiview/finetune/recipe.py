@@ -88,6 +88,10 @@ class Recipe:
             raise bad_input("recipe depths", "shares in (0, 1]", str(self.depths), "1 is the last block.")
         return replace(self.features, blocks=blocks_at(self.depths, blocks))
 
+    def views_of_auxiliary(self, own: int) -> int:
+        """Return how many views of each auxiliary object there are, beside so many of the user's own."""
+        return own if self.auxiliary_views is None else self.auxiliary_views
+
     @property
     def strength(self) -> float:
         """Of the last head that is learned; 1 where none is."""

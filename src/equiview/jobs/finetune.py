@@ -224,7 +224,7 @@ def open_training_objects(
     if not path.exists() and not former.exists():
         write_json(path, planned(backbone, objects, config, budget_s))
     recipe = with_plan(config.recipe, read_json(path if path.exists() else former))
-    count = views if recipe.auxiliary_views is None else recipe.auxiliary_views
+    count = recipe.views_of_auxiliary(views)
     if recipe.keep_auxiliary:
         return objects | open_when_asked(recipe.auxiliary_objects, count, out / "views"), recipe
     return objects | open_objects(recipe.auxiliary_objects, count, config.seed, out / "views", progress), recipe
@@ -250,8 +250,7 @@ def planned(
     recipe = config.recipe
     if budget_s is None or not takes_budget(recipe):
         return plan_record(recipe, budget_s, None)
-    auxiliary_views = config.views if recipe.auxiliary_views is None else recipe.auxiliary_views
-    costs = measure_costs(features_learned_on(backbone, recipe), objects, auxiliary_views)
+    costs = measure_costs(features_learned_on(backbone, recipe), objects, recipe.views_of_auxiliary(config.views))
     recipe = make_plan(recipe, costs, budget_s)
     log.info("plan for %g s; the same on any machine: %s", budget_s, plan_words(recipe))
     return plan_record(recipe, budget_s, costs)
