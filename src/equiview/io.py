@@ -361,6 +361,12 @@ def write_image(path: Path, rgb: UInt8[np.ndarray, "h w 3"]) -> None:
         Image.fromarray(rgb).save(temporary)
 
 
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def cache_folder() -> Path:
     """Return where equiview keeps what it may make again: in XDG_CACHE_HOME, or ~/.cache."""
     given = os.environ.get("XDG_CACHE_HOME", "")

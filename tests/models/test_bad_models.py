@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from equiview.errors import TEXT_CHARS, EquiviewError, bad_input, shown
 from equiview.finetune.train import train
+from equiview.io import file_sha256
 from equiview.models.adapters import LoraSpec, add_lora, has_lora, load_adapter, lora_parameters, save_adapter
-from equiview.models.adapters.record import file_sha256
 from equiview.models.backbones import load_backbone
 from equiview.models.export import export, open_export
 from equiview.models.extractor import Extractor, FeatureConfig

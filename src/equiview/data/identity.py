@@ -1,11 +1,10 @@
 """What tells whether two sources show one object: the look of a mesh, read once a file, and hashes of pictures."""
 
-import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from ..io import require_file
+from ..io import file_sha256, require_file
 from ..render.look import Look, look_of
 from .meshes import open_mesh
 
@@ -37,5 +36,4 @@ def picture_hashes(files: Iterable[Path]) -> set[str]:
 
 @lru_cache(maxsize=4096)
 def _file_sha256(path: str, _changed_ns: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(Path(path))

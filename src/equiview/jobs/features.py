@@ -26,6 +26,7 @@ from ..errors import bad_input
 from ..io import (
     atomic_path,
     file_name,
+    file_sha256,
     image_hw,
     read_image,
     read_json,
@@ -35,7 +36,6 @@ from ..io import (
     write_json,
 )
 from ..models.adapters.folder import versions
-from ..models.adapters.record import file_sha256
 from ..models.extractor import MapSource
 from ..records import FeatureIndex, PictureEntry
 from ..types import FeatureMap

@@ -15,12 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..errors import EquiviewError, bad_input
-from ..io import atomic_folder, read_json, require_file
+from ..io import atomic_folder, file_sha256, read_json, require_file
 from ..records import FeaturesRecord, Settings
 from ..schema import check, check_fields, check_weights, library_loading
 from . import exported_model
 from .adapters import has_lora, merge_lora
-from .adapters.record import file_sha256
 from .backbones.base import Backbone, BackboneInfo
 from .backbones.huggingface import FAMILIES
 from .extractor import Extractor, FeatureConfig, feature_config

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from ..errors import EquiviewError, bad_input
-from ..io import require_file
+from ..io import file_sha256, require_file
 from .adapters.folder import PEFT_PREFIX, save_adapter, set_lora_state
 from .adapters.lora import find_targets, has_lora, inject
-from .adapters.record import file_sha256
 from .backbones import Backbone, load_backbone
 from .extractor import Extractor, FeatureConfig
 from .heads import RandomConvHead

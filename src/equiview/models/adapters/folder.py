@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ...errors import EquiviewError, bad_input
-from ...io import atomic_folder, read_json, require_file
+from ...io import atomic_folder, file_sha256, read_json, require_file
 from ...records import Settings
 from ...schema import check, check_fields, check_weights, library_loading
 from ..backbones.base import Backbone
@@ -48,7 +48,6 @@ from .record import (
     WEIGHTS_FILE,
     Adapter,
     BackboneRecord,
-    file_sha256,
     read_adapter,
 )
 from .strength import check_adjustable, set_strength

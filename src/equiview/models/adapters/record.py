@@ -1,12 +1,11 @@
 """The record of an adapter folder, `equiview.json`: read once, and right in every part behind this module."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from ...errors import bad_input, shown
-from ...io import read_json, require_file, require_folder
+from ...io import file_sha256, read_json, require_file, require_folder
 from ...records import Settings
 from ...schema import check
 from ..heads import check_head, check_strength
@@ -69,12 +68,6 @@ def adapter_folder(path: Path) -> Path:
     if not (path / RECORD_FILE).is_file() and (path / "adapter" / RECORD_FILE).is_file():
         return path / "adapter"
     return path
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_adapter(folder: Path) -> Adapter:
