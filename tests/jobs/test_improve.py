@@ -195,6 +195,32 @@ def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_di
     assert (record["trained_network"], record["trained"]) == ([2, 2], [3, 3])
 
 
+GENERAL = recipe(HEAD, network=False, auxiliary_objects=("procedural:91", "procedural:92"), time_budget_s=1e5)
+
+
+def test_a_recipe_with_auxiliary_objects_needs_no_object_of_ones_own(backbone, tmp_path):
+    summary = improve(backbone, [], TEST[:2], tmp_path / "run", replace(CONFIG, recipe=GENERAL))
+    record = read(tmp_path / "run" / "adapter" / "equiview.json")
+    assert record["data"]["objects"] == ["procedural-91", "procedural-92"] and record["trained"] == [3, 3]
+    assert read(tmp_path / "run" / "plan.json")["costs"]["own_views"] == 0
+    assert summary["after"]["metrics"] != summary["controls"]["pretrained"]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (replace(GENERAL, auxiliary_objects=()), "train objects: expected at least one object"),
+        (changed(recipe(HEAD, auxiliary_objects=("procedural:91",)), own_objects_only=True), "an object of one's own"),
+        (replace(GENERAL, auxiliary_objects=("procedural:91", "nowhere.obj")), "nowhere.obj"),
+        (replace(GENERAL, auxiliary_objects=("procedural:91", TEST[0])), "procedural-2 twice"),
+    ],
+)
+def test_nothing_to_learn_from_is_found_before_anything_is_done(given, message, backbone, tmp_path):
+    with pytest.raises(EquiviewError, match=message):
+        improve(backbone, [], TEST[:2], tmp_path / "run", replace(CONFIG, recipe=given))
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog):
     improve(backbone, ["procedural:1"], TEST[:1], tmp_path, replace(JOINED, budget_s=0.0))
     record = read(tmp_path / "adapter" / "equiview.json")
