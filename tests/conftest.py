@@ -20,6 +20,14 @@ if importlib.util.find_spec("beartype"):
     install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What equiview keeps for other runs is kept apart from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder EQUIVIEW_SHARED names (real weights, data, golden values)."""
