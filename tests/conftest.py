@@ -4,18 +4,23 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
 
-# Shapes and types in the signatures of these modules are checked at every call of every test. Not `geometry`: numpy
+# Shapes and types in the signatures of these modules are checked at every call of the tests in all rooms but COMMANDS.
+# There whole commands run, whose thousands of calls are those that the rooms below test: checks were a fifth of the
+# time. Not `geometry`: numpy
 # turns an array without dimensions into a number, which has no shape to check. Not `types` and
 # `matching.localise`: they check themselves, and their own messages are tested.
 CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.match", "metrics.equivariance")
+COMMANDS = ("cli", "jobs", "report", "test_bad_input.py", "test_bad_values.py", "test_fuzz.py")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
 
@@ -26,6 +31,12 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    room = item.path.relative_to(Path(__file__).parent).parts[0]
+    jaxtyping.config.update("jaxtyping_disable", room in COMMANDS)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +80,23 @@ def timm():
 
 KEPT: list[torch.library.Library] = []
 """The operators of a library go when it is collected."""
+
+
+@pytest.fixture
+def small_paint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Objects made at run time with a sixteenth of the texels: painting takes most of the time, shapes stay."""
+    from equiview.data import identity
+    from equiview.data.synthetic import builtin, household, procedural
+
+    kept = (builtin.builtin_mesh, household.household_mesh, procedural.procedural_mesh, identity._mesh_look)
+    for module in (household, procedural):
+        for name in ("_TEXTURE", "_BODY_ROWS"):
+            monkeypatch.setattr(module, name, getattr(module, name) // 4)
+    for function in kept:
+        function.cache_clear()
+    yield
+    for function in kept:
+        function.cache_clear()
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_an_export_is_the_same_object(source, change):
     assert again.sha256 != mesh.sha256 and look_of(mesh).same_object(look_of(again))
 
 
-def test_other_objects_and_other_paint_are_other_objects():
+def test_other_objects_and_other_paint_are_other_objects(small_paint):
     sources = ["builtin:mug", *(f"procedural:{i}" for i in range(6))]
     looks = [look_of(open_mesh(source)) for source in sources]
     for i, one in enumerate(looks):
