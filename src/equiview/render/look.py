@@ -98,6 +98,6 @@ def _colours(mesh: Mesh) -> list[Float[np.ndarray, "n 3"]]:
             if texels is not None:
                 colours[own] *= encoded(texels).reshape(len(own), -1, 3)
     if mesh.vertex_colors is not None:
-        for colours, encoded in zip(found, encodings, strict=True):
-            colours *= np.einsum("qk,fkx->fqx", _CORNERS, encoded(mesh.vertex_colors[:, :3])[mesh.faces])
+        for number, encoded in enumerate(encodings):
+            found[number] *= np.einsum("qk,fkx->fqx", _CORNERS, encoded(mesh.vertex_colors[:, :3])[mesh.faces])
     return [colours.reshape(-1, 3) for colours in found]
