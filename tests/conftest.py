@@ -5,14 +5,19 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
+import typer.main
 from jaxtyping import install_import_hook
+from markupsafe import Markup
 
 torch.set_num_threads(1)
+# One process runs hundreds of commands: the command line is put together once.
+typer.main.get_command = lru_cache(typer.main.get_command)
 
 # Shapes and types in the signatures of these modules are checked at every call of the tests in all rooms but COMMANDS.
 # There whole commands run, whose thousands of calls are those that the rooms below test: checks were a fifth of the
@@ -97,6 +102,18 @@ def small_paint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for function in kept:
         function.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Leave the curves of reports empty, for tests of what else a command does: they take half of its time."""
+    from equiview.report import sections
+    from equiview.report.figures import Chart
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("angle_figure", "objects_figure", "training_figure"):
+            patch.setattr(sections, name, lambda *_: Chart("0 0 1 1", 1, "not drawn", Markup("")))
+        yield
 
 
 @pytest.fixture

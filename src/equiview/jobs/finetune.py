@@ -34,7 +34,7 @@ from ..schema import as_record
 from ..types import View
 from .choose import find_preset
 from .presets import AUTO, advice, recipe_with_preset
-from .run_folder import Progress, as_json, check_distinct, check_names, check_sources, claim_folder, open_objects
+from .run_folder import Progress, as_json, check_distinct, check_names, check_sources, claim_folder, open_objects, require_folder
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,10 @@ def with_features(
         progress: As of `choose`.
 
     Raises:
-        EquiviewError: There is no such preset.
+        EquiviewError: There is no such preset, or the run folder is a file.
     """
+    if out is not None:
+        require_folder(out)  # Before features are chosen, which takes minutes.
     recipe, name = config.recipe, config.features
     if name == OF_THE_RECIPE or (name is None and (not _takes_measured_features(config) or _has_its_own(out))):
         return config

@@ -58,6 +58,16 @@ def check_sources(sources: Sequence[str]) -> None:
         check_source(source)
 
 
+def require_folder(out: Path) -> None:
+    """Check that a run may be written there.
+
+    Raises:
+        EquiviewError: It is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+
+
 def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     """Write what this run is, or check that the folder holds the very same run (to go on with it).
 
@@ -69,8 +79,7 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     """
     wanted = as_json(what)
     path = out / "run.json"
-    if out.exists() and not out.is_dir():
-        raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+    require_folder(out)
     for what_is_there in ("rows", "tokens"):
         if not path.exists() and (out / what_is_there).exists():
             fix = f"Choose another --out: nobody knows what these {what_is_there} were made with."
