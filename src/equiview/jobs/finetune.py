@@ -34,7 +34,16 @@ from ..schema import as_record
 from ..types import View
 from .choose import find_preset
 from .presets import AUTO, advice, recipe_with_preset
-from .run_folder import Progress, as_json, check_distinct, check_names, check_sources, claim_folder, open_objects, require_folder
+from .run_folder import (
+    Progress,
+    as_json,
+    check_distinct,
+    check_names,
+    check_sources,
+    claim_folder,
+    open_objects,
+    require_folder,
+)
 
 log = logging.getLogger(__name__)
 
