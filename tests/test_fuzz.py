@@ -1,7 +1,8 @@
 """Every reader on files that are almost right: it reads them or says what is wrong, and nothing else ever happens.
 
 Deterministic, and a third of a minute at most: each kind of file gets its share of the time, and examples after that
-pass. `test_every_value.py` leaves nothing to chance. Run it for longer with EQUIVIEW_FUZZ_SECONDS=3600 and other examples each time with HYPOTHESIS_SEED=random.
+pass; `test_every_value.py` leaves nothing to chance.
+Run it for longer with EQUIVIEW_FUZZ_SECONDS=3600 and other examples each time with HYPOTHESIS_SEED=random.
 """
 
 import copy
