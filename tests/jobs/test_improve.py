@@ -22,6 +22,7 @@ from finetune.tiny import changed, recipe
 from models.backbones.tiny import make_model, save
 from worlds import sphere_ring
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 TEST = [f"procedural:{seed}" for seed in range(2, 7)]
 BOTH = recipe(ClosedFormConfig(points=30), head="average", steps=2)
 CONFIG = ImproveConfig(BOTH, views=4, points=40, notes=("a note",))
