@@ -88,7 +88,7 @@ def _describe(
     count = np.bincount(ring, minlength=len(centers) * RINGS)
     mean = _sums(values, ring, len(count)) / np.maximum(count, 1)[:, None]
     spread = np.sqrt(_sums((values - mean[ring]) ** 2, ring, len(count)) / np.maximum(count, 1)[:, None])
-    return np.concatenate([mean, spread], 1).reshape(len(centers), -1), (count.reshape(-1, RINGS) >= 3).all(1)
+    return np.concatenate([mean, spread], 1).reshape(len(centers), -1), count.reshape(-1, RINGS).min(1) >= 3
 
 
 def _sums(values: Float[np.ndarray, "k c"], ring: Int[np.ndarray, "k"], rings: int) -> Float[np.ndarray, "r c"]:

@@ -5,6 +5,7 @@ surface is cut into triangles, on axes, units or the order of anything: moments 
 are exact integrals over the triangles, and mean and spread of its colours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -85,7 +86,7 @@ def _colours(mesh: Mesh) -> list[Float[np.ndarray, "n 3"]]:
 
     Factors, texels and vertices are encoded first.
     """
-    encodings = (np.asarray, srgb_from_linear, linear_from_srgb)
+    encodings: tuple[Callable[[np.ndarray], np.ndarray], ...] = (np.asarray, srgb_from_linear, linear_from_srgb)
     found = [np.ones((len(mesh.faces), len(_CORNERS), 3)) for _ in encodings]
     for number, material in enumerate(mesh.materials):
         own = np.flatnonzero(mesh.face_material == number)

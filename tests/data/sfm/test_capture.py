@@ -112,7 +112,7 @@ def test_a_finished_capture_is_returned_at_once(recovered, photos):
 
 @pytest.mark.parametrize("stage", ["features", "cameras"])
 def test_an_interrupted_capture_goes_on(recovered, photos, tmp_path, monkeypatch, stage):
-    """With one thread it ends with the numbers of the one that was not interrupted; finished stages are not repeated."""
+    """With one thread it ends with the numbers of the one that was not interrupted; no finished stage is repeated."""
 
     def stop(now, done, total):
         if now == stage:
