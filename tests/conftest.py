@@ -21,9 +21,8 @@ typer.main.get_command = lru_cache(typer.main.get_command)
 
 # Shapes and types in the signatures of these modules are checked at every call of the tests in all rooms but COMMANDS.
 # There whole commands run, whose thousands of calls are those that the rooms below test: checks were a fifth of the
-# time. Not `geometry`: numpy
-# turns an array without dimensions into a number, which has no shape to check. Not `types` and
-# `matching.localise`: they check themselves, and their own messages are tested.
+# time. Not `geometry`: numpy turns an array without dimensions into a number, which has no shape to check. Not `types`
+# and `matching.localise`: they check themselves, and their own messages are tested.
 CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.match", "metrics.equivariance")
 COMMANDS = ("cli", "jobs", "report", "test_bad_input.py", "test_bad_values.py", "test_fuzz.py")
 if importlib.util.find_spec("beartype"):
