@@ -87,12 +87,14 @@ KEPT: list[torch.library.Library] = []
 
 
 @pytest.fixture
-def small_paint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_paint(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Objects made at run time with a sixteenth of the texels: painting takes most of the time, shapes stay."""
     from equiview.data import identity
     from equiview.data.synthetic import builtin, household, procedural
 
-    kept = (builtin.builtin_mesh, household.household_mesh, procedural.procedural_mesh, identity._mesh_look)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # Looks are kept there.
+    looks = (identity._mesh_look, identity._made_look)
+    kept = (builtin.builtin_mesh, household.household_mesh, procedural.procedural_mesh, *looks)
     for module in (household, procedural):
         for name in ("_TEXTURE", "_BODY_ROWS"):
             monkeypatch.setattr(module, name, getattr(module, name) // 4)
