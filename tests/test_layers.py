@@ -20,7 +20,8 @@ LAYERS = (
     ("limits",),
     ("records", "types", "pictures", "schema"),
     ("io", "stats", "cache"),
-    ("geometry", "sampling"),
+    ("geometry", "sampling", "hub"),
+    ("model_card",),
     ("render",),
     ("data.safe_pickle", "data.letterbox", "data.names"),
     ("data.synthetic", "data.captures", "data.keypoints", "data.clips"),
@@ -32,6 +33,7 @@ LAYERS = (
     ("models.backbones", "models.heads", "models.exported_model"),
     ("models.adapters.proof", "models.adapters.record"),
     ("models.adapters.lora",),
+    ("models.adapters.saving",),
     ("models.extractor",),
     ("models.adapters", "models.oracle"),
     ("models.loading", "models.importer"),
@@ -46,8 +48,8 @@ LAYERS = (
     ("draw",),
     ("jobs",),
     ("report",),
-    # The two jobs that write pages of what is there already.
-    ("jobs.report", "jobs.view"),
+    # The jobs that write pages and cards of what is there already.
+    ("jobs.report", "jobs.view", "jobs.push"),
     ("cli",),
 )
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

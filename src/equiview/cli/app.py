@@ -15,7 +15,7 @@ LIST_OPTIONS = (
 )
 
 ORDER = (
-    *("demo", "doctor", "capture", "render", "measure", "choose", "finetune", "improve", "retain", "export"),
+    *("demo", "doctor", "capture", "render", "measure", "choose", "finetune", "improve", "retain", "export", "push"),
     *("match", "features", "view", "epipolar", "transfer", "track", "pose", "bench", "compare", "study", "report"),
 )
 

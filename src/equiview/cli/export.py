@@ -25,7 +25,7 @@ from .progress import StageProgress
 @command
 def export(
     backbone: options.Backbone,
-    adapter: Annotated[Path, typer.Option(help="Adapter folder, or the run folder of improve.")],
+    adapter: Annotated[Path, typer.Option(help=options.ADAPTER_HELP)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; an older export there is replaced.")],
     strength: options.Strength = None,
     plain: Annotated[

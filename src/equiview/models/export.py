@@ -7,7 +7,7 @@ import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from torch import nn
 from ..errors import EquiviewError, bad_input
 from ..io import atomic_folder, file_sha256, read_json, require_file
 from ..records import FeaturesRecord, Settings
-from ..schema import check, check_fields, check_weights, library_loading
+from ..schema import as_record, check, check_fields, check_weights, library_loading
 from . import exported_model
 from .adapters import has_lora, merge_lora
 from .backbones.base import Backbone, BackboneInfo
@@ -144,6 +144,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _write_plain(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
+    merged.config.update({"equiview_protocol": model.describe()})
     merged.save_pretrained(folder)
 
 
@@ -184,7 +185,7 @@ def _config(model: Extractor, merged: "PreTrainedModel") -> Settings:
         "head": head_spec(model.head),
         "image_mean": list(info.mean),
         "image_std": list(info.std),
-        # For reading and measuring again; the model itself does not use these two.
+        # For reading, measuring and pushing; the model itself does not use these two.
         "equiview_backbone": asdict(info),
         "equiview_protocol": model.describe(),
     }
@@ -208,6 +209,48 @@ def _write_preprocessor(folder: Path, model: Extractor) -> None:
         },
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(value, indent=2) + "\n")
+
+
+def export_files(folder: Path) -> list[Path]:
+    """Return the files of an export, its README.md left out."""
+    return sorted(path for path in folder.iterdir() if _OURS.fullmatch(path.name) and path.name != "README.md")
+
+
+def read_protocol(folder: Path) -> FeaturesRecord:
+    """Return what the features of an export were when it was written.
+
+    Raises:
+        EquiviewError: Not an export, a file of it is missing, or the model file is not equiview's own.
+    """
+    path, fix = folder / "config.json", "Export again."
+    raw = as_record(read_json(path), str(path), ("equiview_protocol",), fix)
+    check(raw["equiview_protocol"], ExportedProtocol, f"{path}: equiview_protocol", fix)
+    require_file(folder / "preprocessor_config.json", "a file of the export")
+    if not list(folder.glob("model*.safetensors")):
+        raise bad_input(str(folder), "model.safetensors", "none", fix)
+    if raw.get("model_type") == exported_model.EquiviewConfig.model_type:
+        _check_code(folder)
+    return cast(FeaturesRecord, raw["equiview_protocol"])
+
+
+def _check_code(folder: Path) -> None:
+    ours = file_sha256(Path(exported_model.__file__))
+    if file_sha256(require_file(folder / MODEL_FILE, "the exported model's code")) != ours:
+        raise bad_input(
+            str(folder / MODEL_FILE),
+            "the model file of this version of equiview",
+            "another one, whose code would be executed",
+            "Export again, or load it with transformers yourself if you trust it.",
+        )
+
+
+class ExportedProtocol(TypedDict):
+    """What is used of the record of an export's features."""
+
+    backbone: str
+    weights_sha256: str
+    blocks: list[int]
+    adapter: NotRequired[Settings]
 
 
 class ExportedConfig(TypedDict):
@@ -256,14 +299,7 @@ def open_export(
     if features:
         fix = "Leave them out; export again with other ones."
         raise bad_input("open_export", "no feature options for a full export", ", ".join(features), fix)
-    ours = file_sha256(Path(exported_model.__file__))
-    if file_sha256(require_file(folder / MODEL_FILE, "the exported model's code")) != ours:
-        raise bad_input(
-            str(folder / MODEL_FILE),
-            "the model file of this version of equiview",
-            "another one, whose code would be executed",
-            "Export again, or load it with transformers yourself if you trust it.",
-        )
+    _check_code(folder)
     check(raw, ExportedConfig, str(folder / "config.json"), "Export again.")
     check_head(raw["head"], f"{folder / 'config.json'}: head", "Export again.")
     check_fields(
