@@ -1,7 +1,7 @@
 # Two commands a newcomer needs: `make demo` and `make test`. Both create .venv when it is missing.
 PYTHON ?= python3
 VENV   ?= .venv
-CODE    = src tests benchmarks examples scripts
+CODE    = src tests benchmarks examples scripts hubconf.py
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test install lint clean

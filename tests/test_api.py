@@ -32,6 +32,7 @@ PUBLIC = [
     "correspond",
     "descriptors",
     "export",
+    "export_timm",
     "get_recipe",
     "import_checkpoint",
     "improve",

@@ -38,6 +38,7 @@ LAYERS = (
     ("models.adapters", "models.oracle"),
     ("models.loading", "models.importer"),
     ("models.export",),
+    ("models.timm_export",),
     ("models",),
     ("metrics",),
     ("matching.nearest", "matching.localise"),

@@ -17,6 +17,7 @@ from .models.export import export
 from .models.extractor import Extractor, FeatureConfig
 from .models.importer import import_checkpoint
 from .models.loading import load
+from .models.timm_export import export_timm
 from .report import write_report
 from .sampling import descriptors
 from .tasks.equivariance import MeasureConfig
@@ -60,6 +61,7 @@ __all__ = [
     "correspond",
     "descriptors",
     "export",
+    "export_timm",
     "get_recipe",
     "import_checkpoint",
     "improve",

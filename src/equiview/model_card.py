@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .hub import hub_name
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
+Library = Literal["equiview", "transformers", "timm"]
 CARD_FILE, PICTURE_FILE = "README.md", "matches.jpg"
 TAGS = ("equiview", "dense-features", "correspondence", "multiview-equivariance", "vision-transformer")
 # It comes with equiview: there is no repository of that name to point to.
@@ -44,7 +45,7 @@ class Card:
         backbone: Name the backbone was loaded by.
         base_model: Its name on the hub; None is found out from `backbone`, where that says it.
         license: A licence of the hub's list (`apache-2.0`, `other`, ...); None leaves the base model's to hold.
-        exported: It is an export for `transformers`, not an adapter.
+        library: That loads it: `equiview` an adapter, `transformers` or `timm` an export.
         own_code: The export brings `modeling_equiview.py`.
         test_set: What the scores were measured on, in words.
         scores: Of the adapted features.
@@ -55,7 +56,7 @@ class Card:
     backbone: str
     base_model: str | None = None
     license: str | None = None
-    exported: bool = False
+    library: Library = "equiview"
     own_code: bool = False
     test_set: str = ""
     scores: Sequence[HeldOutScore] = ()
@@ -64,13 +65,20 @@ class Card:
 
 def card_text(card: Card) -> str:
     """Return the whole README.md: front matter, what it is, how to load it, then its sections."""
-    what = "Dense features of" if card.exported else "An adapter for the dense features of"
+    what = "An adapter for the dense features of" if card.library == "equiview" else "Dense features of"
     lead = (
         f"{what} the Vision Transformer `{shown_backbone(card)}`, made with equiview so that they agree between views "
         "of the same 3D point."
     )
-    code = _export_code(card) if card.exported else _adapter_code(card)
-    parts = [_front_matter(card), f"# {card.repo.partition('/')[2]}", lead, code, *card.sections, _terms(card)]
+    code = {"equiview": _adapter_code, "transformers": _transformers_code, "timm": _timm_code}[card.library](card)
+    parts = [
+        _front_matter(card),
+        f"# {card.repo.partition('/')[2]}",
+        lead,
+        f"## Load it\n\n{code}",
+        *card.sections,
+        _terms(card),
+    ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -97,12 +105,12 @@ def _front_matter(card: Card) -> str:
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(
-        library_name="transformers" if card.exported else "equiview",
+        library_name=card.library,
         base_model=base_model(card),
         pipeline_tag="image-feature-extraction",
         license=card.license or "other",
         license_name="as-the-base-model" if card.license is None else None,
-        tags=[*TAGS, *([] if card.exported else ["adapter"])],
+        tags=[*TAGS, *(["adapter"] if card.library == "equiview" else [])],
         # A model-index without a result is refused by the hub.
         model_name=card.repo.partition("/")[2] if card.scores else None,
         eval_results=_results(card) or None,
@@ -130,9 +138,7 @@ def _results(card: Card) -> "list[EvalResult]":
 
 
 def _adapter_code(card: Card) -> str:
-    return f"""## Load it
-
-```python
+    return f"""```python
 import equiview  # pip install equiview
 import torch
 
@@ -142,19 +148,15 @@ with torch.no_grad():
 ```"""
 
 
-def _export_code(card: Card) -> str:
+def _transformers_code(card: Card) -> str:
     if not card.own_code:
-        return f"""## Load it
-
-```python
+        return f"""```python
 from transformers import AutoImageProcessor, AutoModel
 
 model = AutoModel.from_pretrained("{card.repo}").eval()
 processor = AutoImageProcessor.from_pretrained("{card.repo}")  # normalises; resize to whole patches yourself
 ```"""
-    return f"""## Load it
-
-```python
+    return f"""```python
 import torch
 from transformers import AutoModel
 
@@ -164,6 +166,15 @@ with torch.no_grad():  # RGB in 0..1, any size -> [1, c, rows, cols], compared b
 ```
 
 `trust_remote_code=True` runs `modeling_equiview.py` of this repository: read it first."""
+
+
+def _timm_code(card: Card) -> str:
+    return f"""```python
+import timm
+
+model = timm.create_model("hf-hub:{card.repo}", pretrained=True).eval()
+tokens = model.forward_features(images)[:, model.num_prefix_tokens :]  # normalised by model.pretrained_cfg: [b, n, c]
+```"""
 
 
 def _terms(card: Card) -> str:

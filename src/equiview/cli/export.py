@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import bad_input
 from ..jobs.feature_options import FeatureOptions
 from . import options
 from .app import app
@@ -13,7 +14,7 @@ from .progress import StageProgress
 
 
 @app.command(
-    short_help="Write a transformers folder with the adapter merged.",
+    short_help="Write a folder for transformers, or timm, with the adapter merged.",
     epilog=examples(
         "equiview export --backbone facebook/dinov2-base --adapter runs/mug --out mug-model --remeasure cup.glb",
         "",
@@ -31,6 +32,9 @@ def export(
     plain: Annotated[
         bool, typer.Option("--plain", help="The merged backbone alone; refused when the gain is in the head.")
     ] = False,
+    timm: Annotated[
+        bool, typer.Option("--timm", help="The merged backbone alone, for timm; refused when the gain is in the head.")
+    ] = False,
     remeasure: Annotated[
         list[str] | None,
         typer.Option(metavar="X...", help="Objects to measure before and after on; the scores must agree."),
@@ -40,18 +44,21 @@ def export(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Write a transformers folder with the adapter merged, which loads without equiview."""
-    from ..jobs.export import Recheck, export_model
+    """Write a folder with the adapter merged, which loads with transformers, or with timm, without equiview."""
+    from ..jobs.export import Form, Recheck, export_model
 
+    if plain and timm:
+        raise bad_input("--timm", "no --plain beside it", "both", "Leave one of the two out.")
+    form: Form = "timm" if timm else "plain" if plain else "full"
     checked = Recheck(tuple(remeasure), views, seed) if remeasure else None
     with StageProgress() as progress:
         scores = export_model(
             FeatureOptions(backbone, adapter, strength, device=device),
             out,
-            plain=plain,
+            form=form,
             recheck=checked,
             progress=progress,
         )
     words = ", ".join(f"{name} {a:.2f} -> {b:.2f}" for name, (a, b) in scores.items())
-    result = {"command": "export", "plain": plain} | ({"remeasured": scores} if scores else {})
+    result = {"command": "export", "plain": plain, "timm": timm} | ({"remeasured": scores} if scores else {})
     finish(result, [out], json, f"Measured again after reloading: {words}" if scores else None)

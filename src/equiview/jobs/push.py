@@ -12,10 +12,10 @@ from ..draw.canvas import image_bytes
 from ..errors import bad_input
 from ..hub import check_repo, push
 from ..io import atomic_folder, file_sha256, read_json, require_folder
-from ..model_card import CARD_FILE, PICTURE_FILE, Card, card_text
+from ..model_card import CARD_FILE, PICTURE_FILE, Card, Library, card_text
 from ..models.adapters import adapter_folder
 from ..models.adapters.record import FILES, RECORD_FILE, read_adapter
-from ..models.export import export_files, read_protocol
+from ..models.export import export_files, is_for_timm, read_protocol
 from ..records import FeaturesRecord
 from ..report import read_run
 from ..report.card import NOT_MEASURED, held_out_scores, median_picture, run_sections, test_set
@@ -52,6 +52,7 @@ class _Source:
     files: list[Path]
     replaces: list[str]
     backbone: str
+    library: Library = "equiview"
     protocol: FeaturesRecord | None = None
 
 
@@ -95,7 +96,8 @@ def _source(folder: Path) -> _Source:
         raise bad_input(str(folder), "an adapter (equiview.json) or an export (config.json)", "neither", fix)
     protocol = read_protocol(folder)
     files = export_files(folder)
-    return _Source(files, [path.name for path in files], str(protocol["backbone"]), protocol)
+    library: Library = "timm" if is_for_timm(folder) else "transformers"
+    return _Source(files, [path.name for path in files], str(protocol["backbone"]), library, protocol)
 
 
 def _scores_of(source: Path, what: _Source, run: Path | None) -> Run | None:
@@ -142,7 +144,7 @@ def _write(folder: Path, repo: str, what: _Source, run: Run | None, config: Push
             what.backbone,
             config.base_model,
             config.license,
-            exported=what.protocol is not None,
+            library=what.library,
             own_code=any(path.suffix == ".py" for path in what.files),
             test_set="" if run is None else test_set(run),
             scores=() if run is None else held_out_scores(run),

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
@@ -82,7 +83,20 @@ def export(
         EquiviewError: The backbone is not a transformers one, `plain` cannot give the same features, the folder holds
             other files, or the disk refuses.
     """
-    folder = Path(folder)
+    opened = open_for_export(model, adapter, strength, allow_other_weights)
+    if plain:
+        check_plain(opened, "--plain")
+    return write_export(opened, Path(folder), _write_plain if plain else _write_full, alone=plain)
+
+
+def open_for_export(
+    model: Extractor | str | Path, adapter: str | Path | None, strength: float | None, allow_other_weights: bool
+) -> Extractor:
+    """Return what is exported; the arguments are those of `export`.
+
+    Raises:
+        EquiviewError: It cannot be loaded, or is not a transformers backbone.
+    """
     if isinstance(model, str | Path):
         model = load(model, adapter=adapter, strength=strength, allow_other_weights=allow_other_weights)
     elif strength is not None:
@@ -96,22 +110,34 @@ def export(
             f"one from {model.backbone.info.family}",
             "Finetune the transformers version of it (for instance facebook/dinov2-base) to export it.",
         )
-    if plain:
-        _check_plain(model)
-    _check_folder(folder)
+    return model
+
+
+def write_export(
+    model: Extractor, folder: Path, write: Callable[[Path, Extractor, "PreTrainedModel"], None], *, alone: bool
+) -> Path:
+    """Merge the LoRA in a copy, and let `write` fill the folder, which appears as a whole."""
+    check_replaceable(folder)
     merged = copy.deepcopy(model.backbone)
     if has_lora(merged):
         merge_lora(merged)
-    elif plain:
+    elif alone:
         logger.warning("there is no LoRA to merge: %s will hold the unchanged backbone", folder)
     with atomic_folder(folder) as temporary:
-        (_write_plain if plain else _write_full)(temporary, model, cast("PreTrainedModel", merged.model))
-        _write_preprocessor(temporary, model)
+        write(temporary, model, cast("PreTrainedModel", merged.model))
     return folder
 
 
-def _check_plain(model: Extractor) -> None:
-    """Refuse when the backbone alone would not give the features that were measured."""
+def check_plain(model: Extractor, option: str) -> None:
+    """Refuse when the backbone alone would not give the features that were measured.
+
+    Args:
+        model: What is exported.
+        option: That asked for it, for the message.
+
+    Raises:
+        EquiviewError: It would not.
+    """
     config, info = model.config, model.backbone.info
     reasons = []
     kinds = [part["kind"] for part in head_spec(model.head)]
@@ -127,14 +153,19 @@ def _check_plain(model: Extractor) -> None:
         reasons.append(f"the patch stride is {config.stride}, a plain backbone has {info.patch}")
     if reasons:
         raise EquiviewError(
-            f"export --plain: {'; '.join(reasons)}. Export without --plain: the folder includes it all."
+            f"export {option}: {'; '.join(reasons)}. Export without {option}: the folder includes it all."
         )
     if model.blocks != (info.blocks,) or not config.norm:
         where = f"hidden_states[{model.blocks[0]}]" + (" after the final LayerNorm" if config.norm else "")
         logger.warning("the measured features are %s of the exported backbone", where)
 
 
-def _check_folder(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Refuse a place that holds anything but an older export.
+
+    Raises:
+        EquiviewError: It does.
+    """
     if folder.is_file():
         raise bad_input(str(folder), "a folder", "a file", "Choose another name.")
     others = sorted(p.name for p in folder.iterdir() if not _OURS.fullmatch(p.name)) if folder.is_dir() else []
@@ -146,6 +177,7 @@ def _check_folder(folder: Path) -> None:
 def _write_plain(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
     merged.config.update({"equiview_protocol": model.describe()})
     merged.save_pretrained(folder)
+    _write_preprocessor(folder, model)
 
 
 def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
@@ -161,6 +193,7 @@ def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> No
     shutil.copyfile(require_file(Path(exported_model.__file__), "the model template"), folder / MODEL_FILE)
     (folder / "config.json").write_text(json.dumps(_config(model, merged), indent=2) + "\n")
     (folder / "README.md").write_text(USAGE)
+    _write_preprocessor(folder, model)
 
 
 def _config(model: Extractor, merged: "PreTrainedModel") -> Settings:
@@ -225,12 +258,18 @@ def read_protocol(folder: Path) -> FeaturesRecord:
     path, fix = folder / "config.json", "Export again."
     raw = as_record(read_json(path), str(path), ("equiview_protocol",), fix)
     check(raw["equiview_protocol"], ExportedProtocol, f"{path}: equiview_protocol", fix)
-    require_file(folder / "preprocessor_config.json", "a file of the export")
+    if not is_for_timm(folder):
+        require_file(folder / "preprocessor_config.json", "a file of the export")
     if not list(folder.glob("model*.safetensors")):
         raise bad_input(str(folder), "model.safetensors", "none", fix)
     if raw.get("model_type") == exported_model.EquiviewConfig.model_type:
         _check_code(folder)
     return cast(FeaturesRecord, raw["equiview_protocol"])
+
+
+def is_for_timm(folder: Path) -> bool:
+    """Say whether an export is one for timm, whose config.json names an entry point and holds mean and std."""
+    return "architecture" in read_json(folder / "config.json")
 
 
 def _check_code(folder: Path) -> None:
