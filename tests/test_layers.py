@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("limits",),
-    ("records", "types", "pictures", "schema"),
+    ("records", "types", "pictures", "schema", "version"),
     ("io", "stats", "cache"),
     ("geometry", "sampling", "hub"),
     ("model_card",),
