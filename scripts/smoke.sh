@@ -19,7 +19,7 @@ case $version in
     *) echo "no commit in it" >&2; exit 1 ;;
 esac
 venv/bin/equiview doctor --json >doctor.json
-venv/bin/equiview render builtin:mug --views 2 --size 64 --out mug --quiet
+venv/bin/equiview render builtin:mug --views 6 --size 64 --out mug --quiet
 venv/bin/equiview measure --backbone equiview/tiny --objects mug --long-side 64 --points 50 --out measured --quiet
 test -s measured/report.html
 venv/bin/python - <<'PYTHON'

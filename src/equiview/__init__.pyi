@@ -6,6 +6,7 @@ from .errors import EquiviewError
 from .finetune import get_recipe
 from .jobs.improve import ImproveConfig, improve
 from .jobs.measure import MeasureRun, measure_objects
+from .jobs.push import PushConfig, push_folder
 from .jobs.retention import RetentionConfig, measure_retention
 from .matching.match import match
 from .matching.pose import Template
@@ -53,6 +54,7 @@ __all__ = [
     "MeasureRun",
     "PoseScene",
     "PosedImage",
+    "PushConfig",
     "Queries",
     "RetentionConfig",
     "Template",
@@ -74,6 +76,7 @@ __all__ = [
     "open_capture",
     "open_object",
     "open_source",
+    "push_folder",
     "sample_surface",
     "save_adapter",
     "set_strength",

@@ -56,7 +56,9 @@ class _Source:
     protocol: FeaturesRecord | None = None
 
 
-def push_folder(source: Path, repo: str, config: PushConfig = PushConfig(), to: Path | None = None) -> list[str]:
+def push_folder(
+    source: str | Path, repo: str, config: PushConfig = PushConfig(), to: str | Path | None = None
+) -> list[str]:
     """Push an adapter or an export, with a card made from its run, as one commit.
 
     Args:
@@ -75,9 +77,9 @@ def push_folder(source: Path, repo: str, config: PushConfig = PushConfig(), to: 
     what = _source(require_folder(Path(source), "a run folder, an adapter folder or an export"))
     run = _scores_of(Path(source), what, config.run)
     if to is not None:
-        if to.exists():
+        if Path(to).exists():
             raise bad_input(str(to), "a new folder", "something of that name", "Choose another --to.")
-        return [str(path) for path in _write(to, repo, what, run, config)]
+        return [str(path) for path in _write(Path(to), repo, what, run, config)]
     with tempfile.TemporaryDirectory(prefix="equiview-") as temporary:
         folder = Path(temporary) / "push"
         _write(folder, repo, what, run, config)

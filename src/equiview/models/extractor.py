@@ -264,7 +264,7 @@ class Extractor(nn.Module):
 
         Args:
             repo: OWNER/NAME; made where it is new.
-            card: The text of its README.md. None writes one without scores: `push` makes one from a run that has them.
+            card: The text of its README.md. None is one without scores; `push_folder` makes one of a run.
             private: A new repository is private.
             message: Of the commit.
 
