@@ -148,7 +148,7 @@ def push(folder: Path, repo: str, *, private: bool = False, message: str, replac
     Raises:
         EquiviewError: Not the name of a repository, no right to write there, or a hub that cannot be reached.
     """
-    from huggingface_hub import HfApi, ModelCard
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import httpx
 
@@ -156,7 +156,7 @@ def push(folder: Path, repo: str, *, private: bool = False, message: str, replac
     api = HfApi()
     try:
         # Before a repository is made: none is left behind for a card that is refused.
-        ModelCard((folder / "README.md").read_text(encoding="utf-8")).validate(repo_type="model")
+        _check_card((folder / "README.md").read_text(encoding="utf-8"), repo, api.endpoint)
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo, folder_path=folder, commit_message=message, delete_patterns=list(replaces)
@@ -165,11 +165,19 @@ def push(folder: Path, repo: str, *, private: bool = False, message: str, replac
         raise bad_input(repo, "a hub name, OWNER/NAME", one_line(str(error)), "Check its spelling.") from error
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         raise _not_pushed(repo, error) from error
-    except ValueError as error:  # What the hub says about a card that it does not take.
-        raise bad_input(
-            f"{repo}: README.md", "a card that the hub takes", one_line(str(error)), "Correct it."
-        ) from error
     return str(commit.commit_url)
+
+
+def _check_card(text: str, repo: str, endpoint: str) -> None:
+    """Ask the hub whether it takes a card (the library's own `ModelCard.validate` knows one hub only)."""
+    from huggingface_hub.utils import get_session, hf_raise_for_status
+
+    asked = {"repoType": "model", "content": text}
+    response = get_session().post(f"{endpoint}/api/validate-yaml", json=asked, timeout=ANSWER_SECONDS)
+    if response.status_code == 400:
+        said = "; ".join(str(one.get("message")) for one in response.json().get("errors", []))
+        raise bad_input(f"{repo}: README.md", "a card that the hub takes", said or "one it refuses", "Correct it.")
+    hf_raise_for_status(response)
 
 
 def check_repo(repo: str) -> None:
