@@ -202,7 +202,7 @@ def hub(served: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     served.repos.clear()
     served.requests.clear()
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    # The library read HF_ENDPOINT and HF_HOME when it was imported; a process of its own is tested with these too.
+    # The library read HF_ENDPOINT and HF_HOME when it was imported.
     point_to(monkeypatch, served.url)
     home = tmp_path_factory.mktemp("hf")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
