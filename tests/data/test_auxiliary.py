@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from equiview.data.auxiliary import auxiliary_sources
+from equiview.cli.improve import Auxiliary
+from equiview.data.auxiliary import MOST, auxiliary_sources
 from equiview.data.names import distinct_names
 from equiview.errors import EquiviewError
 
@@ -34,6 +35,7 @@ def test_a_folder_stands_for_the_meshes_below_it(scans):
 def test_of_a_large_folder_the_same_few_are_drawn(scans, caplog):
     caplog.set_level("INFO")
     first = auxiliary_sources([str(scans)], most=2)
+    assert f"{MOST} of each" in Auxiliary.__metadata__[0].help
     assert len(first) == 2 and first == auxiliary_sources([str(scans)], most=2) and "2 of 3 meshes" in caplog.text
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..limits import MOST_AUXILIARY
 from ..records import ImproveSummary
 from . import options
 from .app import app
@@ -33,8 +32,8 @@ Auxiliary = Annotated[
     typer.Option(
         "--auxiliary",
         metavar="X...",
-        help="Folders of meshes, or single objects, to learn from beside one's own, in place of the recipe's made ones "
-        f"({MOST_AUXILIARY} of a folder at most).",
+        help="Folders of meshes (64 of each at most) or single objects to learn from beside one's own, in place of the "
+        "recipe's made ones.",
     ),
 ]
 

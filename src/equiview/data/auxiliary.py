@@ -8,16 +8,16 @@ import numpy as np
 
 from ..errors import bad_input
 from ..io import MESH_SUFFIXES
-from ..limits import MOST_AUXILIARY
 from .captures.opening import capture_kind
 from .names import is_made
 
 log = logging.getLogger(__name__)
 
+MOST = 64
+"""Meshes learned from of a folder of them: 31 scanned objects taught no more than 10, and 32 made ones as much."""
 
-def auxiliary_sources(
-    given: Sequence[str], apart_from: Sequence[str] = (), most: int = MOST_AUXILIARY
-) -> tuple[str, ...]:
+
+def auxiliary_sources(given: Sequence[str], apart_from: Sequence[str] = (), most: int = MOST) -> tuple[str, ...]:
     """Return the objects that some sources stand for: a folder of meshes stands for the meshes in and below it.
 
     Args:
