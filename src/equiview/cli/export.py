@@ -5,17 +5,19 @@ from typing import Annotated
 
 import typer
 
-from ..jobs.feature_options import FeatureOptions
+from ..errors import bad_input
 from . import options
 from .app import app
 from .common import command, examples, finish
+from .feature_options import FeatureOptions, with_features
 from .progress import StageProgress
 
 
 @app.command(
-    short_help="Write a transformers folder with the adapter merged.",
+    short_help="Write a transformers folder with the adapter merged, or an ONNX file.",
     epilog=examples(
         "equiview export --backbone facebook/dinov2-base --adapter runs/mug --out mug-model --remeasure cup.glb",
+        "equiview export --backbone facebook/dinov2-base --features auto --onnx --fp16 --out features.onnx",
         "",
         "and then, without equiview:",
         "",
@@ -23,35 +25,47 @@ from .progress import StageProgress
     ),
 )
 @command
+@with_features(without=("thorough", "random_weights", "dtype"))
 def export(
-    backbone: options.Backbone,
-    adapter: Annotated[Path, typer.Option(help="Adapter folder, or the run folder of improve.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; an older export there is replaced.")],
-    strength: options.Strength = None,
+    features: FeatureOptions,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write, or file.onnx; an older export there is replaced.")
+    ],
     plain: Annotated[
         bool, typer.Option("--plain", help="The merged backbone alone; refused when the gain is in the head.")
     ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="One ONNX file for pictures of any size of whole patches, head inside.")
+    ] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="With --onnx: the network in float16.")] = False,
     remeasure: Annotated[
         list[str] | None,
         typer.Option(metavar="X...", help="Objects to measure before and after on; the scores must agree."),
     ] = None,
     views: options.Views = 6,
-    device: options.Device = "auto",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Write a transformers folder with the adapter merged, which loads without equiview."""
-    from ..jobs.export import Recheck, export_model
+    """Write a transformers folder with the adapter merged, which loads without equiview, or an ONNX file."""
+    from dataclasses import asdict
 
+    from ..jobs.export import Recheck, export_model, export_onnx_file
+
+    if (onnx and plain) or (fp16 and not onnx):
+        found = "--onnx with --plain" if onnx else "--fp16 without --onnx"
+        raise bad_input("export", "--plain or --onnx, and --fp16 with the latter", found, "Leave one of them out.")
     checked = Recheck(tuple(remeasure), views, seed) if remeasure else None
+    result: dict[str, object] = {"command": "export", "plain": plain}
+    said = None
     with StageProgress() as progress:
-        scores = export_model(
-            FeatureOptions(backbone, adapter, strength, device=device),
-            out,
-            plain=plain,
-            recheck=checked,
-            progress=progress,
-        )
+        if onnx:
+            from ..models.onnx_export import check_words, record_path
+
+            checks, scores = export_onnx_file(features, out, fp16=fp16, recheck=checked, progress=progress)
+            result |= {"onnx": True, "checks": [asdict(one) for one in checks]}
+            said, wrote = check_words(checks), [out, record_path(out)]
+        else:
+            scores, wrote = export_model(features, out, plain=plain, recheck=checked, progress=progress), [out]
     words = ", ".join(f"{name} {a:.2f} -> {b:.2f}" for name, (a, b) in scores.items())
-    result = {"command": "export", "plain": plain} | ({"remeasured": scores} if scores else {})
-    finish(result, [out], json, f"Measured again after reloading: {words}" if scores else None)
+    result |= {"remeasured": scores} if scores else {}
+    finish(result, wrote, json, said, f"Measured again after reloading: {words}" if scores else None)

@@ -1,4 +1,4 @@
-"""The job behind `equiview export`: write a transformers folder, and measure it again after loading it."""
+"""The job behind `equiview export`: write a transformers folder or an ONNX file, and measure it again after loading."""
 
 import tempfile
 from collections.abc import Sequence
@@ -9,13 +9,15 @@ from typing import Any, cast
 from ..errors import EquiviewError
 from ..metrics.equivariance import METRIC_NAMES
 from ..models.export import export, open_export
-from ..models.extractor import Extractor
+from ..models.extractor import Extractor, MapSource
+from ..models.onnx_export import SizeCheck, export_onnx
+from ..models.onnx_session import open_onnx
 from ..tasks.equivariance import MeasureConfig, measure, summarize
 from .feature_options import FeatureOptions, open_features
 from .run_folder import Progress, check_names, open_objects
 
-# Scores of the reloaded export may differ by this much.
-TOLERANCE = 0.1
+# Scores of the reloaded export may differ by this much; of an ONNX file by more, whose whitening is of low rank.
+TOLERANCE, ONNX_TOLERANCE = 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,33 @@ def export_model(
     return compare_scores(model, again, recheck, progress or (lambda stage, done, total: None))
 
 
+def export_onnx_file(
+    options: FeatureOptions,
+    out: Path,
+    *,
+    fp16: bool = False,
+    recheck: Recheck | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[SizeCheck], dict[str, tuple[float, float]]]:
+    """Write an ONNX file with the head inside, and a JSON beside it.
+
+    Returns:
+        What its check in onnxruntime found, and where it is measured again the scores of the model in torch and of the
+        file, by metric.
+
+    Raises:
+        EquiviewError: It cannot be written, does not give what torch gives, or the scores differ by half a point.
+    """
+    model = open_features(options)
+    checks = export_onnx(model, out, fp16=fp16)
+    if recheck is None:
+        return checks, {}
+    progress = progress or (lambda stage, done, total: None)
+    return checks, compare_scores(model, open_onnx(out), recheck, progress, ONNX_TOLERANCE)
+
+
 def compare_scores(
-    model: Extractor, again: Extractor, recheck: Recheck, progress: Progress
+    model: Extractor, again: MapSource, recheck: Recheck, progress: Progress, tolerance: float = TOLERANCE
 ) -> dict[str, tuple[float, float]]:
     """Measure both on the same views.
 
@@ -68,13 +95,14 @@ def compare_scores(
         Score of the model in memory and of the reloaded export, by metric.
 
     Raises:
-        EquiviewError: They differ by more than a tenth of a point.
+        EquiviewError: They differ by more than the tolerance, in points.
     """
     check_names(recheck.objects, "--remeasure")
     with tempfile.TemporaryDirectory(prefix="equiview-") as cache:
         opened = open_objects(recheck.objects, recheck.views, recheck.seed, Path(cache), progress)
         both = []
-        for number, source in enumerate((model, again)):
+        sources: tuple[MapSource, MapSource] = (model, again)
+        for number, source in enumerate(sources):
             progress("measure", number, 2)
             rows = measure(source, opened, MeasureConfig(points=300, seed=recheck.seed))
             both.append(summarize(rows, {})["metrics"])
@@ -82,7 +110,7 @@ def compare_scores(
     # `measure` refuses objects without a pair, so that every mean has a value.
     values = [{name: cast(float, metrics[name]["value"]) for name in METRIC_NAMES} for metrics in both]
     scores = {name: (values[0][name], values[1][name]) for name in METRIC_NAMES}
-    apart = [f"{name} {a:.3f} and {b:.3f}" for name, (a, b) in scores.items() if abs(a - b) > TOLERANCE]
+    apart = [f"{name} {a:.3f} and {b:.3f}" for name, (a, b) in scores.items() if abs(a - b) > tolerance]
     if apart:
         message = "the reloaded export does not score what the model does"
         raise EquiviewError(f"{message}: {', '.join(apart)}. Do not use it.")
