@@ -46,6 +46,10 @@ def track(
     queries: Annotated[Literal["first", "strided"], typer.Option(help="Of tapvid.")] = "first",
     search_px: Annotated[float | None, typer.Option(min=0, help="Search only this near the last position.")] = None,
     smoothing: Annotated[int, typer.Option(min=1, max=limits.MAX_WINDOW, help="Frames of a running median, odd.")] = 1,
+    to: Annotated[
+        Literal["tapvid", "cvat", "coco"] | None,
+        typer.Option("--to", help="Write the tracks as TAP-Vid's npz, CVAT's XML or COCO's key points too."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Follow points through a video: tracks.json, and the video with the tracks drawn over it.
@@ -64,6 +68,8 @@ def track(
         raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
     if benchmark is not None and points:
         raise bad_input("--points", "none with --benchmark", ", ".join(points), "A benchmark has its own.")
+    if benchmark is not None and to is not None:
+        raise bad_input("--to", "none with --benchmark", to, "Track the points of one video to write them.")
     mode: Any = OWN_QUERIES.get((benchmark or "").partition(":")[0], queries)
     config = TrackingConfig(mode, protocol=protocol, track=TrackConfig(search_px=search_px, smoothing=smoothing))
     features = replace(features, long_side=long_side)
@@ -80,6 +86,5 @@ def track(
         given = parse_points(points or [], clip)
         model = open_features(features)
         with StageProgress() as progress:
-            tracks, video = track_points(model, clip, given, config, out, progress)
-        files = [out / "tracks.json", video]
+            tracks, files = track_points(model, clip, given, config, out, progress, to)
         finish({"command": "track", "points": len(given)}, files, json, tracks_words(tracks.visible, clip.hw))

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..data.sfm.colmap import import_pycolmap, interruptible
 from ..errors import bad_input
-from ..io import atomic_path
+from ..data.sfm.reconstruct import CAMERA_MODEL, camera_groups
+from ..io import atomic_path, stored_hw
 from .keypoints import Pair, SharedKeypoints
 
-CAMERA_MODEL = "SIMPLE_RADIAL"
 MAX_ERROR_PX = 4.0
 """COLMAP's own limit for a match that fits; taken as a share of a token where that is more."""
 
@@ -20,7 +20,7 @@ MAX_ERROR_PX = 4.0
 def write_database(
     path: Path, pictures: Path, keypoints: SharedKeypoints, error_px: Mapping[str, float], *, seed: int = 0
 ) -> dict[str, int]:
-    """Write a new database: a camera a picture (COLMAP's guess of it), key points, matches, verified geometries.
+    """Write a new database: cameras as COLMAP guesses them (one for all pictures of a size), matches, verified geometries.
 
     Args:
         path: Of the database; an older one is replaced.
@@ -50,7 +50,9 @@ def _write(
     reader.camera_model = CAMERA_MODEL
     pycolmap.Database.open(path).close()
     names = list(keypoints.xy)
-    pycolmap.import_images(path, pictures, pycolmap.CameraMode.PER_IMAGE, names, reader)
+    groups = camera_groups({name: stored_hw(pictures / name) for name in names}, "single")
+    for group in groups:
+        pycolmap.import_images(path, pictures, pycolmap.CameraMode.SINGLE, group, reader)
     with pycolmap.Database.open(path) as database:
         images = {name: database.read_image_with_name(name) for name in names if database.exists_image(name)}
         missing = [name for name in names if name not in images]

@@ -48,7 +48,7 @@ class FolderConfig:
 def match_folder(
     source: MapSource, folder: Path, out: Path, config: FolderConfig, progress: Progress | None = None
 ) -> Settings:
-    """Match a folder's pictures and write OUT/feats.h5 and OUT/matches.h5, or OUT/database.db; OUT/matches.json says how.
+    """Match a folder's pictures and write OUT/feats.h5 and OUT/matches.h5, or OUT/database.db, with OUT/matches.json.
 
     Both directions of a pair are matched: each leads from token centres of one picture to places between tokens of
     the other. What one token finds in several pictures is one track.
