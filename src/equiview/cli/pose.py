@@ -54,6 +54,7 @@ def pose(
     to: Annotated[
         Literal["bop"] | None, typer.Option("--to", help="Write the poses as BOP's results (csv) too.")
     ] = None,
+    rerun: options.Rerun = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -64,6 +65,8 @@ def pose(
     if (detections or to) and (layout != "bop" or out is None):
         found, fix = f"--layout {layout}" if layout != "bop" else "--query", "Score the queries of a BOP folder."
         raise bad_input("--detections, --to", "--layout bop and --out", found, fix)
+    if rerun:
+        _check_rerun(out)
     from ..jobs.feature_options import open_features
     from ..jobs.pose import all_references, cut_to_detections, open_models, open_scenes, pose_config
 
@@ -82,8 +85,20 @@ def pose(
             from ..jobs.pose import write_bop_results
 
             wrote.append(write_bop_results(out, references, object_id))
+        if rerun:
+            from ..jobs.pose import write_recording
+
+            wrote.append(write_recording(out, scenes))
         lines = [f"{name:28s} {value['value']}" for name, value in summary["metrics"].items()]
         finish({"command": "pose", "summary": summary}, wrote, json, "\n".join(lines))
+
+
+def _check_rerun(out: Path | None) -> None:
+    from ..formats.rerun_file import import_rerun
+
+    if out is None:
+        raise bad_input("--rerun", "--out beside it", "--query", "Score the queries of a data set.")
+    import_rerun()
 
 
 def _as_list(posed: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .. import limits
+from ..errors import bad_input
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -57,19 +58,13 @@ def track(
     A point is believed hidden where its match does not lead back to it, judged by what is usual in this very video.
     """
     from ..data.clips.loaders import OWN_QUERIES, open_clip_set
-    from ..errors import bad_input
     from ..jobs.feature_options import open_features
     from ..jobs.track import open_clip, parse_points, score_tracking, track_points
     from ..matching.tracking import TrackConfig
     from ..report.terminal import scores_words, tracks_words
     from ..tasks.tracking import TrackingConfig
 
-    if (source is None) == (benchmark is None):
-        raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
-    if benchmark is not None and points:
-        raise bad_input("--points", "none with --benchmark", ", ".join(points), "A benchmark has its own.")
-    if benchmark is not None and to is not None:
-        raise bad_input("--to", "none with --benchmark", to, "Track the points of one video to write them.")
+    _check(source, benchmark, points, to)
     mode: Any = OWN_QUERIES.get((benchmark or "").partition(":")[0], queries)
     config = TrackingConfig(mode, protocol=protocol, track=TrackConfig(search_px=search_px, smoothing=smoothing))
     features = replace(features, long_side=long_side)
@@ -88,3 +83,13 @@ def track(
         with StageProgress() as progress:
             tracks, files = track_points(model, clip, given, config, out, progress, to)
         finish({"command": "track", "points": len(given)}, files, json, tracks_words(tracks.visible, clip.hw))
+
+
+def _check(source: Path | None, benchmark: str | None, points: list[str] | None, to: str | None) -> None:
+    """Refuse a video and a benchmark, and what only a video has beside a benchmark."""
+    if (source is None) == (benchmark is None):
+        raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
+    if benchmark is not None and points:
+        raise bad_input("--points", "none with --benchmark", ", ".join(points), "A benchmark has its own.")
+    if benchmark is not None and to is not None:
+        raise bad_input("--to", "none with --benchmark", to, "Track the points of one video to write them.")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..data.sfm.colmap import import_pycolmap, interruptible
-from ..errors import bad_input
 from ..data.sfm.reconstruct import CAMERA_MODEL, camera_groups
+from ..errors import bad_input
 from ..io import atomic_path, stored_hw
 from .keypoints import Pair, SharedKeypoints
 
@@ -20,7 +20,7 @@ MAX_ERROR_PX = 4.0
 def write_database(
     path: Path, pictures: Path, keypoints: SharedKeypoints, error_px: Mapping[str, float], *, seed: int = 0
 ) -> dict[str, int]:
-    """Write a new database: cameras as COLMAP guesses them (one for all pictures of a size), matches, verified geometries.
+    """Write a new database: cameras as COLMAP guesses them (one for all pictures of a size), matches, geometries.
 
     Args:
         path: Of the database; an older one is replaced.

@@ -14,6 +14,7 @@ from ..data.captures.onepose import onepose_scenes
 from ..errors import bad_input
 from ..formats.bop_detections import CroppedImage, cropped_scene, read_detections
 from ..formats.bop_results import write_results
+from ..formats.rerun_file import write_poses
 from ..io import read_jsonl, write_json
 from ..matching.pose import LocateConfig, Template
 from ..metrics.pose import symmetry_transforms
@@ -146,6 +147,17 @@ def write_bop_results(out: Path, folder: Path, object_id: int) -> Path:
     """Write a finished run's poses as BOP's results, and return the file."""
     path = Path(out) / f"equiview_{Path(folder).resolve().name}-test.csv"
     write_results(path, read_jsonl(Path(out) / "rows.jsonl"), object_id)  # type: ignore[arg-type]
+    return path
+
+
+def write_recording(out: Path, scenes: Sequence[PoseScene]) -> Path:
+    """Write a finished run as OUT/pose.rrd for rerun, and return the file.
+
+    Raises:
+        EquiviewError: rerun is not installed, or a picture cannot be read.
+    """
+    path = Path(out) / "pose.rrd"
+    write_poses(path, scenes, read_jsonl(Path(out) / "rows.jsonl"))  # type: ignore[arg-type]
     return path
 
 
