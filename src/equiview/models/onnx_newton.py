@@ -17,8 +17,15 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     }
 
 
+def _operators() -> Any:
+    """Return onnxscript's operators; its types know values only, not what torch's exporter hands in."""
+    from onnxscript import opset20
+
+    return opset20
+
+
 def _negative_power(matrix: Any, power: float, least: float) -> Any:
-    from onnxscript import opset20 as op
+    op = _operators()
 
     eye = _eye(matrix)
     for _ in range(ROOTS):
@@ -36,7 +43,7 @@ def _inverse_root(matrix: Any, least: float) -> Any:
 
 
 def _newton_roots(matrix: Any, eye: Any, least: float) -> tuple[Any, Any]:
-    from onnxscript import opset20 as op
+    op = _operators()
 
     root, inverse = matrix, eye
     for scale in step_scales(math.sqrt(least)):
@@ -49,7 +56,7 @@ def _newton_roots(matrix: Any, eye: Any, least: float) -> tuple[Any, Any]:
 
 def _eye(matrix: Any) -> Any:
     """Return the unit matrix of a size that is known while the graph is written."""
-    from onnxscript import opset20 as op
+    op = _operators()
 
     side = int(matrix.shape[-1])
     values = torch.eye(side).flatten().tolist()
@@ -57,6 +64,6 @@ def _eye(matrix: Any) -> Any:
 
 
 def _number(value: float) -> Any:
-    from onnxscript import opset20 as op
+    op = _operators()
 
     return op.Constant(value_float=value)
