@@ -111,7 +111,7 @@ def test_whitening_by_products_is_whitening(size: tuple[int, int, int]) -> None:
 @pytest.fixture(scope="module")
 def exported(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Extractor, Path]:
     """The DINOv2 layout with the parts of its preset's head; translated once, for that takes most of the time."""
-    parts = [*list(head(64))[:2], CenterHead(), WhitenHead(method="low_rank", rank=8)]
+    parts = [*list(head(64))[:2], CenterHead(), WhitenHead()]
     config = FeatureConfig((1, 2), long_side=84, position="dinov2")
     extractor = make(folders["dinov2"], config, HeadChain(parts))
     path = tmp_path_factory.mktemp("onnx") / "features.onnx"

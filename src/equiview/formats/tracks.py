@@ -57,7 +57,7 @@ def write_cvat(path: Path, clip: TrackedClip) -> None:
         track = ElementTree.SubElement(root, "track", id=str(number), label=point_name(number), source="auto")
         for frame, ((x, y), seen) in enumerate(zip(places, visible, strict=True)):
             state = {"outside": "0", "occluded": str(int(not seen)), "keyframe": "1", "z_order": "0"}
-            ElementTree.SubElement(track, "points", frame=str(frame), points=f"{x:.2f},{y:.2f}", **state)
+            ElementTree.SubElement(track, "points", {"frame": str(frame), "points": f"{x:.2f},{y:.2f}", **state})
     ElementTree.indent(root)
     with atomic_path(path) as temporary:
         ElementTree.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)

@@ -21,7 +21,7 @@ from ..metrics.pose import symmetry_transforms
 from ..models.extractor import MapSource
 from ..records import LocatedPicture, PoseRow, PoseSummary
 from ..tasks.pose import ObjectModel, PoseConfig, protocol_of, samples, seeded, summarize
-from ..types import PosedImage, PoseScene, UnusableQuery
+from ..types import PosedImage, PoseScene
 from .run_folder import Progress, claim_folder
 from .scoring import resumed_rows, rows_path, write_rows
 
@@ -107,7 +107,8 @@ def score_poses(
     protocol = protocol_of(source, config)
     about = [{"scene": scene.name, "references": _names(scene.references)} for scene in scenes]
     queries = [_names(scene.queries) for scene in scenes]
-    cropped = {query.name: query.image for scene in scenes for query in scene.queries if _is_cropped(query)}
+    posed = [query for scene in scenes for query in scene.queries if isinstance(query, PosedImage)]
+    cropped = {query.name: query.image for query in posed if isinstance(query.image, CroppedImage)}
     crops = {"crops": {name: list(image.box) for name, image in cropped.items()}} if cropped else {}
     claim_folder(out, {"command": "pose", "scenes": about, "queries": queries, **crops, **protocol})
 
@@ -123,10 +124,6 @@ def score_poses(
     write_rows(out / "rows.jsonl", rows)
     write_json(out / "summary.json", summary)
     return summary
-
-
-def _is_cropped(query: PosedImage | UnusableQuery) -> bool:
-    return isinstance(query, PosedImage) and isinstance(query.image, CroppedImage)
 
 
 def cut_to_detections(scenes: Sequence[PoseScene], path: Path, object_id: int) -> list[PoseScene]:

@@ -119,7 +119,7 @@ def _translated(graph: OnnxGraph) -> "ModelProto":
     except torch.onnx.OnnxExporterError as error:
         fix = "Use the versions of constraints.txt, or report it."
         raise bad_input("ONNX export", "a graph that torch can translate", reason(error), fix) from error
-    model = program.model_proto
+    model = program.model_proto  # type: ignore[union-attr]  # None is what the older exporter returns.
     for axis, name in ((2, "rows"), (3, "cols")):
         model.graph.output[0].type.tensor_type.shape.dim[axis].dim_param = name
     # Where every node came from in the sources: paths of this machine, larger than the graph.
@@ -169,8 +169,8 @@ def check_file(path: Path, extractor: Extractor, graph: OnnxGraph) -> list[SizeC
         same = Extractor(extractor.backbone, replace(extractor.config, long_side=max(hw)), extractor.head)
         ours = F.normalize(same(images.to(same.device)).float().cpu(), dim=1)
         twin = F.normalize(graph(images), dim=1)
-        apart = [float((found - one).abs().max()) for one in (twin, ours)]
-        checks.append(SizeCheck(hw, *apart, float((found * ours).sum(1).min())))
+        apart = float((found - twin).abs().max()), float((found - ours).abs().max())
+        checks.append(SizeCheck(hw, apart[0], apart[1], float((found * ours).sum(1).min())))
     return checks
 
 

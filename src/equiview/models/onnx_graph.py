@@ -23,7 +23,8 @@ from .fixed_heads import WhitenHead
 from .heads import HEADS, head_parts
 from .onnx_whiten import ProductWhiten
 
-Size = int | torch.SymInt
+Size = Any
+"""An int, or torch's symbol for one while a graph is written."""
 
 
 class OnnxGraph(nn.Module):
