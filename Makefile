@@ -29,8 +29,9 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) -e .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) -e '.[test]'
+	touch $(VENV)/.installed
 	$(PIP) --no-deps --upgrade --target $(VENV)/timm timm torchvision  # apart: see the fixture `timm` in tests/conftest.py
 	touch $@
 

@@ -4,20 +4,43 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
+import typer.main
 from jaxtyping import install_import_hook
+from markupsafe import Markup
 
 torch.set_num_threads(1)
+# One process runs hundreds of commands: the command line is put together once.
+typer.main.get_command = lru_cache(typer.main.get_command)
 
-# Shapes and types in the signatures of these modules are checked at every call of every test. Not `geometry`: numpy
-# turns an array without dimensions into a number, which has no shape to check. Not `types` and
-# `matching.localise`: they check themselves, and their own messages are tested.
+# Shapes and types in the signatures of these modules are checked at every call of the tests in all rooms but COMMANDS.
+# There whole commands run, whose thousands of calls are those that the rooms below test: checks were a fifth of the
+# time. Not `geometry`: numpy turns an array without dimensions into a number, which has no shape to check. Not `types`
+# and `matching.localise`: they check themselves, and their own messages are tested.
 CHECKED = ("sampling", "data.correspond", "matching.nearest", "matching.match", "metrics.equivariance")
+COMMANDS = ("cli", "jobs", "report", "test_bad_input.py", "test_bad_values.py", "test_fuzz.py")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"equiview.{name}" for name in CHECKED], "beartype.beartype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What equiview keeps for other runs is kept apart from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    room = item.path.relative_to(Path(__file__).parent).parts[0]
+    jaxtyping.config.update("jaxtyping_disable", room in COMMANDS)
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +84,37 @@ def timm():
 
 KEPT: list[torch.library.Library] = []
 """The operators of a library go when it is collected."""
+
+
+@pytest.fixture
+def small_paint(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Objects made at run time with a sixteenth of the texels: painting takes most of the time, shapes stay."""
+    from equiview.data import identity
+    from equiview.data.synthetic import builtin, household, procedural
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # Looks are kept there.
+    looks = (identity._mesh_look, identity._made_look)
+    kept = (builtin.builtin_mesh, household.household_mesh, procedural.procedural_mesh, *looks)
+    for module in (household, procedural):
+        for name in ("_TEXTURE", "_BODY_ROWS"):
+            monkeypatch.setattr(module, name, getattr(module, name) // 4)
+    for function in kept:
+        function.cache_clear()
+    yield
+    for function in kept:
+        function.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Leave the curves of reports empty, for tests of what else a command does: they take half of its time."""
+    from equiview.report import sections
+    from equiview.report.figures import Chart
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("angle_figure", "objects_figure", "training_figure"):
+            patch.setattr(sections, name, lambda *_: Chart("0 0 1 1", 1, "not drawn", Markup("")))
+        yield
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from equiview.render import open_views
 from models.backbones.tiny import COMMON, make_model, save
 from render.makers import QUAD
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 FAST = ("--device", "cpu", "--quiet")
 SMALL = ("--set", "features.long_side=64", "pairs.points=40", "lora.last_blocks=2", "steps=4")
 CLI = [sys.executable, "-c", "from equiview.cli import main; main()"]

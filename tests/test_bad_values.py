@@ -279,12 +279,14 @@ def _evil(folder: Path) -> Path:
     return _bytes(folder / "a.pkl", pickle.dumps({"goat": Evil(folder / "ran")}))
 
 
-@pytest.mark.slow
+IN_A_SHELL = ("JSON without end", "a pickle that runs code")
+
+
 @pytest.mark.parametrize("name", CONSOLE)
-def test_the_installed_script(tmp_path: Path, name: str) -> None:
-    """As a user's shell runs it: exit code 2, one message, nothing written, nothing run."""
+def test_one_message_and_nothing_written_or_run(run: Run, tmp_path: Path, name: str) -> None:
+    """Exit code 2; some as a user's shell runs them, the others in this process, which has imported the libraries."""
     words, said = CONSOLE[name]
-    code, out, err = _script(*words(tmp_path))
+    code, out, err = (_script if name in IN_A_SHELL else run)(*words(tmp_path))
     assert (code, out) == (2, ""), err
     assert said in err and "Traceback" not in err
     assert not (tmp_path / "out").exists() and not (tmp_path / "ran").exists() and not leftovers(tmp_path)

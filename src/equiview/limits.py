@@ -14,6 +14,8 @@ MAX_PIXELS = 2**27
 MAX_SIDE = 8192
 """Pixels along a side of a picture that is drawn, or that features are extracted from."""
 MAX_VIEWS, MAX_POINTS, MAX_FRAMES, MAX_PAIRS = 10_000, 1_000_000, 100_000, 10_000_000
+MOST_AUXILIARY = 64
+"""Meshes learned from of a folder of them: 31 scanned objects taught no more than 10, and 32 made ones as much."""
 MAX_SETTING = 1_000_000
 """Of any number in `--set`."""
 MAX_BATCH, MAX_WINDOW = 1024, 1001

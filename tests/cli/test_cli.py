@@ -32,6 +32,9 @@ from report.make_run import write_run
 Run = Callable[..., tuple[int, str, str]]
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 @pytest.fixture
 def fake_demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = ModuleType("equiview.jobs.demo")

@@ -20,7 +20,7 @@ def stored(*sources):
     return json.loads(json.dumps({f"trained{number}": content_of(str(one)) for number, one in enumerate(sources)}))
 
 
-def test_copies_exports_turns_and_views_are_known(tmp_path):
+def test_copies_exports_turns_and_views_are_known(small_paint, tmp_path):
     train, other = ball_ply(tmp_path / "ball.ply"), ball_ply(tmp_path / "other.ply", seed=5)
     contents = stored(train)
     shutil.copy(train, tmp_path / "copy.ply")
@@ -44,7 +44,7 @@ def test_photos_are_known_by_their_pictures(tmp_path):
     assert not same_content(one, content_of("builtin:mug"))
 
 
-def test_a_record_says_what_retention_leaves_out():
+def test_a_record_says_what_retention_leaves_out(small_paint):
     contents = stored("builtin:mug")
     assert trained_among({"data": {"objects": ["trained0"], "contents": contents}}, ["builtin:mug"]) == ["builtin-mug"]
     found = builtin_objects({"data": {"objects": ["trained0"], "contents": contents}})

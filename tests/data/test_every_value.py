@@ -88,7 +88,7 @@ def _clips(clips: Any) -> None:
 
 def _scene(write: Callable[..., Any], file: str, more: str | None = None, **options: Any) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
-        write(folder / "scene", options.pop("world", None) or World(), **options)
+        write(folder / "scene", options.pop("world", None) or World(count=2), **options)
         if more is not None:
             (folder / "scene" / file).write_text(more)
         return Case(folder / "scene" / file, lambda: _capture(folder / "scene"))
@@ -180,7 +180,7 @@ def _bop_model(folder: Path) -> Case:
 
 def _bop_split(folder: Path) -> Case:
     for split in ("train_real", "test"):
-        capture_worlds.write_bop(folder / split / "000001", World())
+        capture_worlds.write_bop(folder / split / "000001", World(count=2))
     path = folder / "test" / "000001" / "scene_gt.json"
     content = json.loads(path.read_text())
     number = next(iter(content.values()))[0]["obj_id"]
@@ -191,7 +191,7 @@ def _bop_split(folder: Path) -> Case:
 
 
 def _open3d(folder: Path) -> Case:
-    capture_worlds.write_rgbd(folder / "scene", World())
+    capture_worlds.write_rgbd(folder / "scene", World(count=2))
     (folder / "scene" / "intrinsics.txt").unlink()
     path = folder / "scene" / "camera_intrinsic.json"
     path.write_text(json.dumps({"width": 64, "height": 48, "intrinsic_matrix": [60, 0, 0, 0, 60, 0, 32, 24, 1]}))
@@ -199,14 +199,14 @@ def _open3d(folder: Path) -> Case:
 
 
 def _depth_camera(folder: Path, file: str) -> Case:
-    capture_worlds.write_rgbd(folder, World())
+    capture_worlds.write_rgbd(folder, World(count=2))
     (folder / "depth_intrinsics.txt").write_text((folder / "intrinsics.txt").read_text())
     (folder / "depth_to_color.txt").write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
     return Case(folder / file, lambda: _capture(folder))
 
 
 def _tum(folder: Path) -> Case:
-    capture_worlds.write_rgbd(folder, World())
+    capture_worlds.write_rgbd(folder, World(count=2))
     rows = []
     for number, picture in enumerate(sorted((folder / "color").iterdir()), 1):
         pose = np.loadtxt(folder / "pose" / f"{picture.stem}.txt")
@@ -259,7 +259,9 @@ TEXTS: dict[str, Callable[[Path], Case]] = {
     "depth camera's pose": lambda d: _depth_camera(d, "depth_to_color.txt"),
     "onepose intrinsics": lambda d: _onepose(d, "intrin_ba/0.txt"),
     "onepose pose": lambda d: _onepose(d, "poses_ba/0.txt"),
-    "COLMAP cameras": _scene(capture_worlds.write_colmap, "sparse/0/cameras.txt", form="txt", world=World(BENT)),
+    "COLMAP cameras": _scene(
+        capture_worlds.write_colmap, "sparse/0/cameras.txt", form="txt", world=World(BENT, count=2)
+    ),
     "COLMAP images": _scene(capture_worlds.write_colmap, "sparse/0/images.txt", form="txt"),
     "COLMAP points": _scene(capture_worlds.write_colmap, "sparse/0/points3D.txt", form="txt"),
     "Middlebury list": _scene(capture_worlds.write_middlebury, "made_par.txt"),
@@ -271,11 +273,10 @@ TEXTS: dict[str, Callable[[Path], Case]] = {
 
 
 def _changed_records(content: Any, values: tuple[Any, ...]) -> Iterator[tuple[Any, str]]:
-    """Yield the content with each kind of place changed to each value; items of a list from the third on are alike."""
+    """Yield the content with each kind of place changed to each value."""
     seen = set()
-    for number, (_, path) in enumerate(_paths(content)):
-        kind = re.sub(r"\b([2-9]|\d\d+)\b", "N", path)
-        if kind in seen:
+    for number, (_, path, kind) in enumerate(_paths(content)):
+        if kind in seen or "/-" in kind:
             continue
         seen.add(kind)
         for value in values:
@@ -287,12 +288,22 @@ def _changed_records(content: Any, values: tuple[Any, ...]) -> Iterator[tuple[An
         yield changed, f"{path} left out"
 
 
-def _paths(value: Any, path: str = "") -> Iterator[tuple[Any, str]]:
-    """Yield what `places` yields, in its order, with the way there."""
+def _paths(value: Any, path: str = "", kind: str = "") -> Iterator[tuple[Any, str, str]]:
+    """Yield what `places` yields, in its order, with the way there and what kind of place it is.
+
+    Of items that are alike the first and the last stand for all, of numbers in a row the second too; the others are
+    of the kind "-". Numbered images of a dictionary are such items.
+    """
     if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield value, f"{path}/{key}"
-            yield from _paths(value[key], f"{path}/{key}")
+        keys = [*value] if isinstance(value, dict) else [*range(len(value))]
+        alike = isinstance(value, list) or all(str(key).isdigit() for key in keys)
+        shown = {keys[0], keys[-1]} if alike and keys else set(keys)
+        if alike and len(keys) > 1 and not isinstance(value[keys[1]], dict | list):
+            shown.add(keys[1])
+        for key in keys:
+            inner = f"{kind}/{key if key in shown else '-'}"
+            yield value, f"{path}/{key}", inner
+            yield from _paths(value[key], f"{path}/{key}", inner)
 
 
 def _changed_texts(text: str) -> Iterator[tuple[str, str]]:

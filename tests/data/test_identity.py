@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from bad_inputs import ball_ply
 from data.test_open import write_rgbd
+from equiview.data import identity
 from equiview.data.contents import check_apart, content_of, shown_before
 from equiview.data.meshes import open_mesh, open_object
 from equiview.errors import EquiviewError
@@ -68,7 +69,7 @@ def test_an_export_is_the_same_object(source, change):
     assert again.sha256 != mesh.sha256 and look_of(mesh).same_object(look_of(again))
 
 
-def test_other_objects_and_other_paint_are_other_objects():
+def test_other_objects_and_other_paint_are_other_objects(small_paint):
     sources = ["builtin:mug", *(f"procedural:{i}" for i in range(6))]
     looks = [look_of(open_mesh(source)) for source in sources]
     for i, one in enumerate(looks):
@@ -167,3 +168,22 @@ def test_copied_photos_and_videos_share_their_pictures(tmp_path):
     for one, two in (("photos", "copy"), ("a.mp4", "b.mp4")):
         with pytest.raises(EquiviewError, match="no picture on both sides"):
             check_apart([str(tmp_path / one)], [str(tmp_path / two)])
+
+
+def test_what_a_made_object_looks_like_is_kept_on_disk(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    identity._made_look.cache_clear()
+    first, made = content_of("builtin:mug"), []
+    monkeypatch.setattr(identity, "open_mesh", lambda source: made.append(source) or open_mesh(source))
+    identity._made_look.cache_clear()
+    assert content_of("builtin:mug") == first and made == []
+    (kept,) = tmp_path.rglob("*.json")
+    for damage in ('{"made_with": {"equiview": "0"}}', "{", '{"made_with": 1}'):
+        kept.write_text(damage)
+        identity._made_look.cache_clear()
+        assert content_of("builtin:mug") == first
+    assert len(made) == 3
+    kept.unlink()
+    kept.mkdir()
+    identity._made_look.cache_clear()
+    assert content_of("builtin:mug") == first

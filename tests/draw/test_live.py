@@ -24,6 +24,8 @@ from equiview.types import FeatureMap
 from report.make_run import write_measured, write_run
 from worlds import sphere_ring
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def random_maps(n, channels=40, hw=(6, 8), seed=0, image_hw=(60, 80)):
     rng = torch.Generator().manual_seed(seed)

@@ -26,6 +26,10 @@ COSTS = Costs(map_s=1.0, product_s=0.01, views=12, own_views=12)
 OWN_S = 12 * RENDER_S
 
 
+def views_of_objects():
+    return [view for of_object in objects().values() for view in of_object]
+
+
 def seconds(plan) -> float:
     """The time of a whole plan, the rendering of the user's own views included."""
     return OWN_S + sum(STAGES[s.stage].seconds(s, plan, COSTS) for s in plan.stages)
@@ -137,14 +141,23 @@ def test_a_busy_moment_makes_no_other_plan(monkeypatch):
     for found, slow in ((plain, None), (busy, 5), (busy, 11)):
         clock = iter(n + (n >= (slow or 10**9)) * 40 for n in range(1000))
         monkeypatch.setattr(costs_module.time, "perf_counter", lambda clock=clock: 0.25 * next(clock))
-        found.append(measure_costs(extractor, objects(), 12))
+        found.append(measure_costs(extractor, views_of_objects(), 12))
     assert set(busy) == set(plain)
     assert plain[0] == Costs(0.25, 0.25, 12, 6)
 
 
+@pytest.mark.parametrize("name", ["default", "general"])
+def test_without_an_object_of_ones_own_something_is_left_to_learn_from(name):
+    alone = replace(COSTS, own_views=0)
+    assert len(make_plan(RECIPES[name], alone, 0.0).auxiliary_objects) == 1
+    closed = replace(get_recipe("wiener"), auxiliary_objects=DEFAULT.auxiliary_objects)
+    assert len(make_plan(closed, alone, 0.0).auxiliary_objects) == 1
+    assert measure_costs(features_learned_on(tiny_backbone(), recipe()), [], 12).own_views == 0
+
+
 def test_costs_are_measured_on_this_machine():
     started = time.perf_counter()
-    found = measure_costs(features_learned_on(tiny_backbone(), recipe()), objects(), 12)
+    found = measure_costs(features_learned_on(tiny_backbone(), recipe()), views_of_objects(), 12)
     assert 0 < found.map_s < 2 * (time.perf_counter() - started) and found.product_s > 0
 
 

@@ -139,3 +139,22 @@ def test_a_run_on_detections(tmp_path: Path, run) -> None:
     code, _, err = run("pose", "-b", "x", "--references", root, "--query", path, "--to", "bop")
     assert code == 2 and "--layout bop and --out" in err
     assert bop_scene(root, 5).queries[0].camera.hw == (12, 16)
+
+
+def test_the_command_cuts_and_writes(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "ycbv")
+    info = root / "models_eval" / "models_info.json"
+    sides = {f"{part}_{axis}": value for part, value in (("min", -400), ("size", 800)) for axis in "xyz"}
+    info.write_text(json.dumps({"5": {"diameter": 50.0} | sides}))
+    path = detections(tmp_path / "d.json", found(0, bbox=[4, 3, 5, 3]))
+    monkeypatch.setattr("equiview.jobs.feature_options.open_features", lambda *_, **__: NoiseExtractor(stride_px=2))
+    out = tmp_path / "run"
+    words = ("pose", "-b", "x", "--references", root, "--layout", "bop", "--object", "5", "--out", out, "--json")
+    code, said, err = run(*words, "--to", "bop", "--detections", path)
+    assert code == 0, err
+    results = out / "equiview_ycbv-test.csv"
+    assert str(results) in json.loads(said)["wrote"] and results.read_text().startswith(HEADER)
+    failed = [row.get("failed") for row in read_jsonl(out / "rows.jsonl")]
+    assert failed[1:] == ["no detection of object 5"] * 2
+    code, _, err = run(*words[:-3], "--out", tmp_path / "new", "--detections", tmp_path / "gone.json")
+    assert code == 2 and "gone.json" in err and not (tmp_path / "new").exists()

@@ -116,6 +116,15 @@ def test_hloc_finds_its_files(photos: Path, source, run, tmp_path: Path) -> None
         assert len(feats) == COUNT and feats["view 2.png/keypoints"][0].tolist() == [39.5, 39.5]
 
 
+def test_the_command(photos: Path, source, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pycolmap")
+    monkeypatch.setattr("equiview.jobs.feature_options.open_features", lambda *_, **__: source)
+    code, out, err = run("match", photos, "--to", "colmap", "-b", "any", "--out", tmp_path)
+    assert code == 0, err
+    assert "matches of 10 pairs of 5 pictures" in out and f"--image_path {photos}" in out
+    assert f"Wrote {tmp_path / 'database.db'}" in out
+
+
 def test_refusals(photos: Path, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = photos / "view 0.png"
     (tmp_path / "single").mkdir()

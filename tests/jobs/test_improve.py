@@ -22,6 +22,7 @@ from finetune.tiny import changed, recipe
 from models.backbones.tiny import make_model, save
 from worlds import sphere_ring
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 TEST = [f"procedural:{seed}" for seed in range(2, 7)]
 BOTH = recipe(ClosedFormConfig(points=30), head="average", steps=2)
 CONFIG = ImproveConfig(BOTH, views=4, points=40, notes=("a note",))
@@ -193,6 +194,32 @@ def test_a_head_on_a_network_goes_on_after_an_interruption_and_says_what_both_di
     assert resumed["after"]["metrics"] == joined["after"]["metrics"]
     record = read(tmp_path / "run" / "adapter" / "equiview.json")
     assert (record["trained_network"], record["trained"]) == ([2, 2], [3, 3])
+
+
+GENERAL = recipe(HEAD, network=False, auxiliary_objects=("procedural:91", "procedural:92"), time_budget_s=1e5)
+
+
+def test_a_recipe_with_auxiliary_objects_needs_no_object_of_ones_own(backbone, tmp_path):
+    summary = improve(backbone, [], TEST[:2], tmp_path / "run", replace(CONFIG, recipe=GENERAL))
+    record = read(tmp_path / "run" / "adapter" / "equiview.json")
+    assert record["data"]["objects"] == ["procedural-91", "procedural-92"] and record["trained"] == [3, 3]
+    assert read(tmp_path / "run" / "plan.json")["costs"]["own_views"] == 0
+    assert summary["after"]["metrics"] != summary["controls"]["pretrained"]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (replace(GENERAL, auxiliary_objects=()), "train objects: expected at least one object"),
+        (changed(recipe(HEAD, auxiliary_objects=("procedural:91",)), own_objects_only=True), "an object of one's own"),
+        (replace(GENERAL, auxiliary_objects=("procedural:91", "nowhere.obj")), "nowhere.obj"),
+        (replace(GENERAL, auxiliary_objects=("procedural:91", TEST[0])), "procedural-2 twice"),
+    ],
+)
+def test_nothing_to_learn_from_is_found_before_anything_is_done(given, message, backbone, tmp_path):
+    with pytest.raises(EquiviewError, match=message):
+        improve(backbone, [], TEST[:2], tmp_path / "run", replace(CONFIG, recipe=given))
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_time_for_the_network_is_said_and_recorded(backbone, tmp_path, caplog):

@@ -10,6 +10,8 @@ from equiview.models.oracle import NoiseExtractor, OracleExtractor
 from equiview.tasks.equivariance import MeasureConfig
 from worlds import sphere_ring
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(autouse=True)
 def spheres(monkeypatch):

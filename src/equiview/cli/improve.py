@@ -1,11 +1,13 @@
 """`equiview improve`."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..limits import MOST_AUXILIARY
 from ..records import ImproveSummary
 from . import options
 from .app import app
@@ -18,9 +20,21 @@ if TYPE_CHECKING:
 # Expected shares of the time, for the overall bar.
 WEIGHTS = {"render": 0.1, "train network": 0.3, "solve": 0.1, "train": 0.3, "render test": 0.15, "score": 0.35}
 TrainObjects = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
-        "--train-objects", "--train-object", metavar="X...", help=f"One or several to train on. {options.OBJECT_HELP}"
+        "--train-objects",
+        "--train-object",
+        metavar="X...",
+        help=f"One or several to train on (none with --recipe general). {options.OBJECT_HELP}",
+    ),
+]
+Auxiliary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--auxiliary",
+        metavar="X...",
+        help="Folders of meshes, or single objects, to learn from beside one's own, in place of the recipe's made ones "
+        f"({MOST_AUXILIARY} of a folder at most).",
     ),
 ]
 
@@ -35,13 +49,23 @@ def shares_of(weights: dict[str, float], recipe: "Recipe") -> dict[str, float]:
 
 
 def recipe_and_budget(
-    name: str, settings: list[str] | None, budget: float | None
+    name: str,
+    settings: list[str] | None,
+    budget: float | None,
+    auxiliary: list[str] | None = None,
+    apart_from: Sequence[str] = (),
 ) -> "tuple[Recipe, dict[str, Any], float | None]":
-    """Return the recipe with the changes, these, and the budget in place of its own; `none` takes that away, too."""
+    """Return the recipe with the changes, these, and the budget in place of its own; `none` takes that away, too.
+
+    Of folders of auxiliary objects, what is also trained or tested on by its name is left out.
+    """
+    from ..data.auxiliary import auxiliary_sources
     from ..finetune.overrides import override
     from ..finetune.recipes import get_recipe
 
     changes: dict[str, Any] = parse_settings(settings or [])
+    if auxiliary:
+        changes["auxiliary_objects"] = auxiliary_sources(auxiliary, apart_from)
     unlimited = budget is not None and math.isinf(budget)
     if unlimited:
         changes["time_budget_s"] = None
@@ -55,12 +79,13 @@ def recipe_and_budget(
         "    --test-objects cup.glb drill.glb shoe.glb lamp.glb car.glb --out runs/mug",
         "equiview improve --backbone equiview/tiny --train-object builtin:camera \\",
         "    --test-objects builtin:mug builtin:teapot --recipe one-step --out runs/quick",
+        "equiview improve --backbone facebook/dinov2-base --recipe general --auxiliary objaverse/glbs \\",
+        "    --test-objects cup.glb drill.glb shoe.glb lamp.glb car.glb --out runs/general",
     ),
 )
 @command
 def improve(
     backbone: options.Backbone,
-    train_objects: TrainObjects,
     test_objects: Annotated[
         list[str],
         typer.Option(
@@ -70,6 +95,8 @@ def improve(
         ),
     ],
     out: options.Out,
+    train_objects: TrainObjects = None,
+    auxiliary: Auxiliary = None,
     recipe: options.Recipe = "default",
     features: options.RecipeFeatures = None,
     settings: options.Set = None,
@@ -91,7 +118,8 @@ def improve(
     from ..jobs.improve import improve as run
 
     quiet_transformers()
-    chosen, changes, budget_s = recipe_and_budget(recipe, settings, budget)
+    own = train_objects or []
+    chosen, changes, budget_s = recipe_and_budget(recipe, settings, budget, auxiliary, [*own, *test_objects])
     config = ImproveConfig(
         recipe=chosen,
         views=views,
@@ -105,7 +133,7 @@ def improve(
         changes=changes,
     )
     with StageProgress(shares_of(WEIGHTS, config.recipe)) as progress:
-        summary = run(backbone, train_objects, test_objects, out, config, progress)
+        summary = run(backbone, own, test_objects, out, config, progress)
     show_run("improve", summary, out, json)
 
 

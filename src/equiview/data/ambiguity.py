@@ -7,6 +7,7 @@ its rotation, by rings around the point. The threshold was fixed on development 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,6 +26,7 @@ RINGS = 3
 MAX_CLOUD = 60_000
 MAX_POINTS = 2_000
 MAX_SLANT_DEG = 60.0
+_AT_ONCE = 128  # Patches described together: of a thousand points each they take about 30 MB.
 
 
 @dataclass(frozen=True)
@@ -58,39 +60,39 @@ def describe_patches(
     Each ring gives the mean and spread of colour, and of the angle cosine between normals there and at the
     centre. Points whose rings are not all populated are left out.
     """
-    near = cKDTree(cloud[:, :3]).query_ball_point(at[:, :3], radius)
-    kept, rows = [], []
-    for number, index in enumerate(near):
-        description = _describe(cloud[np.array(index, np.intp)], at[number], radius)
-        if description is not None:
-            kept.append(number)
-            rows.append(description)
-    width = RINGS * 8
-    return SurfacePatches(at[kept, :3], np.array(rows).reshape(-1, width))
+    tree, kept, rows = cKDTree(cloud[:, :3]), [at[:0, :3]], [np.empty((0, RINGS * 8))]
+    for start in range(0, len(at), _AT_ONCE):
+        some = at[start : start + _AT_ONCE]
+        near = tree.query_ball_point(some[:, :3], radius)
+        of = np.repeat(np.arange(len(some)), [len(index) for index in near])
+        index = np.fromiter(chain.from_iterable(near), np.intp, len(of))
+        descriptions, populated = _describe(cloud[index], some, of, radius)
+        kept.append(some[populated, :3])
+        rows.append(descriptions[populated])
+    return SurfacePatches(np.concatenate(kept), np.concatenate(rows))
 
 
 def _describe(
-    near: Float[np.ndarray, "k 9"], center: Float[np.ndarray, "6"], radius: float
-) -> Float[np.ndarray, "d"] | None:
-    cosine = near[:, 3:6] @ center[3:]
+    near: Float[np.ndarray, "k 9"], centers: Float[np.ndarray, "m 6"], of: Int[np.ndarray, "k"], radius: float
+) -> tuple[Float[np.ndarray, "m d"], Bool[np.ndarray, "m"]]:
+    """Return the descriptions of patches, and which have all rings populated; `of` says whose each point is."""
+    cosine = np.einsum("kx,kx->k", near[:, 3:6], centers[of, 3:])
     # The far side of a thin part lies within the radius too, but no patch shows both sides.
     same_side = cosine > 0
-    near, cosine = near[same_side], cosine[same_side]
+    near, cosine, of = near[same_side], cosine[same_side], of[same_side]
     # Rings of equal area, so that each holds about as many points.
-    offset = near[:, :3] - center[:3]
+    offset = near[:, :3] - centers[of, :3]
     ring = (np.sqrt(np.add.reduce(offset * offset, axis=1)) / radius) ** 2 * RINGS
-    ring = np.minimum(ring.astype(int), RINGS - 1)
+    ring = of * RINGS + np.minimum(ring.astype(int), RINGS - 1)
     values = np.concatenate([near[:, 6:], cosine[:, None]], 1)
-    parts = []
-    for number in range(RINGS):
-        inside = values[ring == number]
-        if len(inside) < 3:
-            return None
-        # Mean and standard deviation, without what numpy's own methods add to each of thousands of small arrays.
-        mean = np.add.reduce(inside) / len(inside)
-        away = inside - mean
-        parts += [mean, np.sqrt(np.add.reduce(away * away) / len(inside))]
-    return np.concatenate(parts)
+    count = np.bincount(ring, minlength=len(centers) * RINGS)
+    mean = _sums(values, ring, len(count)) / np.maximum(count, 1)[:, None]
+    spread = np.sqrt(_sums((values - mean[ring]) ** 2, ring, len(count)) / np.maximum(count, 1)[:, None])
+    return np.concatenate([mean, spread], 1).reshape(len(centers), -1), count.reshape(-1, RINGS).min(1) >= 3
+
+
+def _sums(values: Float[np.ndarray, "k c"], ring: Int[np.ndarray, "k"], rings: int) -> Float[np.ndarray, "r c"]:
+    return np.stack([np.bincount(ring, column, rings) for column in values.T], 1)
 
 
 def ambiguous_patches(patches: SurfacePatches, threshold: float = PATCH_THRESHOLD) -> Bool[np.ndarray, "n"]:

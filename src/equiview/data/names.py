@@ -1,6 +1,7 @@
 """What an object is called, from the words it was asked for with: a report is also made where the files are not."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ _AXES: dict[str, Literal["y", "z"]] = {"y": "y", "z": "z"}
 _SELECTION = re.compile(r"(-?[0-9]{0,9}):(-?[0-9]{0,9})(?::(-?[0-9]{0,9}))?")
 _SEED = re.compile(r"[0-9]{1,18}")  # 01 is 1: the same object.
 _OBJECT = re.compile(r"object=([0-9]{1,9})")
+_FOLDERS = 3  # Above a file, in names that would else be shared.
 
 
 def is_made(source: str | Path) -> bool:
@@ -125,6 +127,24 @@ def source_name(source: str | Path) -> str:
     number = [] if chosen.object_id is None else [f"object_{chosen.object_id}"]
     of_it = "_".join([*number, *([chosen.text] if chosen.text else [])]).replace(":", "_")
     return f"{name}@{of_it}" if of_it else name
+
+
+def distinct_names(sources: Sequence[str]) -> list[str]:
+    """Return a name for each of many sources; where several would share one, the folders they lie in are part of it.
+
+    Scanned objects often all have one file name: `can/google_16k/textured.obj`, `soup/google_16k/textured.obj`.
+    """
+    names = [source_name(source) for source in sources]
+    shared = {name for name, count in Counter(names).items() if count > 1}
+    return [
+        _with_folders(source) if name in shared and not is_made(source) else name
+        for source, name in zip(sources, names, strict=True)
+    ]
+
+
+def _with_folders(source: str) -> str:
+    parts = (*split_source(source).path.parent.parts[-_FOLDERS:], source_name(source))
+    return "-".join(part.strip("/") for part in parts if part.strip("/"))
 
 
 def other_views(train: Sequence[str], test: Sequence[str]) -> list[str]:

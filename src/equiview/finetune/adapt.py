@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..data.contents import lasting_name
-from ..data.names import source_name
+from ..data.names import distinct_names
 from ..models.backbones.base import Backbone
 from ..models.extractor import Extractor
 from ..types import View
@@ -48,7 +48,10 @@ def adapt(
     started = time.monotonic()
     context = Context(
         objects=objects,
-        auxiliary={source_name(one): None if store is None else lasting_name(one) for one in recipe.auxiliary_objects},
+        auxiliary={
+            name: None if store is None else lasting_name(source)
+            for name, source in zip(distinct_names(recipe.auxiliary_objects), recipe.auxiliary_objects, strict=True)
+        },
         store=store,
         out_dir=Path(out_dir),
         photos=photos,

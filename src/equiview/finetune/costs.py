@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from ..models.extractor import Extractor
+from ..models.extractor import Extractor, Picture
+from ..models.position_bias import noise_pictures
 from ..types import View
 
 RENDER_S = 0.5
@@ -41,16 +42,16 @@ def coarse(seconds: float) -> float:
     return 2.0 ** round(math.log2(max(seconds, 1e-9)))
 
 
-def measure_costs(extractor: Extractor, objects: Mapping[str, Sequence[View]], views: int) -> Costs:
+def measure_costs(extractor: Extractor, own: Sequence[View], views: int) -> Costs:
     """Measure what work costs, in powers of two.
 
     Args:
         extractor: What features are computed with.
-        objects: Views of the user's objects.
+        own: Views of the user's objects; without any, noise is looked at.
         views: Views of each auxiliary object.
     """
-    own = [view for of_object in objects.values() for view in of_object]
-    maps = extractor.eval().maps([own[n % len(own)] for n in range(4)], batch_size=1)
+    seen: Sequence[Picture] = own or noise_pictures(extractor.config.long_side)
+    maps = extractor.eval().maps([seen[n % len(seen)] for n in range(4)], batch_size=1)
     width = 0
 
     def next_map() -> None:

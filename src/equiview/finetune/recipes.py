@@ -22,6 +22,8 @@ SPREAD = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Depths of several blocks: 4, 6, 8 and 10 of 12 (the best of a few sets tried)."""
 AUXILIARY_OBJECTS = tuple(f"procedural:{seed}" for seed in range(9001, 9009))
 """Procedural objects beside the user's own, so that a run on one object does not learn that object's quirks."""
+HOUSEHOLD_OBJECTS = tuple(f"household:{seed}" for seed in range(9001, 9033))
+"""Made objects that teach as much as scanned ones, for recipes with many."""
 WHITENED = AddHead(head="whitened_average")
 
 ONE_STEP = Recipe("one-step", (WHITENED, HeadStep(strength=0.3)), depths=SPREAD)
@@ -32,6 +34,16 @@ DEFAULT = Recipe(
     auxiliary_objects=AUXILIARY_OBJECTS,
     time_budget_s=600.0,
 )
+GENERAL = replace(
+    DEFAULT,
+    name="general",
+    stages=(WHITENED, HeadTraining(steps=200, instances=0, pictures=16, strength=0.5)),
+    auxiliary_objects=HOUSEHOLD_OBJECTS,
+    auxiliary_views=6,
+    keep_auxiliary=True,
+    time_budget_s=1200.0,
+)
+"""Needs no object of one's own."""
 THOROUGH = replace(DEFAULT, name="thorough", features=FeatureConfig(sizes=(0.7, 1.0, 1.4), mirrored=0.25))
 """Learns as `default` does; its adapter sees every picture six times, for about seven times the work of the network."""
 OWN_OBJECT = replace(
@@ -73,7 +85,8 @@ PAPER = Recipe(
 LORA_ONLY = Recipe("lora-only", (AddHead(), NetworkTraining()))
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (PAPER, ONE_STEP, DEFAULT, THOROUGH, OWN_OBJECT, LORA_AND_HEAD, WIENER, LORA_ONLY)
+    recipe.name: recipe
+    for recipe in (PAPER, ONE_STEP, DEFAULT, GENERAL, THOROUGH, OWN_OBJECT, LORA_AND_HEAD, WIENER, LORA_ONLY)
 }
 """By name. Adding one is one entry here."""
 

@@ -1,5 +1,6 @@
 """Unlabeled images, which show what a backbone tells apart in general: photos of a folder, or drawn ones."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,13 @@ def unlabeled_images(photos: Path | None, seed: int = 0, count: int | None = Non
         EquiviewError: The folder holds no photo.
     """
     if photos is None:
-        return [dead_leaves(seed * IMAGES + number) for number in range(IMAGES)[:count]]
+        return [_drawn(seed * IMAGES + number) for number in range(IMAGES)[:count]]
     files = photo_files(photos)
     chosen = np.random.default_rng([seed, 60]).permutation(len(files))[:IMAGES]
     return [read_image(files[number]) for number in sorted(chosen)[:count]]
+
+
+@lru_cache(maxsize=IMAGES)
+def _drawn(number: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Draw one picture, or return it again: the stages of a recipe ask for the same ones."""
+    return dead_leaves(number)

@@ -12,8 +12,9 @@ import torch
 
 from ..data.contents import content_of
 from ..data.lazy_views import LazyViews
-from ..data.names import source_name
+from ..data.names import distinct_names, is_made
 from ..data.open import Kind, open_source, source_kind
+from ..errors import bad_input
 from ..finetune.adapt import adapt
 from ..finetune.costs import measure_costs
 from ..finetune.network_settings import NetworkTraining
@@ -33,7 +34,16 @@ from ..schema import as_record
 from ..types import View
 from .choose import find_preset
 from .presets import AUTO, advice, recipe_with_preset
-from .run_folder import Progress, as_json, check_names, check_sources, claim_folder, open_objects
+from .run_folder import (
+    Progress,
+    as_json,
+    check_distinct,
+    check_names,
+    check_sources,
+    claim_folder,
+    open_objects,
+    require_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +105,10 @@ def with_features(
         progress: As of `choose`.
 
     Raises:
-        EquiviewError: There is no such preset.
+        EquiviewError: There is no such preset, or the run folder is a file.
     """
+    if out is not None:
+        require_folder(out)  # Before features are chosen, which takes minutes.
     recipe, name = config.recipe, config.features
     if name == OF_THE_RECIPE or (name is None and (not _takes_measured_features(config) or _has_its_own(out))):
         return config
@@ -132,16 +144,33 @@ def finetune(
     Raises:
         EquiviewError: Bad input, or a folder holding another run.
     """
-    check_names(train_objects, "train objects")
-    check_sources(train_objects)
+    check_training_objects(train_objects, config.recipe)
     loaded = load(backbone, config)
     config = with_features(loaded, config, out, progress)
-    check_names([*train_objects, *config.recipe.auxiliary_objects], "objects")
+    check_distinct([*distinct_names(train_objects), *distinct_names(config.recipe.auxiliary_objects)], "objects")
     claim_folder(out, {"backbone": backbone, "train_objects": train_objects} | config.record)
     if not is_adapted(out):
         report = progress or (lambda stage, done, total: None)
         make_adapter(loaded, train_objects, out, config, report)
     return out / "adapter"
+
+
+def check_training_objects(own: Sequence[str], recipe: Recipe) -> None:
+    """Open what is trained on as far as is cheap.
+
+    Raises:
+        EquiviewError: There is nothing to train on, an object is named twice or cannot be opened, or a recipe that
+            learns from one's own objects alone has none.
+    """
+    if not own and not recipe.auxiliary_objects:
+        fix = "Name a mesh, or builtin:mug; --recipe general needs no object of one's own."
+        raise bad_input("train objects", "at least one object", "none", fix)
+    if not own and any(getattr(settings, "own_objects_only", False) for settings in recipe.stages):
+        fix = "Name one, or take --recipe general."
+        raise bad_input(f"recipe {recipe.name}", "an object of one's own", "none", fix)
+    if own:
+        check_names(own, "train objects")
+    check_sources([*own, *(one for one in recipe.auxiliary_objects if not is_made(one))])
 
 
 def load(backbone: str, config: ImproveConfig) -> Backbone:
@@ -187,7 +216,8 @@ def make_adapter(
         stop_after_s=None if budget is None else overrun_s(budget) - (time.monotonic() - started),
         progress=report,
     )
-    contents = {source_name(one): content_of(one) for one in [*train_objects, *recipe.auxiliary_objects]}
+    learned = [*train_objects, *recipe.auxiliary_objects]
+    contents = {name: content_of(source) for name, source in zip(distinct_names(learned), learned, strict=True)}
     record = {
         "recipe": asdict(recipe),
         "data": {"objects": sorted(objects), "contents": contents, "views": config.views, "photos": config.photos},
@@ -236,10 +266,10 @@ def open_when_asked(sources: Sequence[str], n_views: int, cache: Path) -> dict[s
     They are the same for every seed of a run, so that all runs can share what is kept.
     """
     objects: dict[str, Sequence[View]] = {}
-    for source in sources:
+    for name, source in zip(distinct_names(sources), sources, strict=True):
         open_views = partial(open_source, source, n_views=n_views, cache_dir=cache)
         rendered = source_kind(source) in (Kind.MADE, Kind.MESH)
-        objects[source_name(source)] = LazyViews(n_views, open_views) if rendered else open_views()
+        objects[name] = LazyViews(n_views, open_views) if rendered else open_views()
     return objects
 
 
@@ -250,7 +280,8 @@ def planned(
     recipe = config.recipe
     if budget_s is None or not takes_budget(recipe):
         return plan_record(recipe, budget_s, None)
-    costs = measure_costs(features_learned_on(backbone, recipe), objects, recipe.views_of_auxiliary(config.views))
+    views = [view for of_object in objects.values() for view in of_object]
+    costs = measure_costs(features_learned_on(backbone, recipe), views, recipe.views_of_auxiliary(config.views))
     recipe = make_plan(recipe, costs, budget_s)
     log.info("plan for %g s; the same on any machine: %s", budget_s, plan_words(recipe))
     return plan_record(recipe, budget_s, costs)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..data.contents import check_apart
-from ..data.names import other_views
+from ..data.names import distinct_names, other_views
 from ..draw.live.make import RUN_OBJECTS, save_object
 from ..draw.report_pictures import save_pictures
 from ..finetune.recipes import OWN_OBJECT
@@ -23,10 +23,11 @@ from ..records import ImproveSummary, PairRow, ProtocolRecord
 from ..tasks.comparison import improvement_summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from ..types import FeatureMap, View
-from .finetune import ImproveConfig, is_adapted, load, make_adapter, with_features
+from .finetune import ImproveConfig, check_training_objects, is_adapted, load, make_adapter, with_features
 from .run_folder import (
     Progress,
     ambiguous_shares,
+    check_distinct,
     check_names,
     check_sources,
     claim_folder,
@@ -55,7 +56,8 @@ def improve(
 
     Args:
         backbone: Hub id or folder.
-        train_objects: Meshes, `builtin:NAME`, `procedural:SEED`, `household:SEED`, or folders of rendered views.
+        train_objects: Meshes, `builtin:NAME`, `procedural:SEED`, `household:SEED`, or folders of rendered views; none
+            where the recipe has auxiliary ones, such as `general`.
         test_objects: The same, none of them a training object.
         out: The run folder: summary*.json, rows.jsonl, adapter/, pictures/, live/, views/, log.jsonl.
         config: Everything else.
@@ -70,13 +72,14 @@ def improve(
     """
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
-    check_names(train_objects, "train objects")
+    check_training_objects(train_objects, config.recipe)
     check_names([*train_objects, *test_objects], "objects")
-    check_sources([*train_objects, *test_objects])
+    check_sources(test_objects)
     check_apart(train_objects, test_objects)
     loaded = load(backbone, config)
     config = with_features(loaded, config, out, progress)
-    check_names([*train_objects, *config.recipe.auxiliary_objects, *test_objects], "objects")
+    auxiliary = distinct_names(config.recipe.auxiliary_objects)
+    check_distinct([*distinct_names([*train_objects, *test_objects]), *auxiliary], "objects")
     check_apart(config.recipe.auxiliary_objects, test_objects)
     if other_views(train_objects, test_objects) and config.recipe.name != OWN_OBJECT.name:
         log.info("one capture on both sides: the recipe %s is made for other views of it", OWN_OBJECT.name)

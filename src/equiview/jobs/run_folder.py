@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
+from ..data.names import distinct_names
 from ..data.names import source_name as object_name
 from ..data.open import check_source, open_source
 from ..errors import bad_input
@@ -36,7 +37,11 @@ def check_names(sources: Sequence[str], what: str) -> None:
     """Raise EquiviewError when there are no objects, or two would have the same name."""
     if not sources:
         raise bad_input(what, "at least one object", "none", "Name a mesh, or builtin:mug.")
-    names = [object_name(source) for source in sources]
+    check_distinct([object_name(source) for source in sources], what)
+
+
+def check_distinct(names: Sequence[str], what: str) -> None:
+    """Raise EquiviewError when two objects have one name."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         fix = "Objects to test on must not be trained on; rename a file when two share a name."
@@ -53,6 +58,16 @@ def check_sources(sources: Sequence[str]) -> None:
         check_source(source)
 
 
+def require_folder(out: Path) -> None:
+    """Check that a run may be written there.
+
+    Raises:
+        EquiviewError: It is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+
+
 def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     """Write what this run is, or check that the folder holds the very same run (to go on with it).
 
@@ -64,8 +79,7 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     """
     wanted = as_json(what)
     path = out / "run.json"
-    if out.exists() and not out.is_dir():
-        raise bad_input(str(out), "a folder to write to, or nothing yet", "a file", "Choose another --out.")
+    require_folder(out)
     for what_is_there in ("rows", "tokens"):
         if not path.exists() and (out / what_is_there).exists():
             fix = f"Choose another --out: nobody knows what these {what_is_there} were made with."
@@ -111,13 +125,13 @@ def open_objects(
 ) -> dict[str, Sequence[View]]:
     """Render (or open) every object by name; views are read from disk when needed."""
     objects: dict[str, Sequence[View]] = {}
-    for number, source in enumerate(sources):
+    for number, (name, source) in enumerate(zip(distinct_names(sources), sources, strict=True)):
         # Parts of a source count too: COLMAP works for minutes on one.
         def part(done: int, total: int, number: int = number) -> None:
             progress("render", number * PARTS + PARTS * done // max(total, 1), len(sources) * PARTS)
 
         progress("render", number * PARTS, len(sources) * PARTS)
-        objects[object_name(source)] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache, progress=part)
+        objects[name] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache, progress=part)
     progress("render", len(sources) * PARTS, len(sources) * PARTS)
     return objects
 

@@ -8,6 +8,7 @@ are exact integrals over the triangles, and mean and spread of its colours.
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float
@@ -50,8 +51,17 @@ class Look:
         return shape and bool((np.abs(self.colour[0] - other.colour) < _SAME_COLOUR).all(1).any())
 
 
+_MEASURED: WeakKeyDictionary[Mesh, Look] = WeakKeyDictionary()
+
+
 def look_of(mesh: Mesh) -> Look:
-    """Measure a mesh."""
+    """Measure a mesh, once as long as it is kept: drawing it asks each time."""
+    if mesh not in _MEASURED:
+        _MEASURED[mesh] = _measured(mesh)
+    return _MEASURED[mesh]
+
+
+def _measured(mesh: Mesh) -> Look:
     corners = mesh.vertices[mesh.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
     weight = (area[:, None] * _WEIGHTS).ravel() / area.sum()
@@ -62,8 +72,8 @@ def look_of(mesh: Mesh) -> Look:
     spread = np.linalg.eigvalsh((points * weight[:, None]).T @ points) / size
     skew = np.linalg.norm((weight * squared) @ points) / size**1.5
     shape = np.array([area.sum() / size, *spread, weight @ squared**2 / size**2, skew])
-    encodings = (np.asarray, srgb_from_linear, linear_from_srgb)
-    return Look(mesh.sha256, shape, np.stack([_mean_and_spread(weight, _colours(mesh, one)) for one in encodings]))
+    colours = [_mean_and_spread(weight, one) for one in _colours(mesh)]
+    return Look(mesh.sha256, shape, np.stack(colours))
 
 
 def _mean_and_spread(weight: Float[np.ndarray, "n"], colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "6"]:
@@ -71,16 +81,24 @@ def _mean_and_spread(weight: Float[np.ndarray, "n"], colours: Float[np.ndarray, 
     return np.concatenate([mean, np.sqrt(np.maximum(weight @ (colours - mean) ** 2, 0))])
 
 
-def _colours(mesh: Mesh, encoded: Callable[[np.ndarray], np.ndarray]) -> Float[np.ndarray, "n 3"]:
-    """Return the colour at each of the points, without light; factors, texels and vertices are encoded first."""
-    found = np.ones((len(mesh.faces), len(_CORNERS), 3))
+def _colours(mesh: Mesh) -> list[Float[np.ndarray, "n 3"]]:
+    """Return the colour at each of the points, without light, in each of the encodings.
+
+    Factors, texels and vertices are encoded first.
+    """
+    encodings: tuple[Callable[[np.ndarray], np.ndarray], ...] = (np.asarray, srgb_from_linear, linear_from_srgb)
+    found = [np.ones((len(mesh.faces), len(_CORNERS), 3)) for _ in encodings]
     for number, material in enumerate(mesh.materials):
         own = np.flatnonzero(mesh.face_material == number)
-        found[own] *= encoded(np.array(material.color[:3]))
+        texels = None
         if material.texture is not None and len(own):
             uv = np.einsum("qk,fkx->fqx", _CORNERS, mesh.uv[mesh.faces[own]]).reshape(-1, 2)
             texels = bilinear(material.texture, uv, material.wrap)[:, :3]
-            found[own] *= encoded(texels).reshape(len(own), -1, 3)
+        for colours, encoded in zip(found, encodings, strict=True):
+            colours[own] *= encoded(np.array(material.color[:3]))
+            if texels is not None:
+                colours[own] *= encoded(texels).reshape(len(own), -1, 3)
     if mesh.vertex_colors is not None:
-        found *= np.einsum("qk,fkx->fqx", _CORNERS, encoded(mesh.vertex_colors[:, :3])[mesh.faces])
-    return found.reshape(-1, 3)
+        for number, encoded in enumerate(encodings):
+            found[number] *= np.einsum("qk,fkx->fqx", _CORNERS, encoded(mesh.vertex_colors[:, :3])[mesh.faces])
+    return [colours.reshape(-1, 3) for colours in found]

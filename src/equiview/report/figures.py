@@ -98,8 +98,7 @@ def angle_figure(metric: str, curves: Mapping[str, Mapping[str, Mapping[str, Any
         title: What the bins are.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.4, 3.5), layout="constrained")
-        axes = figure.subplots()
+        axes = _fixed(figure := Figure(figsize=(5.4, 3.5)))
         bins = list(next(iter(curves.values())))
         for index, (variant, by_bin) in enumerate(curves.items()):
             _curve(axes, variant, [by_bin[b] for b in bins], (index - (len(curves) - 1) / 2) * 0.07)
@@ -111,6 +110,12 @@ def angle_figure(metric: str, curves: Mapping[str, Mapping[str, Mapping[str, Any
         axes.legend(fontsize=9.5)
         alt = f"{TITLES[metric]} against the angle between the views, {title}. " + _curve_words(curves)
         return to_svg(figure, alt)
+
+
+def _fixed(figure: Figure) -> Axes:
+    """Return axes with room for labels of one line: to measure them, matplotlib would draw everything twice more."""
+    w, h = figure.get_size_inches()
+    return figure.subplots(gridspec_kw={"left": 0.85 / w, "right": 1 - 0.12 / w, "bottom": 0.6 / h, "top": 1 - 0.1 / h})
 
 
 def _curve(axes: Axes, variant: str, entries: Sequence[Mapping[str, Any]], shift: float) -> None:
@@ -173,8 +178,7 @@ def training_figure(stage: str, log: Sequence[Mapping[str, Any]]) -> Chart | Non
         return None
     steps, losses = np.array(points, float).T
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-        axes = figure.subplots()
+        axes = _fixed(figure := Figure(figsize=(7.2, 2.9)))
         axes.plot(steps, losses, color=COLOURS["pretrained"], lw=1, alpha=0.7, label="each step")
         width = max(1, len(losses) // 15)
         if width > 1:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
@@ -72,23 +72,24 @@ def _smallest_zoom(lens: Lens) -> float:
     xy = np.stack([x.ravel(), y.ravel()], -1)
     rim = np.linalg.norm(apply(np.linalg.inv(lens.intrinsics), xy), axis=-1).max()
     low, high = min(1.0, max(0.5, rim / _WIDEST_TAN)), _NARROWEST_ZOOM
-    if _has_source(lens, xy, low).all():
+    if _has_source(lens, xy, low):
         return low
-    if not _has_source(lens, xy, high).all():
+    if not _has_source(lens, xy, high):
         fix = "Check the calibration, or undistort the pictures first."
         raise bad_input(f"{lens.kind} lens", "a distortion that can be undone", f"{lens.coefficients}", fix)
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (low, middle) if _has_source(lens, xy, middle).all() else (middle, high)
+        low, high = (low, middle) if _has_source(lens, xy, middle) else (middle, high)
     return high
 
 
-def _has_source(lens: Lens, xy: Points, zoom: float) -> Bool[np.ndarray, "n"]:
+def _has_source(lens: Lens, xy: Points, zoom: float) -> bool:
+    """Return whether every one of these pixels has a source."""
     ideal = apply(np.linalg.inv(_zoomed(lens.intrinsics, zoom)), xy)
     with np.errstate(invalid="ignore", over="ignore"):
         source = apply(lens.intrinsics, distort(lens, ideal))
-        inside = ((source >= 0) & (source <= lens.hw[::-1])).all(-1)
-    return inside & one_to_one(lens, ideal)
+        inside = ((source >= 0) & (source <= lens.hw[::-1])).all()
+    return bool(inside) and bool(one_to_one(lens, ideal).all())
 
 
 def source_xy(undistortion: Undistortion, xy: Points) -> Points:

@@ -38,7 +38,8 @@ def afford(settings: ClosedFormConfig, recipe: Recipe, costs: Costs, left_s: flo
     """Return the recipe with as many auxiliary objects as fit beside the user's own and the unlabeled images."""
     auxiliary = recipe.auxiliary_objects
     spare_s = left_s - seconds(settings, replace(recipe, auxiliary_objects=()), costs)
-    kept = auxiliary[: max(0, int(spare_s / costs.object_s))]
+    least = 0 if costs.own_views else 1  # Without one's own, there must be something to learn from.
+    kept = auxiliary[: max(least, int(spare_s / costs.object_s))]
     if len(kept) < len(auxiliary):
         log.warning("time for %d of %d auxiliary objects", len(kept), len(auxiliary))
     return replace(recipe, auxiliary_objects=kept)

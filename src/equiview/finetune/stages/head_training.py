@@ -67,7 +67,8 @@ def afford(settings: HeadTraining, recipe: Recipe, costs: Costs, left_s: float) 
         instances=instances if instances > 1 else 0,
         pictures=max(min(FEW_IMAGES, settings.pictures), int(share * settings.pictures)),
     )
-    auxiliary = recipe.auxiliary_objects[: int(share * len(recipe.auxiliary_objects))]
+    least = 0 if costs.own_views else 1  # Without one's own, there must be something to learn from.
+    auxiliary = recipe.auxiliary_objects[: max(least, int(share * len(recipe.auxiliary_objects)))]
     if kept != settings or auxiliary != recipe.auxiliary_objects:
         log.warning(
             "short of time (%.2g s a picture): %d of %d auxiliary objects, %d of %d instances of categories, %d of %d "

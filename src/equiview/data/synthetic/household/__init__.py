@@ -5,12 +5,14 @@ place is on the object tells it from others.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from ....errors import bad_input
 from ....render.mesh import Mesh
 from ..grid_mesh import Rect, grid_mesh, grid_normals
+from ..procedural import KEPT_MESHES
 from . import packages, things, tools
 from .paint import paint_pieces
 from .pieces import Piece
@@ -43,6 +45,7 @@ KINDS: Sequence[Callable[[np.random.Generator], list[Piece]]] = (
 """In turn: so many objects with seeds in a row hold every kind equally often."""
 
 
+@lru_cache(maxsize=KEPT_MESHES)
 def household_mesh(seed: int) -> Mesh:
     """Make a household object.
 
@@ -50,7 +53,7 @@ def household_mesh(seed: int) -> Mesh:
         seed: At least 0; the same seed gives the same object. Seeds in a row give different kinds of things.
 
     Returns:
-        A normalised mesh with one 768 px texture, upright or lying.
+        A normalised mesh with one 768 px texture, upright or lying; the last ones made are kept and shared.
 
     Raises:
         EquiviewError: The seed is negative.

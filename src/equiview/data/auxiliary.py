@@ -1,0 +1,58 @@
+"""Objects to learn from beside one's own, from folders of them: Objaverse, Google Scanned Objects, YCB, one's own."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import bad_input
+from ..io import MESH_SUFFIXES
+from ..limits import MOST_AUXILIARY
+from .captures.opening import capture_kind
+from .names import is_made
+
+log = logging.getLogger(__name__)
+
+
+def auxiliary_sources(
+    given: Sequence[str], apart_from: Sequence[str] = (), most: int = MOST_AUXILIARY
+) -> tuple[str, ...]:
+    """Return the objects that some sources stand for: a folder of meshes stands for the meshes in and below it.
+
+    Args:
+        given: Folders of meshes, or what `open_source` takes.
+        apart_from: Files of a folder that are left out: they are trained or tested on.
+        most: Meshes of a folder; of a larger one so many are drawn, the same ones each time.
+
+    Raises:
+        EquiviewError: A folder holds nothing else.
+    """
+    others = {Path(one.partition("@up=")[0]).resolve() for one in apart_from if not is_made(one)}
+    return tuple(dict.fromkeys(one for source in given for one in _objects_of(source, others, most)))
+
+
+def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
+    folder = Path(source)
+    if is_made(source) or not folder.is_dir() or (folder / "meta.json").is_file() or capture_kind(folder) is not None:
+        return [source]
+    meshes = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MESH_SUFFIXES and _is_shown(path))
+    if not meshes:
+        return [source]  # Photos, or nothing: opening it says which.
+    there = len(meshes)
+    meshes = [path for path in meshes if path.resolve() not in others]
+    if len(meshes) < there:
+        log.info("%s: %d meshes are trained or tested on, and left out", source, there - len(meshes))
+    if not meshes:
+        found, fix = f"only {there} that are trained or tested on", "Give a folder with other meshes."
+        raise bad_input(source, "meshes to learn from besides", found, fix)
+    if len(meshes) <= most:
+        return list(map(str, meshes))
+    log.info("%s: %d of %d meshes are used", source, most, len(meshes))
+    drawn = np.random.default_rng(0).choice(len(meshes), most, replace=False)
+    return [str(meshes[number]) for number in sorted(drawn)]
+
+
+def _is_shown(path: Path) -> bool:
+    """Say whether a file is none that a program hides, such as the ._mug.obj of some archives."""
+    return not path.name.startswith(".") and path.is_file()
