@@ -25,7 +25,7 @@ from equiview.tasks.equivariance import MeasureConfig, ObjectPlan, plan_object, 
 
 WEIGHTS = ("equiview/tiny", "depth-anything-v2-small-encoder")
 SIDE, OBJECTS, VIEWS, POINTS = 448, 3, 5, 300
-METRICS = ("ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2")
+METRICS = ("ape", "pcdp@0.05")
 
 
 def scores(source: MapSource, plans: list[ObjectPlan]) -> dict[str, float]:

@@ -86,7 +86,7 @@ def test_a_model_is_reconstructed_from_the_database(photos: Path, source, tmp_pa
     assert np.median(distance_to_surface(points)) < 0.03
 
 
-def test_hloc_finds_its_files(photos: Path, source, run, tmp_path: Path) -> None:
+def test_hloc_finds_its_files(photos: Path, source, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     h5py = pytest.importorskip("h5py")
     result = match_folder(source, photos, tmp_path, FolderConfig("hloc"))
     views_ = views(COUNT, TURN_DEG)
@@ -107,13 +107,13 @@ def test_hloc_finds_its_files(photos: Path, source, run, tmp_path: Path) -> None
     there = project(views_[1].camera, views_[0].points_in_world[rows, cols])[0]
     assert np.nanmedian(np.linalg.norm(there - xy1, axis=1)) < 5
     assert result["matches"] > 500
-    code, _, err = run(
-        "features", photos, "--to", "hloc", "--blocks", "4", "--long-side", "64", "--out", tmp_path / "f"
-    )
+    monkeypatch.setattr("equiview.jobs.feature_options.open_features", lambda *_, **__: source)
+    code, _, err = run("features", photos, "--to", "hloc", "-b", "any", "--out", tmp_path / "f")
     assert code == 0, err
     with h5py.File(tmp_path / "f" / "feats.h5") as feats:
-        # Token centres: a picture of 64 x 48 network pixels has 4 x 3 of them.
-        assert len(feats) == COUNT and feats["view 2.png/keypoints"][0].tolist() == [39.5, 39.5]
+        # Token centres: 320 x 240 pixels have 40 x 30 tokens of 8.
+        assert len(feats) == COUNT and feats["view 2.png/keypoints"].shape == (1200, 2)
+        assert feats["view 2.png/keypoints"][0].tolist() == [3.5, 3.5]
 
 
 def test_the_command(photos: Path, source, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
