@@ -1,10 +1,10 @@
 # Two commands a newcomer needs: `make demo` and `make test`. Both create .venv when it is missing.
 PYTHON ?= python3
 VENV   ?= .venv
-CODE    = src tests benchmarks examples scripts
+CODE    = src tests benchmarks examples scripts hubconf.py hatch_build.py
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test install lint clean
+.PHONY: demo test install lint docker clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/equiview demo --out runs/demo
@@ -17,6 +17,11 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check $(CODE)
 	$(VENV)/bin/ruff check $(CODE)
 	$(VENV)/bin/python -m mypy
+
+# Images equiview:cpu, and with `make docker DOCKER_TARGET=cuda` equiview:cuda.
+DOCKER_TARGET ?= cpu
+docker:
+	docker build --target $(DOCKER_TARGET) --tag equiview:$(DOCKER_TARGET) --build-arg COMMIT="$$(git rev-parse HEAD)" .
 
 install: $(VENV)/.installed
 

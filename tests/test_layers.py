@@ -18,9 +18,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("errors",),
     ("limits",),
-    ("records", "types", "pictures", "schema"),
+    ("records", "types", "pictures", "schema", "version"),
     ("io", "stats", "cache"),
-    ("geometry", "sampling"),
+    ("geometry", "sampling", "hub"),
+    ("model_card",),
     ("render",),
     ("data.safe_pickle", "data.letterbox", "data.names"),
     ("data.synthetic", "data.captures", "data.keypoints", "data.clips"),
@@ -32,10 +33,12 @@ LAYERS = (
     ("models.backbones", "models.heads", "models.exported_model"),
     ("models.adapters.proof", "models.adapters.record"),
     ("models.adapters.lora",),
+    ("models.adapters.saving",),
     ("models.extractor",),
     ("models.adapters", "models.oracle"),
     ("models.loading", "models.importer"),
     ("models.export",),
+    ("models.timm_export",),
     ("models",),
     ("metrics",),
     ("matching.nearest", "matching.localise"),
@@ -47,8 +50,8 @@ LAYERS = (
     ("draw",),
     ("jobs",),
     ("report",),
-    # The two jobs that write pages of what is there already.
-    ("jobs.report", "jobs.view"),
+    # The jobs that write pages and cards of what is there already.
+    ("jobs.report", "jobs.view", "jobs.push"),
     ("cli",),
 )
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

@@ -6,6 +6,7 @@ from .errors import EquiviewError
 from .finetune import get_recipe
 from .jobs.improve import ImproveConfig, improve
 from .jobs.measure import MeasureRun, measure_objects
+from .jobs.push import PushConfig, push_folder
 from .jobs.retention import RetentionConfig, measure_retention
 from .matching.match import match
 from .matching.pose import Template
@@ -17,6 +18,7 @@ from .models.export import export
 from .models.extractor import Extractor, FeatureConfig
 from .models.importer import import_checkpoint
 from .models.loading import load
+from .models.timm_export import export_timm
 from .report import write_report
 from .sampling import descriptors
 from .tasks.equivariance import MeasureConfig
@@ -52,6 +54,7 @@ __all__ = [
     "MeasureRun",
     "PoseScene",
     "PosedImage",
+    "PushConfig",
     "Queries",
     "RetentionConfig",
     "Template",
@@ -60,6 +63,7 @@ __all__ = [
     "correspond",
     "descriptors",
     "export",
+    "export_timm",
     "get_recipe",
     "import_checkpoint",
     "improve",
@@ -72,6 +76,7 @@ __all__ = [
     "open_capture",
     "open_object",
     "open_source",
+    "push_folder",
     "sample_surface",
     "save_adapter",
     "set_strength",

@@ -27,6 +27,7 @@ from equiview.errors import EquiviewError
 from equiview.finetune.closed_form import ClosedFormConfig
 from equiview.finetune.recipes import get_recipe
 from equiview.jobs.feature_options import resolve_device
+from equiview.version import commit
 from report.make_run import write_run
 
 Run = Callable[..., tuple[int, str, str]]
@@ -87,7 +88,18 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 
 def test_version(run: Run) -> None:
-    assert run("--version") == (0, f"equiview {__version__}\n", "")
+    code, out, err = run("--version")
+    assert (code, err) == (0, "")
+    found = commit()
+    assert out == (f"equiview {__version__}\n" if found is None else f"equiview {__version__} (commit {found})\n")
+
+
+def test_completion_knows_commands_and_options(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_EQUIVIEW_COMPLETE", "complete_bash")
+    for words, expected in (("equiview me", "measure"), ("equiview export --st", "--strength")):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        assert run()[1].split() == [expected]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from importlib import import_module
 
 import pytest
 
+from hub_server import hub, served  # noqa: F401  # Fixtures of the tests that push and pull.
+
 
 @pytest.fixture(scope="session", autouse=True)
 def rendered_once():

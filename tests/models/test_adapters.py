@@ -301,7 +301,7 @@ def test_a_full_disk_or_ctrl_c_leaves_the_old_adapter(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    for place in ("equiview.models.adapters.folder.save_file", "equiview.io._swap_folder"):
+    for place in ("equiview.models.adapters.saving.save_file", "equiview.io._swap_folder"):
         with monkeypatch.context() as patch:
             patch.setattr(place, fail)
             expected = EquiviewError if isinstance(error, OSError) else KeyboardInterrupt

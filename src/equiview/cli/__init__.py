@@ -25,6 +25,7 @@ def main() -> None:
         match,
         measure,
         pose,
+        push,
         render,
         report,
         retention,

@@ -15,7 +15,7 @@ LIST_OPTIONS = (
 )
 
 ORDER = (
-    *("demo", "doctor", "capture", "render", "measure", "choose", "finetune", "improve", "retain", "export"),
+    *("demo", "doctor", "capture", "render", "measure", "choose", "finetune", "improve", "retain", "export", "push"),
     *("match", "features", "view", "epipolar", "transfer", "track", "pose", "bench", "compare", "study", "report"),
 )
 
@@ -32,7 +32,7 @@ app = typer.Typer(
     name="equiview",
     help="Measure how well a Vision Transformer's features agree between views of the same 3D point, and improve them.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     cls=Ordered,
@@ -47,8 +47,9 @@ app = typer.Typer(
 def _version(wanted: bool) -> None:
     if wanted:
         from .. import __version__
+        from ..version import version_words
 
-        typer.echo(f"equiview {__version__}")
+        typer.echo(f"equiview {version_words(__version__)}")
         raise typer.Exit
 
 
@@ -56,7 +57,9 @@ def _version(wanted: bool) -> None:
 def _global(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version and stop.", is_eager=True, callback=_version),
+        typer.Option(
+            "--version", help="Show the version, with its commit, and stop.", is_eager=True, callback=_version
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only; no progress bars.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what happens.")] = False,

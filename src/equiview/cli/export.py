@@ -14,7 +14,7 @@ from .progress import StageProgress
 
 
 @app.command(
-    short_help="Write a transformers folder with the adapter merged, or an ONNX file.",
+    short_help="Write a folder for transformers or timm with the adapter merged, or an ONNX file.",
     epilog=examples(
         "equiview export --backbone facebook/dinov2-base --adapter runs/mug --out mug-model --remeasure cup.glb",
         "equiview export --backbone facebook/dinov2-base --features auto --onnx --fp16 --out features.onnx",
@@ -34,6 +34,9 @@ def export(
     plain: Annotated[
         bool, typer.Option("--plain", help="The merged backbone alone; refused when the gain is in the head.")
     ] = False,
+    timm: Annotated[
+        bool, typer.Option("--timm", help="The merged backbone alone, for timm; refused when the gain is in the head.")
+    ] = False,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="One ONNX file for pictures of any size of whole patches, head inside.")
     ] = False,
@@ -46,16 +49,19 @@ def export(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Write a transformers folder with the adapter merged, which loads without equiview, or an ONNX file."""
+    """Write a folder with the adapter merged, for transformers or timm without equiview, or an ONNX file."""
     from dataclasses import asdict
 
-    from ..jobs.export import Recheck, export_model, export_onnx_file
+    from ..jobs.export import Form, Recheck, export_model, export_onnx_file
 
-    if (onnx and plain) or (fp16 and not onnx):
-        found = "--onnx with --plain" if onnx else "--fp16 without --onnx"
-        raise bad_input("export", "--plain or --onnx, and --fp16 with the latter", found, "Leave one of them out.")
+    if plain + timm + onnx > 1:
+        given = " and ".join(name for name, on in (("--plain", plain), ("--timm", timm), ("--onnx", onnx)) if on)
+        raise bad_input("export", "one of --plain, --timm and --onnx", given, "Leave the others out.")
+    if fp16 and not onnx:
+        raise bad_input("--fp16", "--onnx beside it", "none", "Add --onnx, or leave it out.")
+    form: Form = "timm" if timm else "plain" if plain else "full"
     checked = Recheck(tuple(remeasure), views, seed) if remeasure else None
-    result: dict[str, object] = {"command": "export", "plain": plain}
+    result: dict[str, object] = {"command": "export", "plain": plain, "timm": timm}
     said = None
     with StageProgress() as progress:
         if onnx:
@@ -65,7 +71,7 @@ def export(
             result |= {"onnx": True, "checks": [asdict(one) for one in checks]}
             said, wrote = check_words(checks), [out, record_path(out)]
         else:
-            scores, wrote = export_model(features, out, plain=plain, recheck=checked, progress=progress), [out]
+            scores, wrote = export_model(features, out, form=form, recheck=checked, progress=progress), [out]
     words = ", ".join(f"{name} {a:.2f} -> {b:.2f}" for name, (a, b) in scores.items())
     result |= {"remeasured": scores} if scores else {}
     finish(result, wrote, json, said, f"Measured again after reloading: {words}" if scores else None)

@@ -93,7 +93,8 @@ RecipeFeatures = Annotated[
         "it.",
     ),
 ]
-Adapter = Annotated[Path | None, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
+ADAPTER_HELP = "Adapter folder, run folder of improve, or OWNER/NAME[@REVISION] on the hub; a local folder comes first."
+Adapter = Annotated[Path | None, typer.Option("--adapter", help=ADAPTER_HELP)]
 Strength = Annotated[
     float | None,
     typer.Option(

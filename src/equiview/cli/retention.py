@@ -12,7 +12,7 @@ from .progress import StageProgress
 
 WEIGHTS = {"drift": 0.15, "equivariance": 0.35, "transfer": 0.2, "tracking": 0.3}
 
-Adapter = Annotated[Path, typer.Option("--adapter", help="Adapter folder, or the run folder of improve.")]
+Adapter = Annotated[Path, typer.Option("--adapter", help=options.ADAPTER_HELP)]
 STRENGTHS_HELP = "0 to 1, and 0 in any case; 0 0.25 0.5 0.75 1 and the one it was saved at if left out."
 Strengths = Annotated[
     list[float] | None,

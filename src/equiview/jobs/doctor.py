@@ -14,6 +14,7 @@ from typing import Literal
 from ..errors import EquiviewError
 from ..io import free_space
 from ..models.backbones import TINY, load_backbone
+from ..version import version_words
 
 Status = Literal["ok", "missing", "broken"]
 NEEDED_MIB = 1024
@@ -62,7 +63,8 @@ def examine(folder: Path = Path()) -> list[Finding]:
 def _python() -> Finding:
     from .. import __version__
 
-    return Finding("equiview", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    where = f"Python {platform.python_version()}, {platform.platform()}"
+    return Finding("equiview", "ok", f"{version_words(__version__)}, {where}")
 
 
 def _packages() -> Finding:

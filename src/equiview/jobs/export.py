@@ -1,23 +1,28 @@
-"""The job behind `equiview export`: write a transformers folder or an ONNX file, and measure it again after loading."""
+"""The job behind `equiview export`: a folder for transformers or timm, or an ONNX file, measured after loading it."""
 
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ..errors import EquiviewError
 from ..metrics.equivariance import METRIC_NAMES
 from ..models.export import export, open_export
 from ..models.extractor import Extractor, MapSource
+from ..models.loading import load
 from ..models.onnx_export import SizeCheck, export_onnx
 from ..models.onnx_session import open_onnx
+from ..models.timm_export import export_timm
 from ..tasks.equivariance import MeasureConfig, measure, summarize
 from .feature_options import FeatureOptions, open_features
 from .run_folder import Progress, check_names, open_objects
 
-# Scores of the reloaded export may differ by this much; of an ONNX file by more, whose whitening is of low rank.
-TOLERANCE, ONNX_TOLERANCE = 0.1, 0.5
+Form = Literal["full", "plain", "timm"]
+# Scores of the reloaded export may differ by this much; timm resamples positions with another bicubic kernel, and the
+# whitening of an ONNX file is of low rank.
+TOLERANCES: dict[Form, float] = {"full": 0.1, "plain": 0.1, "timm": 1.0}
+ONNX_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -39,26 +44,39 @@ def export_model(
     options: FeatureOptions,
     out: Path,
     *,
-    plain: bool = False,
+    form: Form = "full",
     recheck: Recheck | None = None,
     progress: Progress | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Write a transformers folder with the adapter merged.
+    """Write a folder for transformers, or for timm, with the adapter merged.
+
+    Args:
+        options: The backbone with its adapter.
+        out: The folder.
+        form: `full` for transformers with the head inside, `plain` the merged backbone alone, `timm` that for timm.
+        recheck: What it is measured on after it was loaded again; None to leave that out.
+        progress: Called with (stage, done, total).
 
     Returns:
         Where it is measured again, the scores of the model in memory and of the reloaded export, by metric.
 
     Raises:
-        EquiviewError: It cannot be written, or the scores differ by more than a tenth of a point.
+        EquiviewError: It cannot be written, or the scores differ by more than a tenth of a point (timm: a point).
     """
     model = open_features(options)
-    export(model, out, plain=plain)
+    if form == "timm":
+        export_timm(model, out)
+    else:
+        export(model, out, plain=form == "plain")
     if recheck is None:
         return {}
     config = model.config
     features: dict[str, Any] = {"blocks": config.blocks, "norm": config.norm, "long_side": config.long_side}
-    again = open_export(out, device=str(model.device), **(features if plain else {}))
-    return compare_scores(model, again, recheck, progress or (lambda stage, done, total: None))
+    if form == "timm":
+        again = load(f"timm:local-dir:{out}", device=model.device, **features)
+    else:
+        again = open_export(out, device=str(model.device), **(features if form == "plain" else {}))
+    return compare_scores(model, again, recheck, progress or (lambda stage, done, total: None), TOLERANCES[form])
 
 
 def export_onnx_file(
@@ -87,7 +105,7 @@ def export_onnx_file(
 
 
 def compare_scores(
-    model: Extractor, again: MapSource, recheck: Recheck, progress: Progress, tolerance: float = TOLERANCE
+    model: Extractor, again: MapSource, recheck: Recheck, progress: Progress, tolerance: float = TOLERANCES["full"]
 ) -> dict[str, tuple[float, float]]:
     """Measure both on the same views.
 
@@ -95,7 +113,7 @@ def compare_scores(
         Score of the model in memory and of the reloaded export, by metric.
 
     Raises:
-        EquiviewError: They differ by more than the tolerance, in points.
+        EquiviewError: They differ by more than the tolerance (points).
     """
     check_names(recheck.objects, "--remeasure")
     with tempfile.TemporaryDirectory(prefix="equiview-") as cache:

@@ -20,7 +20,7 @@ class FeatureOptions:
 
     Attributes:
         backbone: Its name.
-        adapter: Its folder, or the run folder that holds it.
+        adapter: Its folder, the run folder that holds it, or its name on the hub.
         preset: Blocks and fixed head by the name of a preset, its file, or `auto`.
         strength: How much of the adapter is applied, 0 to 1.
         blocks: Blocks that are concatenated, from 1.

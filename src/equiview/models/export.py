@@ -5,9 +5,10 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from torch import nn
 from ..errors import EquiviewError, bad_input
 from ..io import atomic_folder, file_sha256, read_json, require_file
 from ..records import FeaturesRecord, Settings
-from ..schema import check, check_fields, check_weights, library_loading
+from ..schema import as_record, check, check_fields, check_weights, library_loading
 from . import exported_model
 from .adapters import has_lora, merge_lora
 from .backbones.base import Backbone, BackboneInfo
@@ -82,7 +83,20 @@ def export(
         EquiviewError: The backbone is not a transformers one, `plain` cannot give the same features, the folder holds
             other files, or the disk refuses.
     """
-    folder = Path(folder)
+    opened = open_for_export(model, adapter, strength, allow_other_weights)
+    if plain:
+        check_plain(opened, "--plain")
+    return write_export(opened, Path(folder), _write_plain if plain else _write_full, alone=plain)
+
+
+def open_for_export(
+    model: Extractor | str | Path, adapter: str | Path | None, strength: float | None, allow_other_weights: bool
+) -> Extractor:
+    """Return what is exported; the arguments are those of `export`.
+
+    Raises:
+        EquiviewError: It cannot be loaded, or is not a transformers backbone.
+    """
     if isinstance(model, str | Path):
         model = load(model, adapter=adapter, strength=strength, allow_other_weights=allow_other_weights)
     elif strength is not None:
@@ -96,22 +110,34 @@ def export(
             f"one from {model.backbone.info.family}",
             "Finetune the transformers version of it (for instance facebook/dinov2-base) to export it.",
         )
-    if plain:
-        _check_plain(model)
-    _check_folder(folder)
+    return model
+
+
+def write_export(
+    model: Extractor, folder: Path, write: Callable[[Path, Extractor, "PreTrainedModel"], None], *, alone: bool
+) -> Path:
+    """Merge the LoRA in a copy, and let `write` fill the folder, which appears as a whole."""
+    check_replaceable(folder)
     merged = copy.deepcopy(model.backbone)
     if has_lora(merged):
         merge_lora(merged)
-    elif plain:
+    elif alone:
         logger.warning("there is no LoRA to merge: %s will hold the unchanged backbone", folder)
     with atomic_folder(folder) as temporary:
-        (_write_plain if plain else _write_full)(temporary, model, cast("PreTrainedModel", merged.model))
-        _write_preprocessor(temporary, model)
+        write(temporary, model, cast("PreTrainedModel", merged.model))
     return folder
 
 
-def _check_plain(model: Extractor) -> None:
-    """Refuse when the backbone alone would not give the features that were measured."""
+def check_plain(model: Extractor, option: str) -> None:
+    """Refuse when the backbone alone would not give the features that were measured.
+
+    Args:
+        model: What is exported.
+        option: That asked for it, for the message.
+
+    Raises:
+        EquiviewError: It would not.
+    """
     config, info = model.config, model.backbone.info
     reasons = []
     kinds = [part["kind"] for part in head_spec(model.head)]
@@ -127,14 +153,19 @@ def _check_plain(model: Extractor) -> None:
         reasons.append(f"the patch stride is {config.stride}, a plain backbone has {info.patch}")
     if reasons:
         raise EquiviewError(
-            f"export --plain: {'; '.join(reasons)}. Export without --plain: the folder includes it all."
+            f"export {option}: {'; '.join(reasons)}. Export without {option}: the folder includes it all."
         )
     if model.blocks != (info.blocks,) or not config.norm:
         where = f"hidden_states[{model.blocks[0]}]" + (" after the final LayerNorm" if config.norm else "")
         logger.warning("the measured features are %s of the exported backbone", where)
 
 
-def _check_folder(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Refuse a place that holds anything but an older export.
+
+    Raises:
+        EquiviewError: It does.
+    """
     if folder.is_file():
         raise bad_input(str(folder), "a folder", "a file", "Choose another name.")
     others = sorted(p.name for p in folder.iterdir() if not _OURS.fullmatch(p.name)) if folder.is_dir() else []
@@ -144,7 +175,9 @@ def _check_folder(folder: Path) -> None:
 
 
 def _write_plain(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
+    merged.config.update({"equiview_protocol": model.describe()})
     merged.save_pretrained(folder)
+    _write_preprocessor(folder, model)
 
 
 def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> None:
@@ -160,6 +193,7 @@ def _write_full(folder: Path, model: Extractor, merged: "PreTrainedModel") -> No
     shutil.copyfile(require_file(Path(exported_model.__file__), "the model template"), folder / MODEL_FILE)
     (folder / "config.json").write_text(json.dumps(_config(model, merged), indent=2) + "\n")
     (folder / "README.md").write_text(USAGE)
+    _write_preprocessor(folder, model)
 
 
 def _config(model: Extractor, merged: "PreTrainedModel") -> Settings:
@@ -184,7 +218,7 @@ def _config(model: Extractor, merged: "PreTrainedModel") -> Settings:
         "head": head_spec(model.head),
         "image_mean": list(info.mean),
         "image_std": list(info.std),
-        # For reading and measuring again; the model itself does not use these two.
+        # For reading, measuring and pushing; the model itself does not use these two.
         "equiview_backbone": asdict(info),
         "equiview_protocol": model.describe(),
     }
@@ -208,6 +242,54 @@ def _write_preprocessor(folder: Path, model: Extractor) -> None:
         },
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(value, indent=2) + "\n")
+
+
+def export_files(folder: Path) -> list[Path]:
+    """Return the files of an export, its README.md left out."""
+    return sorted(path for path in folder.iterdir() if _OURS.fullmatch(path.name) and path.name != "README.md")
+
+
+def read_protocol(folder: Path) -> FeaturesRecord:
+    """Return what the features of an export were when it was written.
+
+    Raises:
+        EquiviewError: Not an export, a file of it is missing, or the model file is not equiview's own.
+    """
+    path, fix = folder / "config.json", "Export again."
+    raw = as_record(read_json(path), str(path), ("equiview_protocol",), fix)
+    check(raw["equiview_protocol"], ExportedProtocol, f"{path}: equiview_protocol", fix)
+    if not is_for_timm(folder):
+        require_file(folder / "preprocessor_config.json", "a file of the export")
+    if not list(folder.glob("model*.safetensors")):
+        raise bad_input(str(folder), "model.safetensors", "none", fix)
+    if raw.get("model_type") == exported_model.EquiviewConfig.model_type:
+        _check_code(folder)
+    return cast(FeaturesRecord, raw["equiview_protocol"])
+
+
+def is_for_timm(folder: Path) -> bool:
+    """Say whether an export is one for timm, whose config.json names an entry point and holds mean and std."""
+    return "architecture" in read_json(folder / "config.json")
+
+
+def _check_code(folder: Path) -> None:
+    ours = file_sha256(Path(exported_model.__file__))
+    if file_sha256(require_file(folder / MODEL_FILE, "the exported model's code")) != ours:
+        raise bad_input(
+            str(folder / MODEL_FILE),
+            "the model file of this version of equiview",
+            "another one, whose code would be executed",
+            "Export again, or load it with transformers yourself if you trust it.",
+        )
+
+
+class ExportedProtocol(TypedDict):
+    """What is used of the record of an export's features."""
+
+    backbone: str
+    weights_sha256: str
+    blocks: list[int]
+    adapter: NotRequired[Settings]
 
 
 class ExportedConfig(TypedDict):
@@ -256,14 +338,7 @@ def open_export(
     if features:
         fix = "Leave them out; export again with other ones."
         raise bad_input("open_export", "no feature options for a full export", ", ".join(features), fix)
-    ours = file_sha256(Path(exported_model.__file__))
-    if file_sha256(require_file(folder / MODEL_FILE, "the exported model's code")) != ours:
-        raise bad_input(
-            str(folder / MODEL_FILE),
-            "the model file of this version of equiview",
-            "another one, whose code would be executed",
-            "Export again, or load it with transformers yourself if you trust it.",
-        )
+    _check_code(folder)
     check(raw, ExportedConfig, str(folder / "config.json"), "Export again.")
     check_head(raw["head"], f"{folder / 'config.json'}: head", "Export again.")
     check_fields(

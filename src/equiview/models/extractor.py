@@ -1,8 +1,10 @@
 """From pictures to feature maps that know which pixels they describe."""
 
 import math
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,13 +14,16 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from ..errors import bad_input
+from ..hub import check_repo, push
 from ..limits import MAX_SIDE, require_at_most
+from ..model_card import CARD_FILE, Card, card_text
 from ..records import FeaturesRecord, Settings
 from ..sampling import sample_grid, token_from_pixel
 from ..schema import check_fields
 from ..types import FeatureMap, View
 from .adapters.lora import has_lora, lora_strength, merge_lora
-from .adapters.record import Adapter
+from .adapters.record import FILES, Adapter
+from .adapters.saving import RESERVED, save_adapter
 from .backbones.base import Backbone, Position, check_settings, grid_hw
 from .heads import common_strength, head_spec
 
@@ -252,6 +257,34 @@ class Extractor(nn.Module):
             merge_lora(self.backbone)
         return self
 
+    def push_to_hub(
+        self, repo: str, *, card: str | None = None, private: bool = False, message: str = "Adapter of equiview"
+    ) -> str:
+        """Put the adapter, as it is now, into a repository of the Hugging Face hub, as one commit.
+
+        Args:
+            repo: OWNER/NAME; made where it is new.
+            card: The text of its README.md. None is one without scores; `push_folder` makes one of a run.
+            private: A new repository is private.
+            message: Of the commit.
+
+        Returns:
+            The address of the commit; `load(..., adapter=repo)` gives these features back.
+
+        Raises:
+            EquiviewError: There is no adapter here, or it was merged; the hub does not take it.
+        """
+        check_repo(repo)
+        if self.merged_strength is not None or (self.head is None and not has_lora(self.backbone)):
+            found = "a merged LoRA" if self.merged_strength is not None else "the features of the backbone alone"
+            raise bad_input("push_to_hub", "a model with a LoRA or a head", found, "Load it with its adapter.")
+        kept = {} if self.adapter is None else {k: v for k, v in self.adapter.record.items() if k not in RESERVED}
+        with tempfile.TemporaryDirectory(prefix="equiview-") as temporary:
+            folder = save_adapter(Path(temporary) / "adapter", self, kept)
+            text = card_text(Card(repo, self.backbone.info.id)) if card is None else card
+            (folder / CARD_FILE).write_text(text, encoding="utf-8")
+            return push(folder, repo, private=private, message=message, replaces=FILES)
+
     def describe(self) -> FeaturesRecord:
         """Return what names these features, an adapter and its strength now included (JSON)."""
         info, config = self.backbone.info, self.config
@@ -283,7 +316,8 @@ class Extractor(nn.Module):
             kept = {"rank": lora["rank"], "alpha": lora["alpha"], "targets": lora["targets"], "covers": lora["covers"]}
             kept |= {} if strength is None else {"strength": strength}
         # None where parts were saved with different strengths: each part's own is beside it.
-        return {"sha256": adapter.sha256, "lora": kept, "strength": common_strength(head, strength)}
+        found: Settings = {"sha256": adapter.sha256, "lora": kept, "strength": common_strength(head, strength)}
+        return found if adapter.source is None else {**found, **asdict(adapter.source)}
 
 
 class MapSource(Protocol):

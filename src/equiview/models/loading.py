@@ -25,8 +25,9 @@ def load(
 
     Args:
         name: A folder, a hub id, `timm:NAME` or `hub:REPO:ENTRY`, see `load_backbone`.
-        adapter: An adapter folder, or a run folder of `improve` or `finetune` that contains `adapter/`. Without it
-            the features are the pretrained ones.
+        adapter: An adapter folder, a run folder of `improve` or `finetune` that contains `adapter/`, or an adapter on
+            the Hugging Face hub, OWNER/NAME or OWNER/NAME@REVISION; a local folder of that name comes first. Without
+            it the features are the pretrained ones.
         strength: How much of the adapter is applied: 0 gives the pretrained features through the parts of its head
             that were not fitted, 1 the adapted ones; `None` is as it was saved. `set_strength` changes it later.
         device: Where it runs.
@@ -46,4 +47,4 @@ def load(
         return Extractor(load_backbone(name, device=device, dtype=dtype), config).eval()
     backbone = load_backbone(name, device=device, dtype=dtype)
     options: dict[str, Any] = {"allow_other_weights": allow_other_weights, "strength": strength, **features}
-    return load_adapter(Path(adapter), backbone, **options)
+    return load_adapter(adapter, backbone, **options)

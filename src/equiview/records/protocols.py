@@ -25,7 +25,7 @@ class FeaturesRecord(TypedDict, total=False):
         mirrored: Share (0-0.5) of the mirrored image in that average.
         head: Records of the head's parts.
         dtype: Type of the weights.
-        adapter: {"sha256", "lora", "strength"} of the adapter.
+        adapter: {"sha256", "lora", "strength"} of the adapter; "repo" and "revision" (the commit) of one from the hub.
         export_sha256: Of an exported model.
         strength: Of the adapter, in a study of several strengths.
         radius, dim, seed: Of the oracle and of noise.

@@ -44,7 +44,7 @@ def summarize_run(run: Run) -> Summary:
     digits = 1 if abs(value) >= 0.95 else 2
     verb = "rose" if value > 0 else "fell" if value < 0 else "stayed, going"
     first = (
-        f"On {_objects(run, after['n'])}, {TITLES[CLAIM]} {verb} from {number(before['value'], digits)} "
+        f"On {objects_words(run, after['n'])}, {TITLES[CLAIM]} {verb} from {number(before['value'], digits)} "
         f"to {number(after['value'], digits)} ({signed(value, digits)}{_interval_words(ci95, digits)})"
     )
     control_verdict, control_words = _against_controls(run, digits)
@@ -78,7 +78,8 @@ def _verdict(value: float, ci95: list[float] | None, control: Verdict) -> tuple[
     return "good", "Better on unseen objects"
 
 
-def _objects(run: Run, n: int) -> str:
+def objects_words(run: Run, n: int) -> str:
+    """Say what `n` measured objects were to the training."""
     seen = _trained_on(run)
     noun = "object" if n == 1 else "objects"
     others = _other_views(run)

@@ -11,7 +11,7 @@ import torch
 from ...finetune.recipe_records import stage_of
 from ...io import write_json
 from ...metrics.rows import failure_counts
-from ...models.adapters import adapter_folder, read_record
+from ...models.adapters import read_record
 from ...models.adapters.folder import versions
 from ...models.loading import load
 from ...records import ProtocolRecord, RetentionResult, Settings, StrengthEntry
@@ -52,7 +52,7 @@ Protocols = Mapping[str, ProtocolRecord]
 
 def measure_retention(
     backbone: str,
-    adapter: Path,
+    adapter: Path | str,
     out: Path,
     config: RetentionConfig | None = None,
     *,
@@ -68,7 +68,7 @@ def measure_retention(
 
     Args:
         backbone: Hub id, folder, or `equiview/tiny`.
-        adapter: Its folder, or the run folder that contains it.
+        adapter: Its folder, the run folder that contains it, or its name on the hub.
         out: The folder: retention.json, rows/TASK/strength-S/NAME.jsonl, views/.
         config: What is measured. The usual strengths are joined by the one the adapter was saved at.
         device: Where it runs.
@@ -84,7 +84,7 @@ def measure_retention(
     """
     out = Path(out)
     report = progress or (lambda stage, done, total: None)
-    record = read_record(adapter_folder(Path(adapter)))
+    record = read_record(adapter)
     config = config or RetentionConfig()
     config = replace(config, objects=config.objects or builtin_objects(record))
     check_inputs(config)

@@ -1,5 +1,4 @@
 from .folder import load_adapter as load_adapter
-from .folder import save_adapter as save_adapter
 from .lora import LoraSpec as LoraSpec
 from .lora import LoraTargets as LoraTargets
 from .lora import add_lora as add_lora
@@ -14,5 +13,6 @@ from .lora import set_lora_strength as set_lora_strength
 from .record import FORMAT_VERSION as FORMAT_VERSION
 from .record import adapter_folder as adapter_folder
 from .record import read_record as read_record
+from .saving import save_adapter as save_adapter
 from .strength import set_strength as set_strength
 from .strength import strength_of as strength_of

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from ...errors import bad_input, shown
+from ...hub import HubCommit, download, hub_name
 from ...io import file_sha256, read_json, require_file, require_folder
 from ...records import Settings
 from ...schema import check
@@ -55,39 +56,61 @@ class Adapter:
         folder: Where it is.
         record: The content of `equiview.json`.
         sha256: Of `equiview.json`. That holds the sha256 of every other file, so this one names the adapter.
+        source: Where on the hub it came from; None for a local folder.
     """
 
     folder: Path
     record: Record
     sha256: str
+    source: HubCommit | None = None
 
 
 def adapter_folder(path: Path) -> Path:
-    """Return the adapter folder meant by `path`: itself, or `path/adapter` of a run folder."""
+    """Return the local adapter folder meant by `path`: itself, or `path/adapter` of a run folder."""
     path = Path(path)
     if not (path / RECORD_FILE).is_file() and (path / "adapter" / RECORD_FILE).is_file():
         return path / "adapter"
     return path
 
 
-def read_adapter(folder: Path) -> Adapter:
+def find_adapter(name: Path | str) -> tuple[Path, HubCommit | None]:
+    """Return the folder of an adapter, and where it came from: every adapter that is opened is found here.
+
+    Args:
+        name: An adapter folder, the run folder that contains `adapter/`, or a repository of the hub, OWNER/NAME or
+            OWNER/NAME@REVISION. What is there as a path is never asked of the hub.
+
+    Raises:
+        EquiviewError: It is neither, or the hub does not give it.
+    """
+    on_hub = None if Path(name).exists() else hub_name(Path(name).as_posix())
+    if on_hub is not None:
+        return download(on_hub, FILES, RECORD_FILE)
+    return require_folder(adapter_folder(Path(name)), "an adapter folder (as `equiview improve` writes)"), None
+
+
+def read_adapter(name: Path | str) -> Adapter:
     """Read and check `equiview.json` and the checksums of the files it names.
 
     Args:
-        folder: An adapter folder, or the run folder that contains `adapter/`.
+        name: As of `find_adapter`.
 
     Raises:
-        EquiviewError: A file is missing, changed or broken, the format is unknown, or a value is of another type.
+        EquiviewError: It cannot be found; a file is missing, changed or broken, the format is unknown, or a value is
+            of another type.
     """
-    folder = require_folder(adapter_folder(folder), "an adapter folder (as `equiview improve` writes)")
+    folder, source = find_adapter(name)
     path = require_file(folder / RECORD_FILE, "the record of an adapter folder")
     record = _checked(read_json(path), str(path))
-    for name, expected in record["files"].items():
-        require_file(folder / name, "a file of the adapter")
-        if file_sha256(folder / name) != expected:
+    for file, expected in record["files"].items():
+        require_file(folder / file, "a file of the adapter")
+        if file_sha256(folder / file) != expected:
+            where = str(folder / file) if source is None else f"{source.repo}: {file}"
             fix = "Copy the whole folder again."
-            raise bad_input(str(folder / name), f"sha256 {expected[:12]}...", "a truncated or changed file", fix)
-    return Adapter(folder, record, file_sha256(path))
+            if source is not None:
+                fix = f"Do not use it: ask its owner. If the copy here was damaged, delete {folder} and load it again."
+            raise bad_input(where, f"sha256 {expected[:12]}...", "a truncated or changed file", fix)
+    return Adapter(folder, record, file_sha256(path), source)
 
 
 def _checked(record: Any, path: str) -> Record:
@@ -107,6 +130,6 @@ def _checked(record: Any, path: str) -> Record:
     return cast(Record, record)
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+def read_record(name: Path | str) -> dict[str, Any]:
     """Return the content of a checked `equiview.json`; raises as `read_adapter`."""
-    return cast(dict[str, Any], read_adapter(folder).record)
+    return cast(dict[str, Any], read_adapter(name).record)
