@@ -54,9 +54,10 @@ def export(
 
     from ..jobs.export import Form, Recheck, export_model, export_onnx_file
 
-    if plain + timm + onnx > 1:
-        given = " and ".join(name for name, on in (("--plain", plain), ("--timm", timm), ("--onnx", onnx)) if on)
-        raise bad_input("export", "one of --plain, --timm and --onnx", given, "Leave the others out.")
+    if plain and timm:
+        raise bad_input("--timm", "no --plain beside it", "both", "Leave one of the two out.")
+    if onnx and (plain or timm):
+        raise bad_input("--onnx", "no --plain or --timm beside it", "both", "Leave the others out.")
     if fp16 and not onnx:
         raise bad_input("--fp16", "--onnx beside it", "none", "Add --onnx, or leave it out.")
     form: Form = "timm" if timm else "plain" if plain else "full"
