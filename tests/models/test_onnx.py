@@ -111,8 +111,9 @@ def test_whitening_by_products_is_whitening(size: tuple[int, int, int]) -> None:
 @pytest.fixture(scope="module")
 def exported(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Extractor, Path]:
     """The DINOv2 layout with the parts of its preset's head; translated once, for that takes most of the time."""
-    parts = [*list(head(64))[:2], CenterHead(), WhitenHead()]
-    config = FeatureConfig((1, 2), long_side=84, position="dinov2")
+    side = torch.linalg.qr(torch.randn(1, 32, 3, generator=torch.Generator().manual_seed(4)))[0]
+    parts = [DebiasHead(side), CenterHead(), WhitenHead()]
+    config = FeatureConfig((1,), long_side=84, position="dinov2")
     extractor = make(folders["dinov2"], config, HeadChain(parts))
     path = tmp_path_factory.mktemp("onnx") / "features.onnx"
     checks = export_onnx(extractor, path)
@@ -183,7 +184,9 @@ def test_command(run, exported: tuple[Extractor, Path], tmp_path: Path, monkeypa
     import onnx
 
     extractor, path = exported
-    monkeypatch.setattr(onnx_export, "_translated", lambda graph: onnx.load(path))
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    monkeypatch.setattr(onnx_export, "_translated", lambda graph: model)
     monkeypatch.setattr("equiview.jobs.export.open_features", lambda options: extractor)
     out = tmp_path / "e.onnx"
     words = ("export", "-b", "any", "--onnx", "--out", out, "--remeasure", "builtin:mug", "--views", "3", "--json")
@@ -191,7 +194,7 @@ def test_command(run, exported: tuple[Extractor, Path], tmp_path: Path, monkeypa
     assert code == 0, err
     result = json.loads(said)
     assert result["wrote"] == [str(out), f"{out}.json"] and len(result["checks"]) == 3
-    before, after = result["remeasured"]["pcdp@0.05"]
+    before, after = result["remeasured"]["pcdp@0.2"]
     assert before > 0 and abs(before - after) < 0.5
 
 
