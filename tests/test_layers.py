@@ -45,6 +45,7 @@ LAYERS = (
     ("matching.match",),
     ("matching.transfer", "matching.tracking", "matching.pose"),
     ("matching",),
+    ("formats",),
     ("tasks", "finetune"),
     ("draw",),
     ("jobs",),

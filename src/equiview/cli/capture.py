@@ -44,6 +44,7 @@ def capture(
         typer.Option(help="given: keep the poses the folder has; recover: ignore them; auto: given if any."),
     ] = "auto",
     threads: Annotated[int, typer.Option(min=-1, max=1024, help="CPU threads; -1 is all. One repeats exactly.")] = -1,
+    rerun: options.Rerun = False,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -53,16 +54,23 @@ def capture(
     last lines say why, and what to photograph differently.
     """
     from ..data.sfm import CaptureConfig, ColmapConfig
-    from ..jobs.capture import layout_of, make_capture
+    from ..jobs.capture import layout_of, make_capture, write_recording
     from ..report.terminal import capture_table, capture_words
 
+    if rerun:
+        from ..formats.rerun_file import import_rerun
+
+        import_rerun()
     config = CaptureConfig(frames, long_side, camera, ColmapConfig(seed=seed % 2**31, threads=threads or -1))
     layout = layout_of(source, poses)
     keep = layout is not None and poses != "recover"
     with StageProgress(_WEIGHTS_GIVEN if keep else _WEIGHTS) as progress:
         about = make_capture(source, out, config, layout=layout, keep=keep, progress=progress)
-    wrote = [path for path in (out / "images", out / "masks", out / "sparse" / "0", out / "capture.json")]
+    wrote = [out / "images", out / "masks", out / "sparse" / "0", out / "capture.json"]
+    failed = about["verdict"]["grade"] == "failed"
+    if rerun and not failed:
+        wrote.append(write_recording(out))
     there = [path for path in wrote if path.exists()]
     finish({"command": "capture", **about}, there, json, capture_table(about), capture_words(about))
-    if about["verdict"]["grade"] == "failed":
+    if failed:
         raise typer.Exit(EXIT_FAILED)

@@ -28,6 +28,9 @@ def write_features(
     pictures: Annotated[list[Path], typer.Argument(metavar="DIR_OR_IMAGES...", help="Folders and picture files.")],
     out: options.Out,
     pca: Annotated[bool, typer.Option("--pca/--no-pca", help="Draw PCA colours of one basis for all pictures.")] = True,
+    to: Annotated[
+        Literal["hloc"] | None, typer.Option("--to", help="Write hloc's feats.h5 of one folder's pictures instead.")
+    ] = None,
     dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Type the tokens are stored in.")] = "float16",
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -38,6 +41,14 @@ def write_features(
     from ..jobs.features import write_features as write
 
     find_pictures(pictures)
+    if to == "hloc":
+        from ..jobs.features import write_hloc_features
+
+        with StageProgress() as progress:
+            count = write_hloc_features(open_features(features), pictures, out, progress)
+        said = f"Key points and descriptors of {count} pictures"
+        finish({"command": "features", "to": to, "pictures": count}, [out / "feats.h5"], json, said)
+        return
     source = open_features(features)
     with StageProgress() as progress:
         index = write(source, pictures, out, FeatureFilesConfig(dtype, pca), progress)

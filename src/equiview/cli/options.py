@@ -43,6 +43,9 @@ Device = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
+Rerun = Annotated[
+    bool, typer.Option("--rerun", help="Write a recording (.rrd) that rerun shows in 3D too; needs equiview[rerun].")
+]
 Views = Annotated[int, typer.Option("--views", min=2, max=MAX_VIEWS, help="Views of each object.")]
 Recipe = Annotated[
     str,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import bad_input
-from ..records import LocatedPicture
+from ..records import LocatedPicture, PoseSummary
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     epilog=examples(
         "equiview pose -b equiview/tiny --blocks 4,6,8,10 --references dinoSparseRing --query photo.png",
         "equiview pose -b facebook/dinov2-base --references ycbv --layout bop --object 5 --out runs/pose",
+        "equiview pose -b facebook/dinov2-base --references ycbv --layout bop --object 5 --detections found.json "
+        "--to bop --out runs/pose",
     ),
 )
 @command
@@ -46,6 +48,13 @@ def pose(
         Path | None, typer.Option("--out", "-o", help="Folder for rows and summary of the folder's own queries.")
     ] = None,
     object_id: Annotated[int, typer.Option("--object", min=0, help="BOP's number of the object.")] = 1,
+    detections: Annotated[
+        Path | None, typer.Option(help="BOP detections (boxes or masks, COCO's form) that queries are cut to.")
+    ] = None,
+    to: Annotated[
+        Literal["bop"] | None, typer.Option("--to", help="Write the poses as BOP's results (csv) too.")
+    ] = None,
+    rerun: options.Rerun = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -53,17 +62,43 @@ def pose(
     """Find an object's pose from a few posed references, or score the queries of a data set."""
     if bool(query) == (out is not None):
         raise bad_input("pose", "either --query or --out", "both" if query else "neither", "Give one of the two.")
+    if (detections or to) and (layout != "bop" or out is None):
+        found, fix = f"--layout {layout}" if layout != "bop" else "--query", "Score the queries of a BOP folder."
+        raise bad_input("--detections, --to", "--layout bop and --out", found, fix)
+    if rerun:
+        _check_rerun(out)
     from ..jobs.feature_options import open_features
-    from ..jobs.pose import all_references, open_models, open_scenes, pose_config
+    from ..jobs.pose import all_references, cut_to_detections, open_models, open_scenes, pose_config
 
     where = (references, layout, object_id)
     scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
+    if detections is not None:
+        scenes = cut_to_detections(scenes, detections, object_id)
     source = open_features(features)
     config = pose_config(box, any_roll=any_roll, seed=seed)
     if out is None:
         _locate(source, scenes[0], query or [], intrinsics, config, json)
     else:
-        _score(source, scenes, config, out, open_models(*where), json)
+        summary = _score(source, scenes, config, out, open_models(*where))
+        wrote = [out / "summary.json", out / "rows.jsonl"]
+        if to is not None:
+            from ..jobs.pose import write_bop_results
+
+            wrote.append(write_bop_results(out, references, object_id))
+        if rerun:
+            from ..jobs.pose import write_recording
+
+            wrote.append(write_recording(out, scenes))
+        lines = [f"{name:28s} {value['value']}" for name, value in summary["metrics"].items()]
+        finish({"command": "pose", "summary": summary}, wrote, json, "\n".join(lines))
+
+
+def _check_rerun(out: Path | None) -> None:
+    from ..formats.rerun_file import import_rerun
+
+    if out is None:
+        raise bad_input("--rerun", "--out beside it", "--query", "Score the queries of a data set.")
+    import_rerun()
 
 
 def _as_list(posed: "tuple[PoseScene, np.ndarray | None]") -> "tuple[list[PoseScene], np.ndarray | None]":
@@ -115,13 +150,9 @@ def _score(
     config: "PoseConfig",
     out: Path,
     models: "dict[str, ObjectModel]",
-    json: bool,
-) -> None:
+) -> PoseSummary:
     """Locate a data set's own queries; the same command goes on with an interrupted run."""
     from ..jobs.pose import score_poses
 
     with StageProgress() as progress:
-        summary = score_poses(source, scenes, config, out, progress, models)
-    lines = [f"{name:28s} {value['value']}" for name, value in summary["metrics"].items()]
-    result = {"command": "pose", "summary": summary}
-    finish(result, [out / "summary.json", out / "rows.jsonl"], json, "\n".join(lines))
+        return score_poses(source, scenes, config, out, progress, models)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .. import limits
+from ..errors import bad_input
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -46,6 +47,10 @@ def track(
     queries: Annotated[Literal["first", "strided"], typer.Option(help="Of tapvid.")] = "first",
     search_px: Annotated[float | None, typer.Option(min=0, help="Search only this near the last position.")] = None,
     smoothing: Annotated[int, typer.Option(min=1, max=limits.MAX_WINDOW, help="Frames of a running median, odd.")] = 1,
+    to: Annotated[
+        Literal["tapvid", "cvat", "coco"] | None,
+        typer.Option("--to", help="Write the tracks as TAP-Vid's npz, CVAT's XML or COCO's key points too."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Follow points through a video: tracks.json, and the video with the tracks drawn over it.
@@ -53,17 +58,13 @@ def track(
     A point is believed hidden where its match does not lead back to it, judged by what is usual in this very video.
     """
     from ..data.clips.loaders import OWN_QUERIES, open_clip_set
-    from ..errors import bad_input
     from ..jobs.feature_options import open_features
     from ..jobs.track import open_clip, parse_points, score_tracking, track_points
     from ..matching.tracking import TrackConfig
     from ..report.terminal import scores_words, tracks_words
     from ..tasks.tracking import TrackingConfig
 
-    if (source is None) == (benchmark is None):
-        raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
-    if benchmark is not None and points:
-        raise bad_input("--points", "none with --benchmark", ", ".join(points), "A benchmark has its own.")
+    _check(source, benchmark, points, to)
     mode: Any = OWN_QUERIES.get((benchmark or "").partition(":")[0], queries)
     config = TrackingConfig(mode, protocol=protocol, track=TrackConfig(search_px=search_px, smoothing=smoothing))
     features = replace(features, long_side=long_side)
@@ -80,6 +81,15 @@ def track(
         given = parse_points(points or [], clip)
         model = open_features(features)
         with StageProgress() as progress:
-            tracks, video = track_points(model, clip, given, config, out, progress)
-        files = [out / "tracks.json", video]
+            tracks, files = track_points(model, clip, given, config, out, progress, to)
         finish({"command": "track", "points": len(given)}, files, json, tracks_words(tracks.visible, clip.hw))
+
+
+def _check(source: Path | None, benchmark: str | None, points: list[str] | None, to: str | None) -> None:
+    """Refuse a video and a benchmark, and what only a video has beside a benchmark."""
+    if (source is None) == (benchmark is None):
+        raise bad_input("track", "a video or --benchmark", "both" if source else "neither", "Give one of the two.")
+    if benchmark is not None and points:
+        raise bad_input("--points", "none with --benchmark", ", ".join(points), "A benchmark has its own.")
+    if benchmark is not None and to is not None:
+        raise bad_input("--to", "none with --benchmark", to, "Track the points of one video to write them.")

@@ -6,6 +6,7 @@ from typing import Literal
 from ..data import sfm
 from ..data.captures.opening import LAYOUTS, capture_kind, open_capture
 from ..errors import bad_input
+from ..formats.rerun_file import write_capture
 from ..records import CaptureRecord
 from .run_folder import Progress
 
@@ -50,3 +51,14 @@ def make_capture(
     if layout is None or about["verdict"]["grade"] == "failed":
         return about
     return {**about, "compared_with_given": sfm.compare_with_given(out, open_capture(source))}
+
+
+def write_recording(out: Path) -> Path:
+    """Write a finished capture as OUT/capture.rrd for rerun, and return the file.
+
+    Raises:
+        EquiviewError: rerun is not installed, or the capture cannot be read.
+    """
+    path = Path(out) / "capture.rrd"
+    write_capture(path, open_capture(out))
+    return path

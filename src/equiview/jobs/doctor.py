@@ -25,6 +25,9 @@ EXTRAS = {
     "timm": ("timm", "timm: backbones"),
     "av": ("video", "reading video files, and writing tracks over them"),
     "opencv-python-headless": ("cv", "the published pose protocol"),
+    "onnxruntime": ("onnx", "ONNX files (export --onnx)"),
+    "h5py": ("hloc", "hloc's files (--to hloc)"),
+    "rerun-sdk": ("rerun", "recordings in 3D (--rerun)"),
 }
 
 

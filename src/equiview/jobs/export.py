@@ -1,4 +1,4 @@
-"""The job behind `equiview export`: write a folder for transformers or timm, and measure it after loading it."""
+"""The job behind `equiview export`: a folder for transformers or timm, or an ONNX file, measured after loading it."""
 
 import tempfile
 from collections.abc import Sequence
@@ -9,16 +9,20 @@ from typing import Any, Literal, cast
 from ..errors import EquiviewError
 from ..metrics.equivariance import METRIC_NAMES
 from ..models.export import export, open_export
-from ..models.extractor import Extractor
+from ..models.extractor import Extractor, MapSource
 from ..models.loading import load
+from ..models.onnx_export import SizeCheck, export_onnx
+from ..models.onnx_session import open_onnx
 from ..models.timm_export import export_timm
 from ..tasks.equivariance import MeasureConfig, measure, summarize
 from .feature_options import FeatureOptions, open_features
 from .run_folder import Progress, check_names, open_objects
 
 Form = Literal["full", "plain", "timm"]
-# Scores of the reloaded export may differ by this much; timm resamples positions with another bicubic kernel.
+# Scores of the reloaded export may differ by this much; timm resamples positions with another bicubic kernel, and the
+# whitening of an ONNX file is of low rank.
 TOLERANCES: dict[Form, float] = {"full": 0.1, "plain": 0.1, "timm": 1.0}
+ONNX_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,33 @@ def export_model(
     return compare_scores(model, again, recheck, progress or (lambda stage, done, total: None), TOLERANCES[form])
 
 
+def export_onnx_file(
+    options: FeatureOptions,
+    out: Path,
+    *,
+    fp16: bool = False,
+    recheck: Recheck | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[SizeCheck], dict[str, tuple[float, float]]]:
+    """Write an ONNX file with the head inside, and a JSON beside it.
+
+    Returns:
+        What its check in onnxruntime found, and where it is measured again the scores of the model in torch and of the
+        file, by metric.
+
+    Raises:
+        EquiviewError: It cannot be written, does not give what torch gives, or the scores differ by half a point.
+    """
+    model = open_features(options)
+    checks = export_onnx(model, out, fp16=fp16)
+    if recheck is None:
+        return checks, {}
+    progress = progress or (lambda stage, done, total: None)
+    return checks, compare_scores(model, open_onnx(out), recheck, progress, ONNX_TOLERANCE)
+
+
 def compare_scores(
-    model: Extractor, again: Extractor, recheck: Recheck, progress: Progress, tolerance: float = TOLERANCES["full"]
+    model: Extractor, again: MapSource, recheck: Recheck, progress: Progress, tolerance: float = TOLERANCES["full"]
 ) -> dict[str, tuple[float, float]]:
     """Measure both on the same views.
 
@@ -90,7 +119,8 @@ def compare_scores(
     with tempfile.TemporaryDirectory(prefix="equiview-") as cache:
         opened = open_objects(recheck.objects, recheck.views, recheck.seed, Path(cache), progress)
         both = []
-        for number, source in enumerate((model, again)):
+        sources: tuple[MapSource, MapSource] = (model, again)
+        for number, source in enumerate(sources):
             progress("measure", number, 2)
             rows = measure(source, opened, MeasureConfig(points=300, seed=recheck.seed))
             both.append(summarize(rows, {})["metrics"])

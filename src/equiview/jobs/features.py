@@ -23,6 +23,7 @@ from ..data.clips.frames import frame_paths
 from ..draw.pca import PcaColours, fit_pca, unit_tokens
 from ..draw.sheet import contact_sheet, pca_picture
 from ..errors import bad_input
+from ..formats.hloc import PictureFeatures, import_h5py, write_features_h5
 from ..io import (
     atomic_path,
     file_name,
@@ -39,6 +40,7 @@ from ..models.adapters.folder import versions
 from ..models.extractor import MapSource
 from ..records import FeatureIndex, PictureEntry
 from ..types import FeatureMap
+from .match_folder import picture_features
 from .run_folder import Progress, claim_folder
 
 FORMAT = "equiview features 1"
@@ -148,6 +150,33 @@ def write_features(
         index["pca"] = {"basis": "pca.safetensors", "pictures": "pca", "sheet": "pca.png"}
         write_json(out / "index.json", index)
     return index
+
+
+def write_hloc_features(
+    source: MapSource, pictures: Sequence[Path], out: Path, progress: Progress | None = None
+) -> int:
+    """Write OUT/feats.h5 as hloc's extractors do: token centres as key points, their descriptors. Return the count.
+
+    Raises:
+        EquiviewError: h5py is not installed, a picture is missing or broken, or two have one file name.
+    """
+    import_h5py()
+    paths = list(find_pictures(pictures).values())
+    names = [path.name for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise bad_input("pictures", "file names that differ", f"{twice[0]} twice", "hloc knows them by these names.")
+    report = progress or (lambda stage, done, total: None)
+
+    def found() -> Iterator[tuple[str, PictureFeatures]]:
+        for number, path in enumerate(paths):
+            report("features", number, len(paths))
+            (fmap,) = source.maps([read_image(path)])
+            yield path.name, picture_features(fmap)
+
+    write_features_h5(Path(out) / "feats.h5", found())
+    report("features", len(paths), len(paths))
+    return len(paths)
 
 
 def _write_picture(source: MapSource, name: str, path: Path, out: Path, config: FeatureFilesConfig) -> PictureEntry:

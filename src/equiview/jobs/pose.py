@@ -1,6 +1,6 @@
 """The jobs behind `equiview pose`: score a data set's queries into a resumable folder, or locate pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +12,14 @@ from ..data.captures.bop import bop_model, bop_scene, scene_name
 from ..data.captures.middlebury import middlebury_scenes, open_middlebury
 from ..data.captures.onepose import onepose_scenes
 from ..errors import bad_input
-from ..io import write_json
+from ..formats.bop_detections import CroppedImage, cropped_scene, read_detections
+from ..formats.bop_results import write_results
+from ..formats.rerun_file import write_poses
+from ..io import read_jsonl, write_json
 from ..matching.pose import LocateConfig, Template
 from ..metrics.pose import symmetry_transforms
 from ..models.extractor import MapSource
-from ..records import LocatedPicture, PoseSummary
+from ..records import LocatedPicture, PoseRow, PoseSummary
 from ..tasks.pose import ObjectModel, PoseConfig, protocol_of, samples, seeded, summarize
 from ..types import PosedImage, PoseScene
 from .run_folder import Progress, claim_folder
@@ -104,14 +107,55 @@ def score_poses(
     protocol = protocol_of(source, config)
     about = [{"scene": scene.name, "references": _names(scene.references)} for scene in scenes]
     queries = [_names(scene.queries) for scene in scenes]
-    claim_folder(out, {"command": "pose", "scenes": about, "queries": queries, **protocol})
-    rows = resumed_rows(
-        rows_path(out, "queries"), lambda start: samples(source, scenes, config, progress, start, models=models)
-    )
+    posed = [query for scene in scenes for query in scene.queries if isinstance(query, PosedImage)]
+    cropped = {query.name: query.image for query in posed if isinstance(query.image, CroppedImage)}
+    crops = {"crops": {name: list(image.box) for name, image in cropped.items()}} if cropped else {}
+    claim_folder(out, {"command": "pose", "scenes": about, "queries": queries, **crops, **protocol})
+
+    def located(start: int) -> Iterator[list[PoseRow]]:
+        for (row,) in samples(source, scenes, config, progress, start, models=models):
+            if "image_width" in row and row["query"] in cropped:
+                # BOP measures pixels against the width of the whole picture.
+                row["image_width"] = cropped[row["query"]].full_hw[1]
+            yield [row]
+
+    rows = resumed_rows(rows_path(out, "queries"), located)
     summary = summarize(rows, protocol)
     write_rows(out / "rows.jsonl", rows)
     write_json(out / "summary.json", summary)
     return summary
+
+
+def cut_to_detections(scenes: Sequence[PoseScene], path: Path, object_id: int) -> list[PoseScene]:
+    """Return BOP scenes whose queries are cut to the detections of a file.
+
+    Raises:
+        EquiviewError: The file is missing or broken, or says nothing of the object or of any query.
+    """
+    found = read_detections(path, object_id)
+    cut = [cropped_scene(scene, found, object_id) for scene in scenes]
+    if not any(isinstance(query, PosedImage) for scene in cut for query in scene.queries):
+        fix = "Check scene_id and image_id, and that the file is of this data set."
+        raise bad_input(str(path), "detections in the queries' images", "none of them", fix)
+    return cut
+
+
+def write_bop_results(out: Path, folder: Path, object_id: int) -> Path:
+    """Write a finished run's poses as BOP's results, and return the file."""
+    path = Path(out) / f"equiview_{Path(folder).resolve().name}-test.csv"
+    write_results(path, read_jsonl(Path(out) / "rows.jsonl"), object_id)  # type: ignore[arg-type]
+    return path
+
+
+def write_recording(out: Path, scenes: Sequence[PoseScene]) -> Path:
+    """Write a finished run as OUT/pose.rrd for rerun, and return the file.
+
+    Raises:
+        EquiviewError: rerun is not installed, or a picture cannot be read.
+    """
+    path = Path(out) / "pose.rrd"
+    write_poses(path, scenes, read_jsonl(Path(out) / "rows.jsonl"))  # type: ignore[arg-type]
+    return path
 
 
 def _names(pictures: Sequence[Any]) -> list[str]:

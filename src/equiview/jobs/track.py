@@ -11,6 +11,7 @@ from ..data.clips.frames import open_frames
 from ..data.clips.video import open_video
 from ..draw.tracks import write_overlay
 from ..errors import bad_input
+from ..formats.tracks import WRITERS, To, TrackedClip
 from ..io import write_json
 from ..matching.tracking import Queries, Tracks
 from ..models.adapters.folder import versions
@@ -60,15 +61,37 @@ def track_points(
     config: TrackingConfig,
     out: Path,
     progress: Progress | None = None,
-) -> tuple[Tracks, Path]:
+    to: To | None = None,
+) -> tuple[Tracks, list[Path]]:
     """Track given points and write tracks.json and the video with the tracks over it.
 
+    Args:
+        model: Features.
+        clip: The video.
+        queries: Its points.
+        config: How they are tracked.
+        out: The folder.
+        progress: Called with ("track", done, total).
+        to: Another form that the tracks are written in too, see `formats.tracks`.
+
     Returns:
-        The tracks, and the video (or the folder of frames where no video can be written).
+        The tracks, and what was written: JSON, video (or the folder of frames where no video can be written), and that
+        other form.
     """
     tracks = follow(model, clip, queries, config, None if progress is None else partial(progress, "track"))
     write_json(out / "tracks.json", {**tracks_as_json(clip, queries, tracks), "protocol": protocol_of(model, config)})
-    return tracks, write_overlay(out, clip.frames, tracks)
+    wrote = [out / "tracks.json", write_overlay(out, clip.frames, tracks)]
+    if to is not None:
+        name, write = WRITERS[to]
+        write(out / name, TrackedClip(clip.name, clip.hw, frame_names(clip), queries, tracks))
+        wrote.append(out / name)
+    return tracks, wrote
+
+
+def frame_names(clip: Clip) -> list[str]:
+    """Return the names of a clip's frames: their files', or for a video those that CVAT gives them."""
+    paths = getattr(clip.frames, "paths", None)
+    return [f"frame_{i:06d}.PNG" for i in range(len(clip.frames))] if paths is None else [one.name for one in paths]
 
 
 def tracks_as_json(clip: Clip, queries: Queries, tracks: Tracks) -> TracksRecord:
