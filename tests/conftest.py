@@ -12,10 +12,14 @@ import jaxtyping
 import pytest
 import torch
 import typer.main
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 from markupsafe import Markup
 
 torch.set_num_threads(1)
+# That a machine is busy is no fault of what is tested.
+settings.register_profile("equiview", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("equiview")
 # One process runs hundreds of commands: the command line is put together once.
 typer.main.get_command = lru_cache(typer.main.get_command)
 

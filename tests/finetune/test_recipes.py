@@ -151,7 +151,7 @@ def test_the_closed_form_of_0_2_0_can_be_had():
 
 def test_an_unknown_recipe_lists_those_there_are():
     with pytest.raises(
-        EquiviewError, match="paper, one-step, default, thorough, own-object, lora-and-head, wiener, lora-only"
+        EquiviewError, match="paper, one-step, default, general, thorough, own-object, lora-and-head, wiener, lora-only"
     ):
         get_recipe("papre")
 

@@ -257,18 +257,19 @@ def test_other_stages_go_with_a_preset_that_has_settings_of_the_usual_ones(tmp_p
 
 
 @pytest.mark.parametrize("depth", [12, 24])
-def test_a_dinov2_of_any_depth_learns_from_household_objects_on_its_last_blocks(depth):
+def test_a_dinov2_of_any_depth_learns_from_household_objects_on_its_own_blocks(depth):
     backbone = layered(1, blocks=depth).backbone
     backbone.info = replace(backbone.info, family="dinov2")
     config = with_features(backbone, ImproveConfig(get_recipe("default"), features=None))
     assert config.preset == "dinov2-class"
-    assert config.recipe.feature_config(depth).blocks == (5 * depth // 6, depth)
+    blocks = (depth // 2, 5 * depth // 6, depth)
+    assert config.recipe.feature_config(depth).blocks == blocks
     assert config.recipe.strength == 1 and config.recipe.keep_auxiliary
     assert {name.partition(":")[0] for name in config.recipe.auxiliary_objects} == {"household"}
     unlimited = replace(config, features=None, recipe=get_recipe("default"), changes={"time_budget_s": None})
     assert with_features(backbone, unlimited).recipe.time_budget_s is None
     alone = with_preset(Extractor(backbone), shipped_presets()["dinov2-class"])
-    assert alone.blocks == (depth,)
+    assert alone.blocks == blocks
 
 
 def test_published_backbones_keep_the_recipe_they_were_published_with():

@@ -101,7 +101,7 @@ def test_bad_input(vit: Path, run: Path) -> None:
     with pytest.raises(EquiviewError, match="longside"):
         load(vit, adapter=run, longside=3)
     with pytest.raises(EquiviewError, match="nothing there"):
-        load(vit, adapter="runs/absent")
+        load(vit, adapter=run / "absent")
     model = load(vit, adapter=run)
     with pytest.raises(EquiviewError, match=r"\[3, n, 2\]"):
         model.at(batch(pictures()), torch.zeros(1, 5, 2))
