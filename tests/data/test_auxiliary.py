@@ -3,12 +3,14 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from equiview.cli.improve import Auxiliary
 from equiview.data.auxiliary import MOST, auxiliary_sources
 from equiview.data.names import distinct_names
 from equiview.errors import EquiviewError
+from equiview.io import write_image
 
 
 @pytest.fixture
@@ -53,6 +55,9 @@ def test_views_captures_and_photos_are_taken_as_they_are(scans):
     assert auxiliary_sources([str(scans)]) == (str(scans),)
     shutil.rmtree(scans)
     scans.mkdir()
+    with pytest.raises(EquiviewError, match="expected meshes .* found none of them"):
+        auxiliary_sources([str(scans)])
+    write_image(scans / "a.png", np.zeros((8, 8, 3), np.uint8))
     assert auxiliary_sources([str(scans)]) == (str(scans),)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import bad_input
-from ..io import MESH_SUFFIXES
+from ..io import MESH_SUFFIXES, picture_files
 from .captures.opening import capture_kind
 from .names import is_made
 
@@ -26,7 +26,7 @@ def auxiliary_sources(given: Sequence[str], apart_from: Sequence[str] = (), most
         most: Meshes of a folder; of a larger one so many are drawn, the same ones each time.
 
     Raises:
-        EquiviewError: A folder holds nothing else.
+        EquiviewError: A folder holds nothing else, or nothing that can be learned from.
     """
     others = {Path(one.partition("@up=")[0]).resolve() for one in apart_from if not is_made(one)}
     return tuple(dict.fromkeys(one for source in given for one in _objects_of(source, others, most)))
@@ -37,8 +37,11 @@ def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
     if is_made(source) or not folder.is_dir() or (folder / "meta.json").is_file() or capture_kind(folder) is not None:
         return [source]
     meshes = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MESH_SUFFIXES and _is_shown(path))
+    if not meshes and any(picture_files(one) for one in (folder, folder / "images") if one.is_dir()):
+        return [source]
     if not meshes:
-        return [source]  # Photos, or nothing: opening it says which.
+        expected = f"meshes ({', '.join(MESH_SUFFIXES)}) in it or below it, a capture, or photos"
+        raise bad_input(source, expected, "none of them", "Give the folder that holds them.")
     there = len(meshes)
     meshes = [path for path in meshes if path.resolve() not in others]
     if len(meshes) < there:
