@@ -160,17 +160,13 @@ def open_sets(names: Sequence[str], work: Path) -> Iterator[RealSet]:
 
 def _birds(name: str) -> PairSet:
     """Return pairs whose two birds are both of the species chosen on, or both of the others."""
-    file = "pairs_cross_species.json" if "across" in name else "pairs_same_species.json"
-    pairs = load_keypoint_json(shared() / "data" / "semantic" / "cub" / file)
-    species = sorted({pair.category for pair in load_keypoint_json(_same_species())})
-    chosen = set(species[:BIRDS_CHOSEN])
+    folder = shared() / "data" / "semantic" / "cub"
+    same = load_keypoint_json(folder / "pairs_same_species.json")
+    pairs = load_keypoint_json(folder / "pairs_cross_species.json") if "across" in name else same
+    chosen = set(sorted({pair.category for pair in same})[:BIRDS_CHOSEN])
     wanted = name.endswith("chosen")
     picked = [pair for pair in pairs if all((one in chosen) == wanted for one in _species(pair))]
     return PairSet(name, picked, "box", name.replace(" ", "-"))
-
-
-def _same_species() -> Path:
-    return shared() / "data" / "semantic" / "cub" / "pairs_same_species.json"
 
 
 def _species(pair: Any) -> tuple[str, str]:

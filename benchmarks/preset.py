@@ -51,6 +51,11 @@ class Row:
     head: Callable[[Repetition], nn.Module | None]
     repetitions: Sequence[Repetition]
 
+    def few(self) -> "Row":
+        """Return it with a repetition for each seed, each with its own object."""
+        step = 1 + len(SEEDS)
+        return replace(self, repetitions=self.repetitions[::step]) if len(self.repetitions) > len(SEEDS) else self
+
     def labels(self, seeds: Sequence[int] | None = None) -> list[str]:
         """Return where the rows of its repetitions are kept."""
         chosen = [one for one in self.repetitions if seeds is None or len(self.repetitions) == 1 or one.seed in seeds]
@@ -184,10 +189,7 @@ def main() -> None:
     bench = Bench(args.backbone, read_preset(args.preset), args.work, objects, args.strengths)
     every = bench.rows()
     if args.few:
-        every = [
-            replace(row, repetitions=row.repetitions[:: 1 + len(SEEDS)]) if len(row.repetitions) > len(SEEDS) else row
-            for row in every
-        ]
+        every = [row.few() for row in every]
     rows = [row for row in every if args.rows is None or row.name in args.rows]
     for row in rows:
         for label, repetition in zip(row.labels(), row.repetitions, strict=True):

@@ -10,13 +10,12 @@ share under 8 px. WORK may be that of preset.py, whose heads it shares; finished
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _method import SEEDS, through
+from _method import through
 from _protocol import made_with, rounded
 from _real import CAPTURE_VIEWS, CHOSEN_ON, REPORTED, RealSet, open_sets
 from preset import LAST, NOTHING, Bench, Row
@@ -102,8 +101,7 @@ def main() -> None:
         *(args.rows or ROWS),
         *(f"{name}, strength {s:g}" for s in args.strengths for name in ("one-step", "default")),
     }
-    # A repetition for each seed, each with its own object.
-    rows = [few(row) for row in bench.rows() if row.name in wanted]
+    rows = [row.few() for row in bench.rows() if row.name in wanted]
     real, every, kinds = Real(bench, rows), {}, {}
     for one in open_sets(args.only or SETS[args.sets], args.work):
         every[one.name] = real.run(one)
@@ -124,11 +122,6 @@ def main() -> None:
     of_kinds = {name: summary(values) for name, values in together.items()}
     write_json(args.out, rounded({"protocol": protocol, "pooled": of_kinds, "sets": found}))
     print(f"wrote {args.out}")
-
-
-def few(row: Row) -> Row:
-    step = 1 + len(SEEDS)
-    return replace(row, repetitions=row.repetitions[::step]) if len(row.repetitions) > len(SEEDS) else row
 
 
 if __name__ == "__main__":

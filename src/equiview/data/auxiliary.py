@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import bad_input
-from ..io import MESH_SUFFIXES, picture_files
-from .captures.opening import capture_kind
-from .names import is_made
+from ..io import MESH_SUFFIXES, is_hidden
+from .names import is_made, split_source
+from .open import Kind, folder_kind
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +28,24 @@ def auxiliary_sources(given: Sequence[str], apart_from: Sequence[str] = (), most
     Raises:
         EquiviewError: A folder holds nothing else, or nothing that can be learned from.
     """
-    others = {Path(one.partition("@up=")[0]).resolve() for one in apart_from if not is_made(one)}
+    others = {split_source(one).path.resolve() for one in apart_from if not is_made(one)}
     return tuple(dict.fromkeys(one for source in given for one in _objects_of(source, others, most)))
 
 
 def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
     folder = Path(source)
-    if is_made(source) or not folder.is_dir() or (folder / "meta.json").is_file() or capture_kind(folder) is not None:
+    if is_made(source) or not folder.is_dir():
         return [source]
-    meshes = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MESH_SUFFIXES and _is_shown(path))
-    if not meshes and any(picture_files(one) for one in (folder, folder / "images") if one.is_dir()):
+    kind = folder_kind(folder)
+    if kind in (Kind.VIEWS, Kind.CAPTURE):
+        return [source]
+    meshes = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in MESH_SUFFIXES and not is_hidden(path.name) and path.is_file()
+    )
+    # Textures beside meshes are pictures, too.
+    if not meshes and kind is Kind.PICTURES:
         return [source]
     if not meshes:
         expected = f"meshes ({', '.join(MESH_SUFFIXES)}) in it or below it, a capture, or photos"
@@ -54,8 +62,3 @@ def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
     log.info("%s: %d of %d meshes are used", source, most, len(meshes))
     drawn = np.random.default_rng(0).choice(len(meshes), most, replace=False)
     return [str(meshes[number]) for number in sorted(drawn)]
-
-
-def _is_shown(path: Path) -> bool:
-    """Say whether a file is none that a program hides, such as the ._mug.obj of some archives."""
-    return not path.name.startswith(".") and path.is_file()

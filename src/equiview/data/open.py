@@ -54,6 +54,17 @@ def source_kind(source: str | Path) -> Kind:
     path = split_selection(source)[0]
     if not path.is_dir():
         return Kind.PICTURES if path.suffix.lower() in VIDEO_SUFFIXES else Kind.MESH
+    kind = folder_kind(path)
+    if kind is not None:
+        return kind
+    layouts = "; ".join(layout.words for layout in LAYOUTS.values())
+    expected = f"views that `equiview render` wrote, photos, or a capture ({layouts})"
+    found = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "an empty folder"
+    raise bad_input(str(path), expected, found, "Give the folder that holds them.")
+
+
+def folder_kind(path: Path) -> Kind | None:
+    """Say what a folder is, by its files; None where it is nothing that can be opened as one object."""
     if (path / "meta.json").is_file():
         return Kind.VIEWS
     if capture_kind(path) is not None:
@@ -62,10 +73,7 @@ def source_kind(source: str | Path) -> Kind:
     for folder in (path, inside):
         if folder.is_dir() and picture_files(folder):
             return Kind.PICTURES
-    layouts = "; ".join(layout.words for layout in LAYOUTS.values())
-    expected = f"views that `equiview render` wrote, photos, or a capture ({layouts})"
-    found = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "an empty folder"
-    raise bad_input(str(path), expected, found, "Give the folder that holds them.")
+    return None
 
 
 def check_source(source: str | Path) -> None:

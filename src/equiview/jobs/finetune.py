@@ -42,7 +42,7 @@ from .run_folder import (
     check_sources,
     claim_folder,
     open_objects,
-    require_folder,
+    refuse_file,
 )
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def with_features(
         EquiviewError: There is no such preset, or the run folder is a file.
     """
     if out is not None:
-        require_folder(out)  # Before features are chosen, which takes minutes.
+        refuse_file(out)  # Before features are chosen, which takes minutes.
     recipe, name = config.recipe, config.features
     if name == OF_THE_RECIPE or (name is None and (not _takes_measured_features(config) or _has_its_own(out))):
         return config

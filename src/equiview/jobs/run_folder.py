@@ -58,7 +58,7 @@ def check_sources(sources: Sequence[str]) -> None:
         check_source(source)
 
 
-def require_folder(out: Path) -> None:
+def refuse_file(out: Path) -> None:
     """Check that a run may be written there.
 
     Raises:
@@ -79,7 +79,7 @@ def claim_folder(out: Path, what: Mapping[str, Any]) -> None:
     """
     wanted = as_json(what)
     path = out / "run.json"
-    require_folder(out)
+    refuse_file(out)
     for what_is_there in ("rows", "tokens"):
         if not path.exists() and (out / what_is_there).exists():
             fix = f"Choose another --out: nobody knows what these {what_is_there} were made with."
