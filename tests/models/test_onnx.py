@@ -189,7 +189,7 @@ def test_command(run, exported: tuple[Extractor, Path], tmp_path: Path, monkeypa
     monkeypatch.setattr(onnx_export, "_translated", lambda graph: model)
     monkeypatch.setattr("equiview.jobs.export.open_features", lambda options: extractor)
     out = tmp_path / "e.onnx"
-    words = ("export", "-b", "any", "--onnx", "--out", out, "--remeasure", "builtin:mug", "--views", "3", "--json")
+    words = ("export", "-b", "any", "--onnx", "--out", out, "--remeasure", "builtin:mug", "--views", "5", "--json")
     code, said, err = run(*words)
     assert code == 0, err
     result = json.loads(said)

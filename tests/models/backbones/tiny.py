@@ -1,5 +1,6 @@
 """Tiny random models of every family, made here from seeds."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -64,7 +65,7 @@ def make_model(family: str, seed: int = 0) -> torch.nn.Module:
     """Return the family's vision model with values large enough that every mistake shows."""
     name, options = SPECS[family]
     cls = getattr(transformers, name)
-    return _random(cls(cls.config_class(**options)), seed)
+    return _random(lambda: cls(cls.config_class(**options)), seed)
 
 
 def make_whole(name: str, seed: int = 0) -> torch.nn.Module:
@@ -75,10 +76,14 @@ def make_whole(name: str, seed: int = 0) -> torch.nn.Module:
         config = cls.config_class(vision_config=options, text_config=TEXT, projection_dim=32)
     else:
         config = cls.config_class(**options)
-    return _random(cls(config), seed)
+    return _random(lambda: cls(config), seed)
 
 
-def _random(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+def _random(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
+    # `transformers` starts weights from torch's own state: without a seed a model would depend on the tests before it.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
