@@ -43,7 +43,7 @@ LAYERS = (
     ("metrics",),
     ("matching.nearest", "matching.localise"),
     ("matching.match",),
-    ("matching.transfer", "matching.tracking", "matching.pose"),
+    ("matching.refine", "matching.transfer", "matching.tracking", "matching.pose"),
     ("matching",),
     ("formats",),
     ("tasks", "finetune"),
