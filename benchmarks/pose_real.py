@@ -11,7 +11,7 @@ heads it shares; rows that are there are read.
 
 import argparse
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ SETS = {
 LIMITS_DEG = (2, 5, 10)
 DEFAULT = "default"
 FINE = ", fine part"
+ROWS = (NOTHING, NOTHING + FINE, DEFAULT, DEFAULT + FINE)
 
 
 class Stored:
@@ -116,18 +117,18 @@ def pose_set(name: str) -> PoseSet:
     return PoseSet(root / "captures" / "middlebury" / name, "middlebury", 1)
 
 
-def variants(bench: Bench, work: Path) -> dict[str, Stored]:
-    """Return the features by name."""
+def variants(bench: Bench, work: Path, wanted: Sequence[str]) -> dict[str, Stored]:
+    """Return the features by name; heads are learned where they are wanted and not there."""
     rows = {row.name: row for row in bench.rows()}
-    first = repetitions()[0]
     blocks = sorted({*rows[LAST].blocks, *rows[NOTHING].blocks, *rows[DEFAULT].blocks})
     source = Extractor(bench.features.backbone, FeatureConfig(blocks=tuple(blocks))).eval()
     folder = work / "pose" / "maps" / "-".join(map(str, blocks))
     found = {LAST: Stored(source, folder, rows[LAST].blocks, None)}
     for name in (NOTHING, DEFAULT):
-        head = rows[name].head(first)
-        found[name] = Stored(source, folder, rows[name].blocks, head)
-        found[name + FINE] = Stored(source, folder, rows[name].blocks, with_fine(head))
+        for label, change in ((name, lambda head: head), (name + FINE, with_fine)):
+            if label in wanted:
+                head = change(rows[name].head(repetitions()[0]))
+                found[label] = Stored(source, folder, rows[name].blocks, head)
     return found
 
 
@@ -169,8 +170,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     bench = Bench(args.backbone, read_preset(args.preset), args.work, [], [])
-    sources = variants(bench, args.work)
-    chosen = {name: one for name, one in sources.items() if not args.rows or name in (LAST, *args.rows)}
+    chosen = variants(bench, args.work, args.rows or ROWS)
     every = {}
     for name in args.only or SETS[args.sets]:
         kept = partial(rows_path, args.work / "pose" / name.replace(" ", "-"))

@@ -49,6 +49,9 @@ Refine = Annotated[
         help="Look again, closer, at the part of each picture that holds the matches: finer places for twice the time.",
     ),
 ]
+Fine = Annotated[
+    bool, typer.Option("--fine/--no-fine", help="Put the same features without their averages beside averaged ones.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
 Rerun = Annotated[
     bool, typer.Option("--rerun", help="Write a recording (.rrd) that rerun shows in 3D too; needs equiview[rerun].")

@@ -56,10 +56,7 @@ def pose(
     ] = None,
     rerun: options.Rerun = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
-    fine: Annotated[
-        bool,
-        typer.Option("--fine/--no-fine", help="Put the same features without their averages beside averaged ones."),
-    ] = True,
+    fine: options.Fine = True,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
