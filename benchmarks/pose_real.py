@@ -12,7 +12,7 @@ heads it shares; rows that are there are read.
 import argparse
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,14 @@ class PoseSet:
     folder: Path
     layout: Layout
     number: int
+    every: int = 1
 
     def rows(self, source: Stored, kept: Path) -> list[dict[str, Any]]:
         """Locate the queries; of BOP cut to their boxes, and not turned, as its cameras stand upright."""
         scenes, box = open_scenes(self.folder, self.layout, self.number)
         if self.layout == "bop":
             scenes = cut_to_detections(scenes, self.boxes(kept.with_name("boxes.json")), self.number)
+        scenes = [replace(scene, queries=scene.queries[:: self.every]) for scene in scenes]
         config = pose_config(box, any_roll=self.layout == "middlebury")
         models = open_models(self.folder, self.layout, self.number)
         return resumed_rows(kept, lambda start: samples(source, scenes, config, None, start, models=models))
@@ -110,11 +112,11 @@ class PoseSet:
         return path
 
 
-def pose_set(name: str) -> PoseSet:
+def pose_set(name: str, every: int) -> PoseSet:
     root = shared() / "data"
     if name.startswith("lmo"):
-        return PoseSet(root / "pose" / "lmo", "bop", int(name.split()[1]))
-    return PoseSet(root / "captures" / "middlebury" / name, "middlebury", 1)
+        return PoseSet(root / "pose" / "lmo", "bop", int(name.split()[1]), every)
+    return PoseSet(root / "captures" / "middlebury" / name, "middlebury", 1, every)
 
 
 def variants(bench: Bench, work: Path, wanted: Sequence[str]) -> dict[str, Stored]:
@@ -166,6 +168,7 @@ def main() -> None:
     parser.add_argument("--sets", choices=SETS, default="reported")
     parser.add_argument("--only", nargs="*", metavar="SET", help="some of them")
     parser.add_argument("--rows", nargs="*", metavar="ROW", help="some of them; the last block is always there")
+    parser.add_argument("--every", type=int, default=1, help="one query in so many")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -173,8 +176,10 @@ def main() -> None:
     chosen = variants(bench, args.work, args.rows or ROWS)
     every = {}
     for name in args.only or SETS[args.sets]:
-        kept = partial(rows_path, args.work / "pose" / name.replace(" ", "-"))
-        every[name] = {row: pose_set(name).rows(source, kept(row.replace(" ", "-"))) for row, source in chosen.items()}
+        kept = partial(rows_path, args.work / "pose" / f"{name.replace(' ', '-')}-{args.every}")
+        every[name] = {
+            row: pose_set(name, args.every).rows(source, kept(row.replace(" ", "-"))) for row, source in chosen.items()
+        }
         show(name, summary(every[name]))
     together = {
         row: [{**one, "query": f"{name}/{one['query']}"} for name in every for one in every[name][row]]
@@ -183,6 +188,7 @@ def main() -> None:
     show("all", summary(together))
     protocol = made_with(bench.features.backbone) | {
         "preset": args.preset,
+        "every": args.every,
         "scenes": "640 px, seed 0; see docs/pose.md; LM-O cut to the true boxes of what is visible",
     }
     sets = {name: summary(found) for name, found in every.items()}
