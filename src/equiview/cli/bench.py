@@ -14,12 +14,13 @@ from .progress import StageProgress
 
 
 @app.command(
-    short_help="Measure pose, tracking and transfer on many data sets.",
+    short_help="Measure pose, tracking, transfer and viewpoint recall on many data sets.",
     epilog=examples(
         "equiview bench --backbone equiview/tiny --out runs/tiny",
         "equiview bench --backbone facebook/dinov2-base --adapter runs/mug --out runs/mug-bench",
         "equiview bench --backbone weights/deit-tiny --blocks 4,6,8,10 --average --suite real --root data \\",
         "    --out runs/real",
+        "equiview bench --backbone equiview/tiny --tasks recall --suite real --root captures --out runs/recall",
         "equiview compare runs/tiny runs/other",
     ),
 )
@@ -28,7 +29,7 @@ from .progress import StageProgress
 def bench(
     features: FeatureOptions,
     out: options.Out,
-    tasks: Annotated[str, typer.Option(help="Some of pose,track,transfer.")] = "pose,track,transfer",
+    tasks: Annotated[str, typer.Option(help="Some of pose,track,transfer,recall.")] = "pose,track,transfer",
     suite: Annotated[
         Literal["synthetic", "real"],
         typer.Option(help="synthetic: rendered, no download. real: what lies under --root."),
@@ -44,7 +45,10 @@ def bench(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Measure one-shot pose, point tracking and semantic transfer with one backbone, on many data sets."""
+    """Measure one-shot pose, point tracking, semantic transfer and viewpoint recall with one backbone.
+
+    Recall is measured where --tasks names it: on rendered objects, NAVI, scannet_test_1500, and any captures.
+    """
     from ..errors import bad_input
     from ..jobs.bench import SIZES, BenchConfig
     from ..jobs.bench import bench as run_bench

@@ -194,3 +194,21 @@ class EpipolarRow(TypedDict):
     angle_deg: float
     n: NotRequired[int]
     failed: NotRequired[str]
+
+
+class RecallRow(TypedDict):
+    """One pair of views; its recalls stand beside these keys by metric name, in percent.
+
+    Keys:
+        object: Name of the object or scene.
+        pair: Names of both views.
+        angle_deg: Angle of the rotation between the two cameras, roll included.
+        n: Matches that were kept.
+        failed: Why there are no recalls.
+    """
+
+    object: str
+    pair: list[str]
+    angle_deg: float
+    n: NotRequired[int]
+    failed: NotRequired[str]

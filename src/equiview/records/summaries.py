@@ -43,6 +43,12 @@ class EpipolarSummary(Summary):
     failed: dict[str, int]
 
 
+class RecallSummary(Summary):
+    """Keys: failed: Pairs that were not scored, by reason."""
+
+    failed: dict[str, int]
+
+
 class ImproveSummary(TypedDict):
     """The summary of a run of `improve`.
 

@@ -23,23 +23,28 @@ TASK_WORDS = {
         "Semantic transfer",
         "Key points of one picture found in a picture of another object of the category.",
     ),
+    "recall": ("Viewpoint recall", "Surface points of one posed view matched with those of another."),
 }
 UNITS = {
     "pose": "Recalls are percent of all queries, failures included; medians are over queries, a failure is infinite.",
     "track": "average_jaccard, delta_avg and occlusion_accuracy in percent at 256 x 256 px; share_under_8px from 0 to "
     "1 at 256 px height, visible positions only.",
     "transfer": "pck@a is the percentage of key points within a share a of the length the data set's usual score has.",
+    "recall": "recall@T is the percentage of the kept matches that end within T of their point, in space (cm) or in "
+    "the second picture (px); @A-Bdeg: of pairs whose cameras are rotated by so much.",
 }
 HEADLINE = {
     "pose": ("pose_recall@5deg", "{} % of queries located within 5\u00b0"),
     "track": ("share_under_8px", "{} of the visible positions (1 is all) found within 8 px"),
     "transfer": ("pck@0.10", "{} % of key points found (PCK@0.10)"),
+    "recall": ("recall@2cm", "{} % of matches within 2 cm"),
 }
 MARKS = {
     "pose": "Left the nearest reference, right the query with the object's points (or its box) at the true and at the "
     "found pose.",
     "track": "Left the point in its own frame, right the frame where it was furthest off.",
     "transfer": "A line leads from a wrong point to its true place.",
+    "recall": "Lines join matches.",
 }
 COLOURS = "Blue is the truth, green a right prediction, red a wrong one."
 # Scores a terminal has room for; the page has all.
@@ -47,6 +52,7 @@ HEADLINES = {
     "pose": ("located", "pose_recall@5deg", "pose_recall@10deg", "pose_recall@5cm5deg", "rotation_error_deg_median"),
     "track": ("average_jaccard", "delta_avg", "occlusion_accuracy", "share_under_8px"),
     "transfer": ("pck@0.05", "pck@0.10", "pck@0.15"),
+    "recall": ("recall@1cm", "recall@2cm", "recall@5cm", "recall@10px"),
 }
 Entries = Iterator[tuple[str, str, str, Metric]]
 
@@ -98,7 +104,7 @@ def bench_table(summary: BenchSummary) -> TerminalTable:
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for task, dataset, metric, entry in entries(summary):
-        if metric in HEADLINES[task]:
+        if metric in HEADLINES[task] or metric.endswith("deg") and task == "recall":
             value, interval = score_text(metric, entry)
             named = ("", "") if (task, dataset) == last else (task, dataset)
             table.add_row(*map(escape, named), metric, value, interval or numbers.DASH, str(entry["n"]))

@@ -1,4 +1,4 @@
-"""Three tasks on many data sets with one backbone: pose, tracking, semantic transfer, in one folder and one page."""
+"""Four tasks on many data sets with one backbone: pose, tracking, transfer, recall, in one folder and one page."""
 
 from .run import bench
 from .settings import SIZES, TASKS, BenchConfig, Sizes
