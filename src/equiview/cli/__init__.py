@@ -15,6 +15,7 @@ def main() -> None:
         capture,
         choose,
         compare,
+        data,
         demo,
         doctor,
         epipolar,

@@ -42,6 +42,10 @@ def bench(
             min=16, max=limits.MAX_SIDE, help="Pictures are resized to this; 640 (real videos 854) if left out."
         ),
     ] = None,
+    to: Annotated[
+        Literal["omniprobe"] | None,
+        typer.Option(help="Also write the scores as OmniProbe's results (NAVI, ScanNet's pairs, TAP-Vid-DAVIS)."),
+    ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -50,7 +54,7 @@ def bench(
     Recall is measured where --tasks names it: on rendered objects, NAVI, scannet_test_1500, and any captures.
     """
     from ..errors import bad_input
-    from ..jobs.bench import SIZES, BenchConfig
+    from ..jobs.bench import SIZES, BenchConfig, write_omniprobe
     from ..jobs.bench import bench as run_bench
     from ..jobs.feature_options import open_features
     from ..report.bench import bench_table, missing_words, write_bench_report
@@ -65,6 +69,7 @@ def bench(
     source = open_features(features)
     with StageProgress({"bench": 1.0}) as progress:
         summary = run_bench(source, out, config, progress)
-    page = write_bench_report(out)
+    files = [write_bench_report(out), out / "summary.json"]
+    files += [] if to is None else [write_omniprobe(out, summary)]
     result = {"command": "bench", "summary": summary}
-    finish(result, [page, out / "summary.json"], json, bench_table(summary), missing_words(summary) or None)
+    finish(result, files, json, bench_table(summary), missing_words(summary) or None)

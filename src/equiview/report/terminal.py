@@ -1,7 +1,7 @@
 """What commands print of their results."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -90,3 +90,23 @@ def tracks_words(visible: Bool[np.ndarray, "n t"], hw: tuple[int, int]) -> str:
     points, frames = visible.shape
     seen = f"{100 * float(visible.mean()):.0f} % of {visible.size} positions are believed visible."
     return f"{points} points through {frames} frames of {hw[1]}x{hw[0]} pixels. {seen}"
+
+
+def data_table(sets: Sequence[Mapping[str, Any]]) -> Table:
+    """Return data sets with what each is, its terms or, where it was looked for, where it lies."""
+    table = Table(title="Data sets", title_justify="left")
+    columns = ("name", "use", "what", "found" if "found" in sets[0] else "terms")
+    for name in columns:
+        table.add_column(name, no_wrap=name == "name")
+    for one in sets:
+        table.add_row(*(Text(str(one[name])) for name in columns))
+    return table
+
+
+def data_words(about: Mapping[str, Any]) -> Table:
+    """Return what is known of one data set, a line a fact."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in about.items():
+        words = ", ".join(value) if isinstance(value, list) else "read one after the other" if value is None else value
+        table.add_row(name, Text(str(words)))
+    return table

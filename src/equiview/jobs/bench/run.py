@@ -6,6 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...errors import bad_input
+from ...formats.omniprobe import TASKS as OMNIPROBE
+from ...formats.omniprobe import write_results
 from ...io import file_name, read_json, write_json
 from ...models.adapters.folder import versions
 from ...models.extractor import Extractor
@@ -58,6 +61,21 @@ def bench(
     for one in measured:
         partial_path(out, one).unlink(missing_ok=True)
     return _summarize(source, out, config, measured, missing)
+
+
+def write_omniprobe(out: Path, summary: BenchSummary) -> Path:
+    """Write omniprobe.jsonl, a line for each data set that OmniProbe has too.
+
+    Raises:
+        EquiviewError: There is none.
+    """
+    path = Path(out) / "omniprobe.jsonl"
+    path.unlink(missing_ok=True)
+    if not write_results(path, summary):
+        found = ", ".join(name for sets in summary["tasks"].values() for name in sets) or "none"
+        fix = "Leave --to out, or get one of them: equiview data how navi."
+        raise bad_input("--to omniprobe", f"one of {', '.join(OMNIPROBE)}", found, fix)
+    return path
 
 
 def result_path(out: Path, one: Found) -> Path:
