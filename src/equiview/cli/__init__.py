@@ -26,6 +26,7 @@ def main() -> None:
         match,
         measure,
         pose,
+        protocols,
         push,
         render,
         report,

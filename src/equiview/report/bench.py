@@ -95,6 +95,29 @@ def score_text(metric: str, entry: Metric) -> tuple[str, str]:
     return numbers.number(entry["value"], digits), numbers.interval(entry["ci95"], digits)
 
 
+def published_value(summary: BenchSummary, task: str, dataset: str, metric: str) -> float | None:
+    """Return what the authors of the bench's protocol report for a score; None where they report none."""
+    found = summary.get("published")
+    return None if found is None else found["scores"].get(task, {}).get(dataset, {}).get(metric)
+
+
+def against_published(value: float | None, published: float | None, digits: int) -> str:
+    """Return "(published value, difference)"; "" where either is missing."""
+    if value is None or published is None:
+        return ""
+    return f"({numbers.number(published, digits)}, {value - published:+.{digits}f})"
+
+
+def published_words(summary: BenchSummary) -> str:
+    """Return whose numbers stand beside the scores; "" for a bench that follows no published protocol."""
+    found = summary.get("published")
+    if found is None:
+        return ""
+    if not found["scores"]:
+        return f"Protocol {found['protocol']}: its authors report nothing for this backbone on these data sets."
+    return f"In brackets: {found['backbone']} in {found['source']}, and the difference from it."
+
+
 def bench_table(summary: BenchSummary) -> TerminalTable:
     """Return the terminal's table: the main scores of every data set."""
     table = TerminalTable(title="Scores", title_justify="left", title_style="bold")
@@ -106,6 +129,8 @@ def bench_table(summary: BenchSummary) -> TerminalTable:
     for task, dataset, metric, entry in entries(summary):
         if metric in HEADLINES[task] or metric.endswith("deg") and task == "recall":
             value, interval = score_text(metric, entry)
+            beside = published_value(summary, task, dataset, metric)
+            value = f"{value} {against_published(entry['value'], beside, digits_of(metric))}".rstrip()
             named = ("", "") if (task, dataset) == last else (task, dataset)
             table.add_row(*map(escape, named), metric, value, interval or numbers.DASH, str(entry["n"]))
             last = (task, dataset)
@@ -172,13 +197,20 @@ def _lead(summary: BenchSummary) -> Lead:
         for reason, count in reasons.items()
     ]
     failed = [f"Failures are counted: {'; '.join(bad)}."] if bad else []
-    return Lead("plain", "Measured", [*lines, *failed], large=len(lines))
+    beside = [words] if (words := published_words(summary)) else []
+    return Lead("plain", "Measured", [*lines, *failed, *beside], large=len(lines))
 
 
 def _task(summary: BenchSummary, task: str, folder: Path) -> dict[str, object]:
     datasets = summary["tasks"][task]
     metrics = list(dict.fromkeys(name for found in datasets.values() for name in found))
-    rows = [Row(Cell(name), [_cell(name, found.get(name)) for found in datasets.values()]) for name in metrics]
+    rows = [
+        Row(
+            Cell(name),
+            [_cell(name, own.get(name), published_value(summary, task, one, name)) for one, own in datasets.items()],
+        )
+        for name in metrics
+    ]
     title, words = TASK_WORDS[task]
     return {
         "words": f"{words} {UNITS[task]}",
@@ -188,10 +220,12 @@ def _task(summary: BenchSummary, task: str, folder: Path) -> dict[str, object]:
     }
 
 
-def _cell(metric: str, entry: Metric | None) -> Cell:
+def _cell(metric: str, entry: Metric | None, published: float | None) -> Cell:
     if entry is None:
         return Cell(numbers.DASH)
-    return number_cell(entry["value"], [score_text(metric, entry)[1], f"n = {entry['n']}"], digits=digits_of(metric))
+    beside = against_published(entry["value"], published, digits_of(metric))
+    lines = [score_text(metric, entry)[1], f"n = {entry['n']}", *([f"published {beside}"] if beside else [])]
+    return number_cell(entry["value"], lines, digits=digits_of(metric))
 
 
 def _examples(folder: Path) -> dict[str, list[tuple[str, str]]] | None:

@@ -110,3 +110,25 @@ def data_words(about: Mapping[str, Any]) -> Table:
         words = ", ".join(value) if isinstance(value, list) else "read one after the other" if value is None else value
         table.add_row(name, Text(str(words)))
     return table
+
+
+def protocols_words(listed: Sequence[Mapping[str, Any]]) -> str:
+    """Return every protocol and data set with its settings."""
+    lines = []
+    for one in listed:
+        of_backbones = f"; published for {', '.join(one['published'])}" if one["published"] else ""
+        lines.append(f"{one['protocol']}  {one['data_set']}{of_backbones}\n    {one['settings']}")
+    return "\n".join(lines)
+
+
+def protocol_table(one: Mapping[str, Any]) -> Table:
+    """Return the published scores of a protocol on a data set, a row a backbone."""
+    title = f"{one['protocol']}, {one['data_set']}: {one['source']}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    metrics = list(dict.fromkeys(name for scores in one["published"].values() for name in scores))
+    table.add_column("backbone", no_wrap=True)
+    for name in metrics:
+        table.add_column(name.replace("@", " @"), justify="right")
+    for backbone, scores in one["published"].items():
+        table.add_row(backbone, *(number(scores.get(name), 2) for name in metrics))
+    return table

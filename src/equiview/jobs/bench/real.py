@@ -25,6 +25,7 @@ from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
 from ...types import PoseScene
 from . import recall_sets
+from .published import protocols_of
 from .settings import Again, BenchConfig, Dataset, Found, Opened, Task
 
 # Folders below the root that are looked into.
@@ -46,8 +47,9 @@ def real_sets(config: BenchConfig) -> tuple[list[Found], list[MissingSet]]:
     root = require_folder(Path(str(config.root)), "the folder that holds the data sets", "Check --root.")
     folders = list(folders_below(root, DEPTH))
     there, missing = [], []
+    wanted = DATASETS if config.protocol is None else protocols_of(config.protocol)
     for name, dataset in DATASETS.items():
-        if dataset.task in config.tasks:
+        if dataset.task in config.tasks and name in wanted:
             path = next((path for folder in folders if (path := dataset.find(folder)) is not None), None)
             if path is None:
                 missing.append(missing_set(name, f"not found under {root}"))
@@ -57,6 +59,15 @@ def real_sets(config: BenchConfig) -> tuple[list[Found], list[MissingSet]]:
         lines = "".join(f"\n  {one['dataset']}: {one['where']}; it must lie as {one['layout']}" for one in missing)
         raise bad_input(str(root), "at least one data set", "none of them", f"Get one of these:{lines}")
     return [one for task in config.tasks for one in there if one.task == task], missing
+
+
+def tasks_of(protocol: str) -> tuple[Task, ...]:
+    """Return the tasks of a published protocol.
+
+    Raises:
+        EquiviewError: There is none of that name.
+    """
+    return tuple(dict.fromkeys(DATASETS[name].task for name in protocols_of(protocol)))
 
 
 def missing_set(name: str, problem: str) -> MissingSet:

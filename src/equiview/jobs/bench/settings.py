@@ -70,6 +70,7 @@ class BenchConfig:
         sizes: Of the synthetic suite.
         seed: Which synthetic objects, and RANSAC's samples.
         long_side: Pictures are resized to this; None is each data set's own (640, videos of real data 854).
+        protocol: A published one, see `published`: its data sets of the tasks are measured, with its settings.
     """
 
     suite: Literal["synthetic", "real"] = "synthetic"
@@ -78,6 +79,7 @@ class BenchConfig:
     sizes: Sizes = SIZES["small"]
     seed: int = 0
     long_side: int | None = None
+    protocol: str | None = None
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -90,6 +92,10 @@ class BenchConfig:
             expected, found = ("a folder", "none") if self.suite == "real" else ("none", str(self.root))
             fix = "Give the folder that holds the data sets, or leave both --suite real and --root out."
             raise bad_input(f"root of the {self.suite} suite", expected, found, fix)
+        if self.protocol is not None and (self.suite != "real" or self.long_side is not None):
+            found = self.suite if self.suite != "real" else f"a long side of {self.long_side} px"
+            fix = "Add --suite real --root ROOT, and leave --long-side to the protocol."
+            raise bad_input("protocol", "the real suite, and no size of its own", found, fix)
 
 
 @dataclass(frozen=True)
