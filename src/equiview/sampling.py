@@ -31,6 +31,13 @@ def token_centers(fmap: FeatureMap) -> Float[torch.Tensor, "hw 2"]:
     return pixel_from_token(fmap, torch.stack([xs, ys], -1).reshape(-1, 2).to(torch.float32))
 
 
+def nearest_centers(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n 2"]:
+    """Return the pixel of the token centre nearest to each place: the best a search among tokens can find."""
+    rows, cols = fmap.hw
+    last = xy.new_tensor([cols - 1, rows - 1])
+    return pixel_from_token(fmap, token_from_pixel(fmap, xy).round().clamp(min=0).minimum(last))
+
+
 def sample_grid(
     maps: Float[torch.Tensor, "b c h w"], token_xy: Float[torch.Tensor, "b n 2"], mode: Mode = "bilinear"
 ) -> Float[torch.Tensor, "b n c"]:

@@ -189,7 +189,7 @@ def test_the_page(noise, tmp_path):
     assert page.count("<img ") == len(list((folder / "pictures").rglob("*.jpg"))) and "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert "Best of synthetic-clips" in page and "Worst of synthetic-plain" in page and "Not measured" not in page
-    assert bench_table(summary).row_count == 5 + 4 + 3
+    assert bench_table(summary).row_count == 5 + 6 + 5
     assert is_bench(folder) and not is_bench(tmp_path)
     with pytest.raises(EquiviewError, match="resumes it"):
         read_bench(tmp_path)

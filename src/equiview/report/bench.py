@@ -50,8 +50,8 @@ COLOURS = "Blue is the truth, green a right prediction, red a wrong one."
 # Scores a terminal has room for; the page has all.
 HEADLINES = {
     "pose": ("located", "pose_recall@5deg", "pose_recall@10deg", "pose_recall@5cm5deg", "rotation_error_deg_median"),
-    "track": ("average_jaccard", "delta_avg", "occlusion_accuracy", "share_under_8px"),
-    "transfer": ("pck@0.05", "pck@0.10", "pck@0.15"),
+    "track": ("average_jaccard", "delta_avg", "occlusion_accuracy", "share_under_8px", "delta@1px", "delta@2px"),
+    "transfer": ("pck@0.05", "pck@0.10", "pck@0.15", "pck@0.01", "pck@0.03"),
     "recall": ("recall@1cm", "recall@2cm", "recall@5cm", "recall@10px"),
 }
 Entries = Iterator[tuple[str, str, str, Metric]]
@@ -123,16 +123,17 @@ def bench_table(summary: BenchSummary) -> TerminalTable:
     table = TerminalTable(title="Scores", title_justify="left", title_style="bold")
     for name in ("task", "data set", "metric"):
         table.add_column(name, no_wrap=True)
-    for name in ("value", "95 % interval", "n"):
+    for name in ("value", "95 % interval", "n", "token grid"):
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for task, dataset, metric, entry in entries(summary):
         if metric in HEADLINES[task] or metric.endswith("deg") and task == "recall":
             value, interval = score_text(metric, entry)
+            grid = numbers.number(entry.get("ceiling"), digits_of(metric))
             beside = published_value(summary, task, dataset, metric)
             value = f"{value} {against_published(entry['value'], beside, digits_of(metric))}".rstrip()
             named = ("", "") if (task, dataset) == last else (task, dataset)
-            table.add_row(*map(escape, named), metric, value, interval or numbers.DASH, str(entry["n"]))
+            table.add_row(*map(escape, named), metric, value, interval or numbers.DASH, str(entry["n"]), grid)
             last = (task, dataset)
     return table
 
@@ -225,6 +226,7 @@ def _cell(metric: str, entry: Metric | None, published: float | None) -> Cell:
         return Cell(numbers.DASH)
     beside = against_published(entry["value"], published, digits_of(metric))
     lines = [score_text(metric, entry)[1], f"n = {entry['n']}", *([f"published {beside}"] if beside else [])]
+    lines.append(numbers.ceiling_words(entry, digits_of(metric)))
     return number_cell(entry["value"], lines, digits=digits_of(metric))
 
 

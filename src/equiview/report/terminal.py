@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..records import CaptureRecord, EpipolarSummary, Summary
-from .numbers import interval, number
+from .numbers import ceiling_words, interval, number
 
 if TYPE_CHECKING:
     from ..jobs.doctor import Finding
@@ -81,7 +81,8 @@ def scores_words(summary: Summary) -> str:
     for name, metric in summary["metrics"].items():
         if metric["value"] is not None:
             low_high = "" if metric["ci95"] is None else " (95 %: {:.3f} to {:.3f})".format(*metric["ci95"])
-            lines.append(f"{name:20s} {metric['value']:8.3f}{low_high}  n = {metric['n']}")
+            most = f"  ({words})" if (words := ceiling_words(metric, 3)) else ""
+            lines.append(f"{name:20s} {metric['value']:8.3f}{low_high}  n = {metric['n']}{most}")
     return "\n".join(lines)
 
 

@@ -94,5 +94,5 @@ def score(source: Any, opened: Opened, partial: Path, progress: Progress | None 
 
 def short(metric: Metric) -> Metric:
     """Keep what a table shows; what else there is can be made from the rows."""
-    shown = ("value", "ci95", "ci95_views", "n", "unit")
+    shown = ("value", "ci95", "ci95_views", "n", "unit", "ceiling")
     return cast(Metric, {key: value for key, value in metric.items() if key in shown})
