@@ -20,10 +20,18 @@ from ..matching.localise import Localise
 from ..matching.match import match_regions
 from ..matching.nearest import token_mask
 from ..matching.refine import Refined, box_of_matches, refine_map
-from ..metrics.equivariance import ANGLE_BINS_DEG, METRIC_NAMES, all_metrics, error_px, object_values, view_values
+from ..metrics.equivariance import (
+    ANGLE_BINS_DEG,
+    FINE_NAMES,
+    METRIC_NAMES,
+    all_metrics,
+    error_px,
+    object_values,
+    view_values,
+)
 from ..models.extractor import MapSource
 from ..records import Metric, PairRow, PairScores, ProtocolRecord, RunRecord, Settings, Summary
-from ..sampling import descriptors
+from ..sampling import descriptors, nearest_centers
 from ..stats import bootstrap_ci95, mean_with_ci
 from ..types import Correspondences, FeatureMap, Matches, View
 
@@ -157,6 +165,11 @@ class PairLook:
     target: FeatureMap
     near: tuple[Float[torch.Tensor, "n c2"], Refined] | None = None
 
+    @property
+    def grids(self) -> list[FeatureMap]:
+        """Maps whose tokens may win."""
+        return [self.target] if self.near is None else [self.target, self.near[1].fmap]
+
 
 def _pairs_with_queries(
     plan: ObjectPlan, maps: Sequence[FeatureMap]
@@ -215,7 +228,14 @@ def _score_pair(plan: ObjectPlan, pair: tuple[int, int], look: PairLook, config:
         "n_ambiguous": n_ambiguous,
         "unambiguous": unambiguous,
         "in_mask": all_metrics(errors[1], image_hw) if len(errors) > 1 else None,
+        "ceiling": all_metrics(_grid_error_px(look.grids, truth.xy1), image_hw),
     }
+
+
+def _grid_error_px(grids: Sequence[FeatureMap], xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
+    """Return how far the nearest token centre, of any of the maps, is from each place."""
+    errors = [error_px(nearest_centers(grid, torch.from_numpy(xy)).numpy(), xy) for grid in grids]
+    return np.minimum.reduce(errors)
 
 
 def _unambiguous(
@@ -287,13 +307,18 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord, searc
         {"metrics": {name: {"value", "ci95", "n", "by_angle": {"0-45": {...}, ...}}}, "protocol": ...}
     """
     rows = list(rows)
-    metrics = {name: _summarize_metric(rows, name, search) for name in METRIC_NAMES}
+    # Rows that were made before there were fine thresholds lack them.
+    fine = [name for name in FINE_NAMES if all(name in row for row in rows)] if rows else []
+    metrics = {name: _summarize_metric(rows, name, search) for name in (*METRIC_NAMES, *fine)}
     return {"metrics": metrics, "protocol": protocol}
 
 
 def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str | None) -> Metric:
     by_angle = {f"{bin_[0]}-{bin_[1]}": _averaged(rows, name, search, bin_) for bin_ in ANGLE_BINS_DEG}
-    return {**_averaged(rows, name, search), "by_angle": by_angle}
+    metric: Metric = {**_averaged(rows, name, search), "by_angle": by_angle}
+    if search is None and rows and all("ceiling" in row for row in rows):
+        metric["ceiling"] = float(np.mean(list(object_values(rows, name, "ceiling").values())))
+    return metric
 
 
 def _averaged(
