@@ -25,6 +25,16 @@ wheel: $(VENV)/.created
 	$(VENV)/bin/python -m build
 	PYTHON=$(abspath $(VENV))/bin/python PIP_ARGUMENTS="-c $(CURDIR)/constraints.txt" scripts/smoke.sh dist/equiview-*.whl
 
+# Runs the notebooks (minutes) and keeps their outputs.
+notebooks: $(VENV)/.installed
+	$(PIP) -e '.[notebooks]'
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/python scripts/notebooks.py
+
+# The documentation site, in site/; a warning, such as a link that leads nowhere, is an error.
+docs: $(VENV)/.created
+	$(PIP) mkdocs-material 'mkdocstrings[python]' mkdocs-jupyter ruff  # The extra `docs`; the package's own are not needed.
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+
 # Images equiview:cpu, and with `make docker DOCKER_TARGET=cuda` equiview:cuda.
 DOCKER_TARGET ?= cpu
 docker:

@@ -3,10 +3,13 @@
 import ast
 import importlib
 import importlib.util
+import json
+import re
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -18,13 +21,16 @@ from equiview.render import RenderConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+LARGEST_NOTEBOOK = 1_500_000
+"""Bytes: pictures of a few made objects are stored, no more."""
 SHORT = {
     "render": ("--size", "96"),
     "match": ("--long-side", "96"),
     "improve": ("--views", "3", "--points", "20", "--set", "features.long_side=96"),
 }
 """What is added to a command of the README's quick start here; `make wheel` runs it without."""
-NEEDS = {"timm", "transformers", "torch", "onnxruntime", "numpy", "PIL"}
+NEEDS = {"timm", "transformers", "torch", "numpy", "json"}
 """Packages beside equiview that blocks may import."""
 
 
@@ -52,13 +58,16 @@ def parse(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_commands_parse(page: Path, parse: Run) -> None:
     """Those in blocks as they are; those in sentences may leave out what is required."""
     text = page.read_text(encoding="utf-8")
-    for block in code_blocks.blocks(text):
-        for words in code_blocks.commands(block.code):
-            code, _, said = parse(*words)
-            assert code == 0, (words, said)
+    check_commands("\n".join(block.code for block in code_blocks.blocks(text)), text, parse)
+
+
+def check_commands(code: str, text: str, parse: Run) -> None:
+    for words in code_blocks.commands(code):
+        status, _, said = parse(*words)
+        assert status == 0, (words, said)
     for words in code_blocks.inline_commands(text):
-        code, _, said = parse(*words)
-        assert code == 0 or "Missing" in said, (words, said)
+        status, _, said = parse(*words)
+        assert status == 0 or "Missing" in said, (words, said)
 
 
 def test_help_parses(parse: Run) -> None:
@@ -87,9 +96,8 @@ PYTHON = [
 ]
 
 
-@pytest.mark.parametrize("code", [code for _, code in PYTHON], ids=[name for name, _ in PYTHON])
-def test_names_in_python_blocks(code: str) -> None:
-    """Each compiles, imports what is there, and takes public names from equiview."""
+def check_names(code: str) -> None:
+    """Check that Python compiles, imports what is there, and takes public names from equiview."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "equiview":
             assert node.attr in equiview.__all__
@@ -98,6 +106,53 @@ def test_names_in_python_blocks(code: str) -> None:
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "equiview":
             module = importlib.import_module(node.module)
             assert all(hasattr(module, one.name) for one in node.names)
+
+
+@pytest.mark.parametrize("code", [code for _, code in PYTHON], ids=[name for name, _ in PYTHON])
+def test_names_in_python_blocks(code: str) -> None:
+    check_names(code)
+
+
+@pytest.mark.parametrize(
+    "code", ["import equiview\nequiview.nosuch", "from equiview.types import nosuch", "import nosuch"]
+)
+def test_names_that_are_not_there(code: str) -> None:
+    with pytest.raises(AssertionError):
+        check_names(code)
+
+
+@pytest.mark.parametrize("script", NOTEBOOKS, ids=lambda script: script.stem)
+def test_notebooks_can_be_typed(script: Path, parse: Run) -> None:
+    """They install the package first; their commands parse, their names are there."""
+    text = script.read_text(encoding="utf-8")
+    assert re.findall(r"^# %%\n(.*)", text, re.MULTILINE)[0].startswith("# %pip install --quiet")
+    assert f"/blob/main/notebooks/{script.stem}.ipynb)" in text.split("# %%")[1]
+    check_names(text)
+    shell_and_text = re.sub(r"^# !?", "", text, flags=re.MULTILINE)
+    check_commands(shell_and_text, shell_and_text, parse)
+
+
+@pytest.mark.parametrize("script", NOTEBOOKS, ids=lambda script: script.stem)
+def test_notebooks_are_their_scripts(script: Path) -> None:
+    """`make notebooks` ran every cell of the script as it is now, none failed, and what is stored is small."""
+    path = script.with_suffix(".ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert percent_script(cells) == script.read_text(encoding="utf-8")
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert outputs and not any(output["output_type"] == "error" for output in outputs)
+    assert path.stat().st_size < LARGEST_NOTEBOOK
+
+
+def percent_script(cells: list[dict[str, Any]]) -> str:
+    """Write cells as jupytext's py:percent, where text and magics are comments."""
+    parts = []
+    for cell in cells:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append("# %% [markdown]\n" + "".join(f"# {line}".rstrip() + "\n" for line in text.split("\n")))
+        else:
+            parts.append("# %%\n" + re.sub(r"^(?=[!%])", "# ", text, flags=re.MULTILINE) + "\n")
+    return "\n".join(parts)
 
 
 @pytest.fixture
