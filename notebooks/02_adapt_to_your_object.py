@@ -4,9 +4,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/equiview/blob/main/notebooks/02_adapt_to_your_object.ipynb)
 #
 # One object, rendered from a few views, teaches a small adapter which places are the same; other objects then tell whether that
-# holds in general. Here everything is small, so that it takes a minute on two CPU cores: one gradient step, pictures seen at
-# 320 pixels, two test objects. For your own: a mesh file in place of `builtin:camera`, five or more test objects, a large
-# backbone such as `facebook/dinov2-base`, and the recipe `default`.
+# holds in general. Here everything is small, so that it takes about a minute on two CPU cores: one gradient step, six views, two
+# test objects. For your own: a mesh file in place of `builtin:mug`, five or more test objects, a large backbone such as
+# `facebook/dinov2-base`, and the recipe `default`.
 
 # %%
 # %pip install --quiet equiview
@@ -15,25 +15,13 @@
 # ## Train on one object, test on others
 
 # %%
-# !equiview improve --backbone equiview/tiny --train-object builtin:camera --test-objects builtin:mug builtin:duck --recipe one-step --set features.long_side=320 --views 6 --points 100 --out runs/camera --quiet
+# !equiview improve --backbone equiview/tiny --train-object builtin:mug --test-objects builtin:teapot builtin:bottle --recipe one-step --views 6 --points 100 --out runs/mug --quiet
 
 # %% [markdown]
 # The run folder holds the report (`report.html`), every score, and the adapter. The controls say what an improvement is made of:
 # *nothing learned* has the adapter's blocks, averages and whitening, but nothing that was learned from the object. Two objects
 # are too few for an interval, so take the numbers as an indication.
-
-# %%
-import json
-from pathlib import Path
-
-summary = json.loads(Path("runs/camera/summary.json").read_text())
-print(f"{'PCDP@0.05, percent':24s}" + "".join(f"{name:>12s}" for name in ("all", "0-45 deg", "45-90", "90-180")))
-for name, part in {"before": summary["before"], **summary["controls"], "after": summary["after"]}.items():
-    metric = part["metrics"]["pcdp@0.05"]
-    values = [metric["value"], *(metric["by_angle"][angle]["value"] for angle in ("0-45", "45-90", "90-180"))]
-    print(f"{name:24s}" + "".join(f"{value:12.1f}" for value in values))
-
-# %% [markdown]
+#
 # The same points of an object nothing was trained on, before (above) and after: green is within 5 % of the picture's edge.
 
 # %%
@@ -42,7 +30,7 @@ from PIL import Image
 
 from equiview.draw.before_after import before_after_picture
 
-with np.load("runs/camera/pictures/builtin-mug.npz") as arrays:
+with np.load("runs/mug/pictures/builtin-teapot.npz") as arrays:
     picture = before_after_picture(arrays)
 Image.fromarray(picture)
 
@@ -52,18 +40,20 @@ Image.fromarray(picture)
 # It is a small folder; with it the backbone is a torch module. `strength` says how much of it is applied.
 
 # %%
+from pathlib import Path
+
 import torch
 
 import equiview
 
-model = equiview.load("equiview/tiny", adapter="runs/camera")
+model = equiview.load("equiview/tiny", adapter="runs/mug")
 with torch.no_grad():
     maps = model(torch.rand(1, 3, 240, 320))
-size = sum(path.stat().st_size for path in Path("runs/camera/adapter").iterdir())
+size = sum(path.stat().st_size for path in Path("runs/mug/adapter").iterdir())
 print("dense features", tuple(maps.shape), "adapter", f"{size / 1024:.0f} KiB")
 
 # %% [markdown]
-# `equiview export --backbone equiview/tiny --adapter runs/camera --out camera-model` writes a folder that `transformers` loads without
-# equiview, `--onnx` an ONNX file, and `equiview push runs/camera me/camera-adapter` puts the adapter on the Hugging Face Hub.
+# `equiview export --backbone equiview/tiny --adapter runs/mug --out mug-model` writes a folder that `transformers` loads without
+# equiview, `--onnx` an ONNX file, and `equiview push runs/mug me/mug-adapter` puts the adapter on the Hugging Face Hub.
 #
 # Next: [adapt to photographs](03_adapt_to_your_capture.ipynb).
