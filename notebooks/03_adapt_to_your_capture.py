@@ -76,10 +76,10 @@ print(len(capture.images), "cameras,", len(capture.tracks.points_in_world), "poi
 # which is easier than a whole surface; compare them only with each other. *Nothing learned* has the adapter's blocks, averages and
 # whitening without what was learned.
 #
-# Two of the photographs, matched with the adapter; what does not fit one rigid scene is left out:
+# Two of the photographs, matched with the adapter (`--check-px 8` would leave out what does not fit one rigid scene):
 
 # %%
-# !equiview match photos/01.png photos/05.png --backbone equiview/tiny --adapter runs/box --check-px 8 --out runs/match --quiet
+# !equiview match photos/01.png photos/05.png --backbone equiview/tiny --adapter runs/box --out runs/match --quiet
 Image.open("runs/match/matches.png").resize((960, 360))
 
 # %% [markdown]

@@ -21,9 +21,10 @@ _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
 @event_priority(100)  # Before the plugin that makes pages of notebooks.
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that lie elsewhere."""
-    pages = {**PAGES, **{f"notebooks/{path.name}": f"tutorials/{path.name}" for path in _notebooks()}}
-    for name, uri in pages.items():
+    for name, uri in PAGES.items():
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / name)))
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        files.append(File(f"notebooks/{path.name}", str(ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 
@@ -42,14 +43,9 @@ def target(link: str, page: str, repository: str) -> str:
     """
     file = next((name for name, uri in PAGES.items() if uri == page), f"docs/{page}")
     name = posixpath.normpath(posixpath.join(posixpath.dirname(file), link))
-    if name in PAGES or name.startswith("docs/"):
+    if name in PAGES or name.startswith(("docs/", "notebooks/")):
         return posixpath.relpath(PAGES.get(name, name.removeprefix("docs/")), posixpath.dirname(page) or ".")
-    if name.startswith("notebooks/") and name.endswith(".ipynb"):
-        return posixpath.relpath(f"tutorials/{posixpath.basename(name)}", posixpath.dirname(page) or ".")
     if not (ROOT / name).exists():
         return link  # mkdocs says that it leads nowhere.
     return f"{repository}/{'tree' if (ROOT / name).is_dir() else 'blob'}/main/{name}"
 
-
-def _notebooks() -> list[Path]:
-    return sorted((ROOT / "notebooks").glob("*.ipynb"))

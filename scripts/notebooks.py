@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-TIMEOUT_S = 300
+TIMEOUT_S = 1200
 
 
 def build(script: Path) -> Path:

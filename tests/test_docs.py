@@ -159,7 +159,7 @@ def test_the_site_has_every_page_and_every_name() -> None:
     """`make docs` says the same of pages and much more; it is not run here."""
     pages = {str(path.relative_to(ROOT / "docs")) for path in PAGES if path.is_relative_to(ROOT / "docs")}
     listed = set(re.findall(r"([\w/]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
-    tutorials = {f"tutorials/{script.stem}.ipynb" for script in NOTEBOOKS}
+    tutorials = {f"notebooks/{script.stem}.ipynb" for script in NOTEBOOKS}
     assert listed == pages | tutorials | {"index.md", "changelog.md", "contributing.md"}
     names = re.findall(r"^::: equiview\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
     assert sorted([*names, "__version__"]) == sorted(equiview.__all__)
