@@ -16,6 +16,7 @@ from .progress import StageProgress
     epilog=examples(
         "equiview measure --backbone facebook/dinov2-base --objects mug.glb drill.glb --out runs/dinov2",
         "equiview measure --backbone facebook/dinov2-base --adapter runs/mug --objects cup.glb --out runs/cup",
+        "equiview measure --backbone facebook/dinov2-base --objects mug.glb --refine --out runs/refined",
         "equiview measure --backbone equiview/tiny --blocks 4,6,8,10 --objects builtin:mug --out runs/blocks",
     ),
 )
@@ -28,6 +29,7 @@ def measure(
     views: options.Views = 12,
     points: options.Points = 1000,
     seed: options.Seed = 0,
+    refine: options.Refine = False,
     json: options.Json = False,
 ) -> None:
     """Measure how well features agree between views, on any objects."""
@@ -36,7 +38,7 @@ def measure(
     from ..report import read_run, summarize_run, summary_tables, write_report
     from ..tasks.equivariance import MeasureConfig
 
-    run = MeasureRun(tuple(objects), views, MeasureConfig(points=points, seed=seed))
+    run = MeasureRun(tuple(objects), views, MeasureConfig(points=points, seed=seed, refine=refine))
     with StageProgress({"render": 0.5, "score": 0.5}) as progress:
         summary = measure_objects(open_features(features), run, out, progress)
     page = write_report(out)

@@ -56,6 +56,7 @@ def pose(
     ] = None,
     rerun: options.Rerun = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
+    fine: options.Fine = True,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -74,7 +75,7 @@ def pose(
     scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
     if detections is not None:
         scenes = cut_to_detections(scenes, detections, object_id)
-    source = open_features(features)
+    source = open_features(features, "fine" if fine else "own")
     config = pose_config(box, any_roll=any_roll, seed=seed)
     if out is None:
         _locate(source, scenes[0], query or [], intrinsics, config, json)

@@ -16,6 +16,7 @@ from .progress import StageProgress
     epilog=examples(
         "equiview render mug.glb --out views/mug",
         "equiview render mug.glb --out views/mug-ring --rig ring --views 24 --background white",
+        "equiview render builtin:mug --views 6 --pictures --out mug",
     ),
 )
 @command
@@ -44,6 +45,9 @@ def render(
     renderer: Annotated[
         Literal["embree", "gl"], typer.Option(help="embree: CPU ray caster; gl: fast, extra `gl`.")
     ] = "embree",
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Also write PNG files: each view to pictures/, its mask to masks/.")
+    ] = False,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -52,7 +56,7 @@ def render(
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
     from ..data.meshes import axis_up
-    from ..jobs.render import render_object
+    from ..jobs.render import render_object, write_pictures
     from ..render import RenderConfig
 
     # The other commands take several objects, so there the axis goes with each name.
@@ -60,5 +64,6 @@ def render(
     config = RenderConfig(hw=(size, size), light=light, background=background, seed=seed)
     with StageProgress() as progress:
         store, notes = render_object(source, out, config, rig=rig, views=views, renderer=renderer, progress=progress)
+    wrote = [out, *(write_pictures(store, out) if pictures else [])]
     result = {"command": "render", "object": store.name, "views": len(store), "up": axis_up(source), "notes": notes}
-    finish(result, [out], json, *(f"Note: {note}" for note in notes), f"{len(store)} views of {store.name}")
+    finish(result, wrote, json, *(f"Note: {note}" for note in notes), f"{len(store)} views of {store.name}")

@@ -47,6 +47,7 @@ def track(
     queries: Annotated[Literal["first", "strided"], typer.Option(help="Of tapvid.")] = "first",
     search_px: Annotated[float | None, typer.Option(min=0, help="Search only this near the last position.")] = None,
     smoothing: Annotated[int, typer.Option(min=1, max=limits.MAX_WINDOW, help="Frames of a running median, odd.")] = 1,
+    refine: options.Refine = False,
     to: Annotated[
         Literal["tapvid", "cvat", "coco"] | None,
         typer.Option("--to", help="Write the tracks as TAP-Vid's npz, CVAT's XML or COCO's key points too."),
@@ -66,7 +67,9 @@ def track(
 
     _check(source, benchmark, points, to)
     mode: Any = OWN_QUERIES.get((benchmark or "").partition(":")[0], queries)
-    config = TrackingConfig(mode, protocol=protocol, track=TrackConfig(search_px=search_px, smoothing=smoothing))
+    config = TrackingConfig(
+        mode, protocol=protocol, track=TrackConfig(search_px=search_px, smoothing=smoothing), refine=refine
+    )
     features = replace(features, long_side=long_side)
     # Everything cheap is checked before the backbone is loaded.
     if source is None:

@@ -59,7 +59,7 @@ def transfer(
     from ..jobs.transfer import protocol_for
     from ..matching.localise import Localise
 
-    prepared = protocol_for(open_features(features), Localise(localisation), flips)
+    prepared = protocol_for(open_features(features, "coarse"), Localise(localisation), flips)
     if pairs is None:
         assert images is not None
         _two_pictures(prepared, (images[0], images[1]), given, out, json)

@@ -60,7 +60,8 @@ def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Pro
     report = progress or (lambda stage, done, total: None)
     check_names(run.objects, "objects")
     check_sources(run.objects)
-    claim_folder(out, asdict(run) | {"features": source.describe()})
+    record = asdict(run) | {"measure": run.measure.record()}
+    claim_folder(out, record | {"features": source.describe()})
     objects = open_objects(run.objects, run.views, run.measure.seed, out / "views", report)
     items = [
         WorkItem(rows_path(out, name), partial(_measure_object, source, run, out, name, objects[name], number))
@@ -69,7 +70,7 @@ def measure_objects(source: MapSource, run: MeasureRun, out: Path, progress: Pro
     finish_items(items, partial(report, "score"))
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
     names = [object_name(source) for source in run.objects]
-    more: RunRecord = {"run": asdict(run), "versions": versions(), "device": device}
+    more: RunRecord = {"run": record, "versions": versions(), "device": device}
     more["ambiguous_share"] = ambiguous_shares(out, names)
     protocol = protocol_of(source, run.measure, **more)
     return summarize_run(out, names, lambda rows, search: summarize(rows, protocol, search))
@@ -81,7 +82,7 @@ def _measure_object(
     """Score one object, and keep what the page of the first few needs."""
     plan = plan_object(name, views, run.measure)
     maps = list(source.maps(plan.views))
-    rows = score_object(plan, maps, run.measure)
+    rows = score_object(plan, maps, run.measure, source=source)
     if number < RUN_OBJECTS:
         save_object(out / "live" / f"{file_name(name)}.npz", plan, {"measured": maps}, run.measure.seed)
     return [{**row, "ambiguous_share": plan.ambiguous_share} for row in rows]

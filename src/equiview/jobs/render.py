@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ..data.meshes import open_mesh
+from ..io import write_image
 from ..render import RenderConfig, ViewStore, random_rig, render_view, render_views, ring
 from ..render.rigs import paper_subset
 from ..render.store import Draw
@@ -37,6 +40,15 @@ def render_object(
     report = None if progress is None else (lambda done, total: progress("render", done, total))
     store = render_views(mesh, cameras_of(rig, views, config.hw, config.seed), config, out, report, draw)
     return store, list(mesh.notes)
+
+
+def write_pictures(views: ViewStore, out: Path) -> list[Path]:
+    """Write `pictures/NNNN.png` and `masks/NNNN.png` of every view, for what reads pictures; return the two folders."""
+    pictures, masks = out / "pictures", out / "masks"
+    for index, view in enumerate(views):
+        write_image(pictures / f"{index:04d}.png", view.rgb)
+        write_image(masks / f"{index:04d}.png", np.repeat(255 * view.mask[..., None].astype(np.uint8), 3, axis=2))
+    return [pictures, masks]
 
 
 def cameras_of(rig: Rig, n: int, hw: tuple[int, int], seed: int) -> list[Camera]:

@@ -1,7 +1,6 @@
 """The jobs behind `equiview track`: follow given points through a video, or score a set of clips, resumable."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -126,7 +125,7 @@ def score_tracking(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise bad_input("clips", "every clip under a name of its own", f"{', '.join(twice)} twice", "Rename one.")
-    claim_folder(out, {"tracking": asdict(config), "clips": names, "features": model.describe()})
+    claim_folder(out, {"tracking": config.record(), "clips": names, "features": model.describe()})
     items = [WorkItem(rows_path(out, one.name), partial(run, model, [one], config, progress)) for one in clips]
     finish_items(items)
     rows = all_rows(items)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from ..errors import bad_input
-from ..matching.tracking import LazyMaps, Queries, TrackConfig, Tracks, track, track_paper
+from ..matching.tracking import LazyMaps, Queries, RefinedMaps, TrackConfig, Tracks, track, track_paper
 from ..metrics.tapvid import (
     FINE_METRICS,
     RASTER,
@@ -22,7 +22,7 @@ from ..metrics.tapvid import (
     to_raster,
 )
 from ..models.extractor import MapSource
-from ..records import FeaturesRecord, Metric, Metrics, ProtocolRecord, RunRecord, TrackingRow, TrackingSummary
+from ..records import FeaturesRecord, Metric, Metrics, ProtocolRecord, RunRecord, Settings, TrackingRow, TrackingSummary
 from ..sampling import nearest_centers
 from ..stats import MIN_SAMPLING_UNITS, cluster_ci95, mean_with_ci
 from ..types import Clip, FeatureMap
@@ -42,12 +42,18 @@ class TrackingConfig:
         query_stride: Frames between the queries of `strided`.
         protocol: `default`, or `paper` for the published tracker with its fixed thresholds.
         track: How points are followed (not used by `paper`).
+        refine: Look again, closer, at the part of each frame that holds the points (not used by `paper`).
     """
 
     queries: Literal["first", "strided", "first_annotated"] = "first"
     query_stride: int = 5
     protocol: Literal["default", "paper"] = "default"
     track: TrackConfig = TrackConfig()
+    refine: bool = False
+
+    def record(self) -> Settings:
+        """Return it as runs record it; those of before there was a second look are what they were."""
+        return {key: value for key, value in asdict(self).items() if key != "refine" or value}
 
 
 def queries_of(clip: Clip, config: TrackingConfig) -> tuple[Int[np.ndarray, "q"], Queries]:
@@ -154,7 +160,8 @@ def follow(
     maps = LazyMaps(source, clip.frames)
     if config.protocol == "paper":
         return track_paper(maps, queries, on_frame=on_frame)
-    return track(maps, queries, config.track, on_frame)
+    seen = RefinedMaps(maps, queries, config.track) if config.refine else maps
+    return track(seen, queries, config.track, on_frame)
 
 
 def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
@@ -262,7 +269,7 @@ def protocol_of(source: Any, config: TrackingConfig, **more: Unpack[RunRecord]) 
     """Return what must be known to repeat a measurement."""
     return {
         "features": source.describe(),
-        "tracking": asdict(config),
+        "tracking": config.record(),
         "units": f"percent at {RASTER}x{RASTER}; share_under_8px is a share (0-1) at {RASTER} px height, aspect kept",
         "averages": "clip = over all its queries and counted frames, value = mean over clips; shares are pooled",
         "ci95": "percentile bootstrap over clips (of shares over points with fewer than 5 clips), 10,000 draws",

@@ -44,7 +44,10 @@ def source_for(source: Any, opened: Opened, long_side: int | None) -> Any:
     """Return the features at the resolution of a data set (or the one asked for); doubles stay as they are."""
     if not isinstance(source, Extractor):
         return source
-    changed = copy.copy(source)
+    # Pose needs places that are fine, transfer those that are alike in kind.
+    changed = {PoseConfig: Extractor.for_places, TransferConfig: Extractor.for_kinds}.get(
+        type(opened.config), copy.copy
+    )(source)
     changed.config = replace(source.config, long_side=long_side or opened.long_side)
     return changed
 
