@@ -1,7 +1,7 @@
 """Viewpoint recall of a preset beside the last block, on rendered objects and on captures.
 
     EQUIVIEW_SHARED=... python benchmarks/recall.py --backbone B --preset dinov2-class --long-side 448 \
-        --objects 3 --captures strecha_fountain-P11 milk --work W --out baselines/recall_dinov2_class.json
+        --objects 3 --captures strecha_fountain-P11 --work W --out baselines/recall_dinov2_class.json
 
 The protocol is that of NAVI (`equiview bench --tasks recall`): rendered objects in a ring of 17 views, captures as in
 the bench, triangulated with their poses (extra `colmap`). An object or capture counts as 15 cm. Differences are paired;
