@@ -27,7 +27,18 @@
 # %%
 from IPython.display import HTML, Image
 
-Image("runs/match/matches.png", width=720)
+Image("runs/match/matches.png", width=900)
+
+# %% [markdown]
+# ## What the features see
+#
+# The three main components of all features as red, green and blue, one basis for all pictures: the same colour means a similar
+# feature. On a black background the strongest components tell object from background, and left from right in the picture: the
+# imprint of the position embedding. Before your own photographs they tell more.
+
+# %%
+# !equiview features mug/pictures --features auto --out runs/features --quiet
+Image("runs/features/pca.png", width=700)
 
 # %% [markdown]
 # ## How far off is it?
@@ -42,31 +53,16 @@ import torch
 import equiview
 
 views = equiview.open_source("mug", n_views=6, cache_dir="cache")
-truth = equiview.correspond(views[0], views[3], equiview.sample_surface(views[0], 300, seed=0))
+view0, view1 = views[0], views[3]
+truth = equiview.correspond(view0, view1, equiview.sample_surface(view0, 300, seed=0))
 
 model = equiview.load("equiview/tiny", blocks=(4, 6, 8, 10))  # four of the twelve blocks
-maps = list(model.maps(views))
-matches = equiview.match(equiview.descriptors(maps[0], torch.from_numpy(truth.xy0).float()), maps[3])
+map0, map1 = model.maps([view0, view1])
+matches = equiview.match(equiview.descriptors(map0, torch.from_numpy(truth.xy0).float()), map1)
 
-error = np.linalg.norm(matches.xy1.numpy() - truth.xy1, axis=1) / min(views[3].camera.hw)
+error = np.linalg.norm(matches.xy1.numpy() - truth.xy1, axis=1) / min(view1.camera.hw)
 print(f"{len(truth)} points are visible in both views, which are {truth.angle_deg:.0f} degrees apart")
 print(f"found within 5 % of the picture's edge: {(error < 0.05).mean():.0%}; median error {np.median(error):.1%}")
-
-# %% [markdown]
-# ## What the features see
-#
-# The three main components of the mug's features as red, green and blue, one basis for all pictures: the same colour means a
-# similar feature. Where a part changes its colour as the camera moves, its feature changes. `equiview features` writes such
-# pictures of a folder.
-
-# %%
-from PIL import Image as Picture
-
-from equiview.draw.report_pictures import pca_colors
-
-colours = pca_colors(maps, [view.mask for view in views])
-rows = [[view.rgb for view in views], [np.uint8(255 * colour) for colour in colours]]
-Picture.fromarray(np.vstack([np.hstack([Picture.fromarray(one).resize((192, 192)) for one in row]) for row in rows]))
 
 # %% [markdown]
 # ## Try it yourself
