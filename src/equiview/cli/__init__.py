@@ -24,6 +24,7 @@ def main() -> None:
         improve,
         match,
         measure,
+        merge,
         pose,
         push,
         render,

@@ -41,6 +41,7 @@ def bench(
             min=16, max=limits.MAX_SIDE, help="Pictures are resized to this; 640 (real videos 854) if left out."
         ),
     ] = None,
+    engine: options.Engine = "local",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -48,6 +49,7 @@ def bench(
     from ..errors import bad_input
     from ..jobs.bench import SIZES, BenchConfig
     from ..jobs.bench import bench as run_bench
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import open_features
     from ..report.bench import bench_table, missing_words, write_bench_report
 
@@ -58,9 +60,10 @@ def bench(
         raise bad_input(str(root), "the folder that holds the data sets", "nothing there", "Check --root.")
     if features.average and features.adapter is not None:
         raise bad_input("--average", "no --adapter beside it", str(features.adapter), "An adapter brings its own head.")
+    spread = parse_engine(engine)
     source = open_features(features)
     with StageProgress({"bench": 1.0}) as progress:
-        summary = run_bench(source, out, config, progress)
+        summary = run_bench(source, out, config, progress, spread)
     page = write_bench_report(out)
     result = {"command": "bench", "summary": summary}
     finish(result, [page, out / "summary.json"], json, bench_table(summary), missing_words(summary) or None)
