@@ -91,17 +91,15 @@ def measure_retention(
     config = replace(config, objects=config.objects or builtin_objects(record))
     check_inputs(config)
     sizes: Settings = {} if long_side is None else {"long_side": long_side}
-    adjustable = AdjustableFeatures(
-        load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
-    )
+    sizes |= {"device": device, "dtype": getattr(torch, dtype)}
+    adjustable = AdjustableFeatures(load(backbone, adapter=adapter, **sizes))
     saved = saved_strength(adjustable)
     if config.strengths == STRENGTHS and saved is not None:
         config = replace(config, strengths=tuple(sorted({*STRENGTHS, saved})))
     claim(out, config, adjustable)
     data = open_data(config)
-    items = finished_items(adjustable, config, data, out, report, engine)
     protocols = protocols_of(adjustable, config, data)
-    entries = list(strength_entries(items, protocols, data))
+    entries = [*strength_entries(finished_items(adjustable, config, data, out, report, engine), protocols, data)]
     protocol = {
         **protocol_of(adjustable, config, data),
         "trained_on": trained_among(record, config.objects),
