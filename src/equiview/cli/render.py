@@ -1,6 +1,6 @@
 """`equiview render`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,12 +16,17 @@ from .progress import StageProgress
     epilog=examples(
         "equiview render mug.glb --out views/mug",
         "equiview render mug.glb --out views/mug-ring --rig ring --views 24 --background white",
+        "equiview render objaverse/glbs --out views/objaverse --engine process:8",
     ),
 )
 @command
 def render(
     source: Annotated[
-        str, typer.Argument(help="Mesh file (glb, gltf, obj, ply), builtin:NAME, procedural:SEED or household:SEED.")
+        str,
+        typer.Argument(
+            help="Mesh file (glb, gltf, obj, ply), builtin:NAME, procedural:SEED or household:SEED; or a folder of "
+            "meshes or a text file that lists some, each rendered into OUT/NAME."
+        ),
     ],
     out: options.Out,
     rig: Annotated[
@@ -44,6 +49,7 @@ def render(
     renderer: Annotated[
         Literal["embree", "gl"], typer.Option(help="embree: CPU ray caster; gl: fast, extra `gl`.")
     ] = "embree",
+    engine: options.Engine = "local",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -52,12 +58,25 @@ def render(
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
     from ..data.meshes import axis_up
-    from ..jobs.render import render_object
+    from ..data.object_lists import expand
+    from ..jobs.engine import parse_engine
+    from ..jobs.render import render_object, render_objects
     from ..render import RenderConfig
 
     # The other commands take several objects, so there the axis goes with each name.
-    source = source if up is None else f"{source}@up={up}"
+    axis = "" if up is None else f"@up={up}"
     config = RenderConfig(hw=(size, size), light=light, background=background, seed=seed)
+    found = expand([source])
+    where = parse_engine(engine, many=bool(found.listed))
+    if found.listed:
+        how: Any = {"rig": rig, "views": views, "renderer": renderer}
+        with StageProgress() as progress:
+            sources = [f"{one}{axis}" for one in found.sources]
+            done, broken = render_objects(sources, out, config, **how, progress=progress, engine=where)
+        words = f"{len(done)} objects, {len(broken)} broken ones left out (see broken/)"
+        finish({"command": "render", "objects": done, "broken": broken}, [out], json, words)
+        return
+    source = f"{source}{axis}"
     with StageProgress() as progress:
         store, notes = render_object(source, out, config, rig=rig, views=views, renderer=renderer, progress=progress)
     result = {"command": "render", "object": store.name, "views": len(store), "up": axis_up(source), "notes": notes}
