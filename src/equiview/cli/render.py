@@ -66,18 +66,21 @@ def render(
     # The other commands take several objects, so there the axis goes with each name.
     axis = "" if up is None else f"@up={up}"
     config = RenderConfig(hw=(size, size), light=light, background=background, seed=seed)
+    how: Any = {"rig": rig, "views": views, "renderer": renderer}
     found = expand([source])
     where = parse_engine(engine, many=bool(found.listed))
     if found.listed:
-        how: Any = {"rig": rig, "views": views, "renderer": renderer}
         with StageProgress() as progress:
             sources = [f"{one}{axis}" for one in found.sources]
             done, broken = render_objects(sources, out, config, **how, progress=progress, engine=where)
-        words = f"{len(done)} objects, {len(broken)} broken ones left out (see broken/)"
-        finish({"command": "render", "objects": done, "broken": broken}, [out], json, words)
+        finish({"command": "render", "objects": done, "broken": broken}, [out], json, _words(done, broken))
         return
     source = f"{source}{axis}"
     with StageProgress() as progress:
-        store, notes = render_object(source, out, config, rig=rig, views=views, renderer=renderer, progress=progress)
+        store, notes = render_object(source, out, config, **how, progress=progress)
     result = {"command": "render", "object": store.name, "views": len(store), "up": axis_up(source), "notes": notes}
     finish(result, [out], json, *(f"Note: {note}" for note in notes), f"{len(store)} views of {store.name}")
+
+
+def _words(done: list[str], broken: list[str]) -> str:
+    return f"{len(done)} objects, {len(broken)} broken ones left out (see broken/)"
