@@ -27,10 +27,10 @@ def rendered_once():
 def sent(monkeypatch: pytest.MonkeyPatch) -> engine.Engine:
     """An engine that sends units as those of other processes do, and does them here, the last one first."""
 
-    def done(path: Path, count: int, _: engine.Engine) -> Iterator[tuple[int, Any]]:
+    def done(path: Path, count: int, _: int) -> Iterator[tuple[int, Any]]:
         work, units = pickle.loads(path.read_bytes())
         for number in reversed(range(count)):
             yield number, work(units[number])
 
-    monkeypatch.setattr(engine, "_in_processes", done)
+    monkeypatch.setattr(engine, "in_processes", done)
     return engine.Engine("process", 2)

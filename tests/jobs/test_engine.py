@@ -7,8 +7,9 @@ import pytest
 
 from equiview.errors import EquiviewError
 from equiview.io import read_json, read_jsonl
-from equiview.jobs.engine import LOCAL, Engine, WorkerDied, parse_engine, run_units
+from equiview.jobs.engine import LOCAL, Engine, parse_engine, run_units
 from equiview.jobs.scoring import WorkItem, all_rows, finish_items, rows_path
+from equiview.jobs.workers import WorkerDied
 from jobs.engine_work import always_killed, killed_once, refuses, rows_of, square
 
 TWO = Engine("process", 2)

@@ -4,41 +4,20 @@ A unit is an object, scene, clip, picture ...: whatever writes files of its own.
 engine. Units and the function are pickled once and sent to every worker, the features with them.
 """
 
-import logging
-import multiprocessing
-import os
 import pickle
-import signal
-import sys
-import traceback
-import uuid
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from multiprocessing import connection
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-import numpy as np
-
-from ..errors import EquiviewError, bad_input, one_line
+from ..errors import bad_input
 from ..records import RunRecord
-
-log = logging.getLogger(__name__)
+from .on_ray import import_ray, on_ray
+from .workers import Work, WorkerDied, in_processes
 
 MAX_PROCESSES = 1024
-MAX_DEATHS = 2
-"""A unit whose worker died so often is given up: it is most likely the reason (too little memory, say)."""
-RAY_WINDOW = 512
-"""Units handed to Ray at a time: enough for it to add machines, few enough to wait for."""
-AGAIN = "Run the same command again to go on; fewer processes need less memory."
 T = TypeVar("T")
-Work = Callable[[Any], Any]
-
-
-class WorkerDied(EquiviewError):
-    """The process that worked on a unit ended without a word, again and again."""
 
 
 @dataclass(frozen=True)
@@ -128,20 +107,6 @@ def _parse_shard(text: str | None) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def import_ray() -> Any:
-    """Return the module `ray`.
-
-    Raises:
-        EquiviewError: It is not installed.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        fix = "pip install 'equiview[ray]', or use --engine process:N."
-        raise bad_input("--engine ray", "the package ray", "it is not installed", fix) from error
-    return ray
-
-
 def run_units(
     work: Work, units: Sequence[Any], engine: Engine = LOCAL, give_up: Callable[[int, WorkerDied], Any] | None = None
 ) -> Iterator[tuple[int, Any]]:
@@ -166,12 +131,12 @@ def run_units(
             fix = "Use --engine local, or --shard i/n with a process for each shard."
             raise bad_input(f"--engine {engine.kind}", "features that can be pickled", str(error), fix) from error
         if engine.kind == "ray":
-            done = _on_ray(parcel, len(units), engine)
+            done = on_ray(parcel, len(units), engine.address)
         else:
             path = Path(folder) / "units.pickle"
             path.write_bytes(parcel)
             del parcel
-            done = _in_processes(path, len(units), engine)
+            done = in_processes(path, len(units), engine.workers)
         for number, result in done:
             if isinstance(result, WorkerDied):
                 if give_up is None:
@@ -179,179 +144,3 @@ def run_units(
                 yield number, give_up(number, result)
             else:
                 yield number, result
-
-
-@dataclass
-class _Worker:
-    """A process and the unit it works on; None before the first and after the last."""
-
-    process: Any
-    pipe: Any
-    unit: int | None = None
-
-
-@dataclass
-class _Pool:
-    """As many workers as are needed, each with a pipe of its own, so that the death of one is seen at once."""
-
-    path: Path
-    size: int
-    threads: int
-    workers: list[_Worker] = field(default_factory=list)
-
-    def start(self) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_worker, args=(theirs, self.path, self.threads), daemon=True)
-        process.start()
-        # Only the worker holds its end: when it dies, ours ends.
-        theirs.close()
-        worker = _Worker(process, ours)
-        self.workers.append(worker)
-        return worker
-
-    def end(self) -> None:
-        for worker in self.workers:
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.join()
-            worker.pipe.close()
-
-
-def _in_processes(path: Path, count: int, engine: Engine) -> Iterator[tuple[int, Any]]:
-    """Yield (number, result), or (number, `WorkerDied`) for a unit that was given up."""
-    waiting, deaths = deque(range(count)), Counter[int]()
-    pool = _Pool(path, min(engine.workers, count), _threads(engine.workers))
-    try:
-        while True:
-            while waiting and len(pool.workers) < pool.size:
-                pool.start()
-            for worker in pool.workers:
-                if worker.unit is None and waiting:
-                    _give(worker, waiting.popleft())
-            busy = {worker.pipe: worker for worker in pool.workers if worker.unit is not None}
-            if not busy:
-                return
-            for pipe in connection.wait(list(busy)):
-                worker = busy[pipe]
-                unit, worker.unit = worker.unit, None
-                assert unit is not None
-                try:
-                    failed, result = worker.pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    pool.workers.remove(worker)
-                    deaths[unit] += 1
-                    why = _cause(worker.process)
-                    if deaths[unit] >= MAX_DEATHS:
-                        yield unit, WorkerDied(f"A worker died {MAX_DEATHS} times on unit {unit + 1}: {why}. {AGAIN}")
-                    else:
-                        log.warning("a worker died (%s): its unit is done again", why)
-                        waiting.appendleft(unit)
-                    continue
-                if failed:
-                    raise result
-                yield unit, result
-    finally:
-        pool.end()
-
-
-def _give(worker: _Worker, unit: int) -> None:
-    worker.unit = unit
-    try:
-        worker.pipe.send(unit)
-    except (BrokenPipeError, ConnectionResetError):
-        # It died while it had nothing to do; waiting for its answer finds that out.
-        return
-
-
-def _cause(process: Any) -> str:
-    process.join()
-    code = process.exitcode
-    killed = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    return f"{killed}, often too little memory" if code == -signal.SIGKILL else killed
-
-
-def _threads(workers: int) -> int:
-    """Return the threads that each of so many processes computes with: what OMP_NUM_THREADS says, or its share.
-
-    MKL rounds some products of a few rows otherwise with another number of threads: only runs with the same number are
-    equal to the last digit.
-    """
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    if said.isdecimal() and int(said) > 0:
-        return int(said)
-    torch = sys.modules.get("torch")
-    return max(1, ((os.cpu_count() or 1) if torch is None else int(torch.get_num_threads())) // workers)
-
-
-def _worker(pipe: Any, path: Path, threads: int) -> None:
-    """Do units until the other end is closed: by its driver, or because that died."""
-    # Ctrl-C reaches the whole group of processes; the driver then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        # Libraries read these when they are loaded, which unpickling does.
-        os.environ[name] = str(threads)
-    try:
-        work, units = pickle.loads(path.read_bytes())
-        while True:
-            unit = pipe.recv()
-            pipe.send(_outcome(work, units[unit]))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-
-
-def _outcome(work: Work, unit: Any) -> tuple[bool, Any]:
-    """Return (whether it failed, the result or the error)."""
-    try:
-        return False, work(unit)
-    except (EquiviewError, OSError, MemoryError, RuntimeError, ValueError, TypeError, LookupError) as error:
-        # The traceback itself does not travel.
-        error.add_note(f"In a worker:\n{traceback.format_exc()}")
-        return True, error
-
-
-def _on_ray(parcel: bytes, count: int, engine: Engine) -> Iterator[tuple[int, Any]]:
-    """Yield (number, result), or (number, `WorkerDied`) for a unit that was given up."""
-    ray = import_ray()
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address=engine.address, include_dashboard=None if engine.address else False, log_to_driver=False)
-    torch = sys.modules.get("torch")
-    cards = 1 if torch is not None and torch.cuda.is_initialized() else 0
-    task = ray.remote(max_retries=MAX_DEATHS - 1, num_gpus=cards)(_ray_unit)
-    died = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
-    try:
-        # An array is read where it lies, by every worker of a machine; bytes would be copied for each unit.
-        held, key, paths = ray.put(np.frombuffer(parcel, np.uint8)), uuid.uuid4().hex, list(sys.path)
-        waiting, running = deque(range(count)), dict[Any, int]()
-        while waiting or running:
-            while waiting and len(running) < RAY_WINDOW:
-                number = waiting.popleft()
-                running[task.remote(held, key, paths, number)] = number
-            (done, *_), _ = ray.wait(list(running))
-            number = running.pop(done)
-            try:
-                failed, result = ray.get(done)
-            except died as error:
-                why = f"A worker died {MAX_DEATHS} times on unit {number + 1}: {one_line(str(error))}. {AGAIN}"
-                failed, result = False, WorkerDied(why)
-            if failed:
-                raise result
-            yield number, result
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _ray_unit(parcel: Any, key: str, paths: Sequence[str], unit: int) -> tuple[bool, Any]:
-    """Do one unit; what was sent is unpacked once for all units of this worker."""
-    if key not in _UNPACKED:
-        _UNPACKED.clear()
-        # Modules are looked for where the driver finds them, as in its own processes.
-        sys.path += [path for path in paths if path not in sys.path]
-        _UNPACKED[key] = pickle.loads(memoryview(parcel))
-    work, units = _UNPACKED[key]
-    return _outcome(work, units[unit])
-
-
-_UNPACKED: dict[str, tuple[Work, list[Any]]] = {}

@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import EquiviewError, bad_input
 from ..io import append_jsonl, atomic_path, file_name, peak_mb, read_jsonl, write_json
-from .engine import LOCAL, Engine, WorkerDied, run_units
+from .engine import LOCAL, Engine, run_units
+from .workers import WorkerDied
 
 # Rows as they are read: which keys they have is said by the rows of a task, see `equiview.records`.
 Rows = list[dict[str, Any]]
