@@ -4,7 +4,7 @@ VENV   ?= .venv
 CODE    = src tests benchmarks examples scripts hubconf.py hatch_build.py
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test install lint docker clean
+.PHONY: demo test install lint wheel notebooks docs docker clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/equiview demo --out runs/demo
@@ -17,6 +17,23 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check $(CODE)
 	$(VENV)/bin/ruff check $(CODE)
 	$(VENV)/bin/python -m mypy
+
+# What would be released, tried in a fresh environment with the README's quick start.
+wheel: $(VENV)/.created
+	$(PIP) build
+	rm -f dist/equiview-*
+	$(VENV)/bin/python -m build
+	PYTHON=$(abspath $(VENV))/bin/python PIP_ARGUMENTS="-c $(CURDIR)/constraints.txt" scripts/smoke.sh dist/equiview-*.whl
+
+# Runs the notebooks (minutes) and keeps their outputs.
+notebooks: $(VENV)/.installed
+	$(PIP) -e '.[notebooks]'
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/python scripts/notebooks.py
+
+# The documentation site, in site/; a warning, such as a link that leads nowhere, is an error.
+docs: $(VENV)/.created
+	$(PIP) mkdocs-material 'mkdocstrings[python]' mkdocs-jupyter ruff  # The extra `docs`; the package's own are not needed.
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 # Images equiview:cpu, and with `make docker DOCKER_TARGET=cuda` equiview:cuda.
 DOCKER_TARGET ?= cpu

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Install a wheel or source archive in a clean environment, away from the checkout, and try what a newcomer tries first:
+# Install a wheel or source archive in a clean environment, away from the checkout, and run the README's quick start as written:
 #   scripts/smoke.sh dist/equiview-*.whl
-# PIP_ARGUMENTS and VENV_ARGUMENTS are handed on (--no-deps and --system-site-packages where torch is there already).
+# PIP_ARGUMENTS and VENV_ARGUMENTS are handed on (--no-deps and --system-site-packages where torch is there already); PYTHON is the interpreter.
 set -euo pipefail
 archive=$(realpath "$1")
+checkout=$(realpath "$(dirname "$0")/..")
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 cd "$place"
 # shellcheck disable=SC2086  # Several arguments each.
-python -m venv ${VENV_ARGUMENTS:-} venv
+"${PYTHON:-python}" -m venv ${VENV_ARGUMENTS:-} venv
 # shellcheck disable=SC2086
 venv/bin/python -m pip install --quiet ${PIP_ARGUMENTS:-} "$archive"
 
@@ -19,9 +20,10 @@ case $version in
     *) echo "no commit in it" >&2; exit 1 ;;
 esac
 venv/bin/equiview doctor --json >doctor.json
-venv/bin/equiview render builtin:mug --views 6 --size 64 --out mug --quiet
-venv/bin/equiview measure --backbone equiview/tiny --objects mug --long-side 64 --points 50 --out measured --quiet
-test -s measured/report.html
+venv/bin/python "$checkout/scripts/code_blocks.py" "$checkout/README.md" >quick_start.sh
+PATH="$place/venv/bin:$PATH" bash -euxo pipefail quick_start.sh
+test -s runs/match/matches.png
+test -s runs/mug/report.html
 venv/bin/python - <<'PYTHON'
 import equiview, torch
 from pathlib import Path

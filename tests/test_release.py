@@ -44,6 +44,12 @@ def test_the_image_asks_for_extras_that_are_there() -> None:
     assert {"cpu", "cuda"} <= set(re.findall(r"^FROM \S+ AS (\w+)", text, re.MULTILINE))
 
 
+def test_the_docs_are_built_with_their_extra() -> None:
+    [listed] = re.findall(r"^\t\$\(PIP\) (mkdocs.*?)  #", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    extra = [re.split("[<>=]", one)[0] for one in PROJECT["optional-dependencies"]["docs"]]
+    assert listed.replace("'", "").split() == extra
+
+
 def test_a_bug_report_asks_for_the_doctor() -> None:
     body = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text())["body"]
     asked = {one["id"]: one for one in body}

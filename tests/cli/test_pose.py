@@ -47,6 +47,7 @@ def test_scores_and_locates(run, folder, tiny_weights, tmp_path):
     assert code == 0, err
     summary = json.loads(out)["summary"]
     assert summary["metrics"]["located"]["n"] == 6
+    assert [part["kind"] for part in summary["protocol"]["features"]["head"]] == ["average", "fine"]
     assert len((tmp_path / "run" / "rows.jsonl").read_text().splitlines()) == 6
     picture = next(folder.glob("*.png"))
     code, out, err = run("pose", *features, "--references", folder, "--query", picture, "--json")

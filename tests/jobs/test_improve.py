@@ -60,7 +60,7 @@ def test_the_summary_has_its_form(finished):
     assert {"before", "after", "controls", "difference", "protocol"} == set(summary)
     assert {"pretrained", "fixed_average", "random_head"} <= set(summary["controls"])
     for part in (summary["before"], summary["after"], *summary["controls"].values()):
-        assert set(part["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2"}
+        assert set(part["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2", "pcdp@0.01", "pcdp@0.02"}
         for metric in part["metrics"].values():
             assert {"value", "ci95", "n", "by_angle"} <= set(metric)
             assert metric["n"] == len(TEST)

@@ -40,7 +40,7 @@ def test_the_folder_has_every_file_and_each_summary_the_same_form(tmp_path):
     for name in ("summary.json", "summary_in_mask.json", "summary_unambiguous.json"):
         found = json.loads((tmp_path / name).read_text())
         assert set(found) == {"metrics", "protocol"}
-        assert set(found["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2"}
+        assert set(found["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2", "pcdp@0.01", "pcdp@0.02"}
         for metric in found["metrics"].values():
             assert {"value", "ci95", "n", "by_angle"} <= set(metric)
             assert list(metric["by_angle"]) == ["0-45", "45-90", "90-180"]

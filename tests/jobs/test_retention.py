@@ -216,7 +216,7 @@ def test_the_report_has_its_form(finished):
     for entry in found["strengths"]:
         assert set(entry["drift"]) == {"cosine", "cka", "neighbours", "chance"}
         assert {"pcdp@0.05", "ape"} == set(entry["equivariance"]) == set(entry["difference"]["equivariance"])
-        assert {"pck@0.05", "pck@0.10", "pck@0.15"} == set(entry["transfer"])
+        assert {"pck@0.05", "pck@0.10", "pck@0.15", "pck@0.01", "pck@0.03"} == set(entry["transfer"])
         assert {"average_jaccard", "share_under_8px"} <= set(entry["tracking"])
     first, last = found["strengths"][0], found["strengths"][-1]
     assert [first["drift"][name]["value"] for name in ("cosine", "cka", "neighbours")] == pytest.approx([1, 1, 1])

@@ -28,6 +28,7 @@ from equiview.models.heads import (
     head_parts,
     head_spec,
     on_top,
+    with_fine,
     without_fine,
 )
 from models.backbones.tiny import make_model, save
@@ -234,6 +235,16 @@ def test_a_fine_head_stays_on_top_and_comes_off() -> None:
     coarse = without_fine(head)
     assert torch.equal(coarse(_maps()), HeadChain([AverageHead(), _square()])(_maps()))
     assert without_fine(fine) is None and without_fine(coarse) is coarse and on_top(None, fine) is fine
+
+
+def test_the_fine_part_of_a_head_is_its_fixed_parts_without_averages() -> None:
+    head = HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead(), _square()])
+    fine = with_fine(head)
+    assert [part["kind"] for part in head_spec(fine)[-1]["parts"]] == ["center", "whiten"]
+    expected = HeadChain([head, FineHead(HeadChain([CenterHead(), WhitenHead()]))])
+    assert torch.equal(fine(_maps()), expected(_maps()))
+    sharp = HeadChain([CenterHead(), _square()])
+    assert with_fine(fine) is fine and with_fine(sharp) is sharp and with_fine(None) is None
 
 
 def test_no_head() -> None:

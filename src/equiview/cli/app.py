@@ -25,6 +25,7 @@ ORDER = (
         "track",
         "pose",
         "bench",
+        "data",
         "compare",
         "merge",
         "study",

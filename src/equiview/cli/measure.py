@@ -16,6 +16,7 @@ from .progress import StageProgress
     epilog=examples(
         "equiview measure --backbone facebook/dinov2-base --objects mug.glb drill.glb --out runs/dinov2",
         "equiview measure --backbone facebook/dinov2-base --adapter runs/mug --objects cup.glb --out runs/cup",
+        "equiview measure --backbone facebook/dinov2-base --objects mug.glb --refine --out runs/refined",
         "equiview measure --backbone equiview/tiny --blocks 4,6,8,10 --objects builtin:mug --out runs/blocks",
         "equiview measure --backbone facebook/dinov2-base --objects objaverse/10k.txt --engine process:8 --dry-run \\",
         "    --out runs/objaverse",
@@ -33,6 +34,7 @@ def measure(
     shard: options.Shard = None,
     dry_run: options.DryRun = False,
     seed: options.Seed = 0,
+    refine: options.Refine = False,
     json: options.Json = False,
 ) -> None:
     """Measure how well features agree between views, on any objects."""
@@ -42,7 +44,7 @@ def measure(
     from ..report import read_run, summarize_run, summary_tables, write_report
     from ..tasks.equivariance import MeasureConfig
 
-    run = MeasureRun(tuple(objects), views, MeasureConfig(points=points, seed=seed))
+    run = MeasureRun(tuple(objects), views, MeasureConfig(points=points, seed=seed, refine=refine))
     where = parse_engine(engine, shard)
     if dry_run:
         from ..jobs.measure import plan_measure

@@ -46,6 +46,16 @@ Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps; auto is CUDA where there is one.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same result.")]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine/--no-refine",
+        help="Look again, closer, at the part of each picture that holds the matches: finer places for twice the time.",
+    ),
+]
+Fine = Annotated[
+    bool, typer.Option("--fine/--no-fine", help="Put the same features without their averages beside averaged ones.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
 Rerun = Annotated[
     bool, typer.Option("--rerun", help="Write a recording (.rrd) that rerun shows in 3D too; needs equiview[rerun].")

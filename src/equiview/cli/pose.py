@@ -57,6 +57,7 @@ def pose(
     ] = None,
     rerun: options.Rerun = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
+    fine: options.Fine = True,
     engine: options.Engine = "local",
     shard: options.Shard = None,
     seed: options.Seed = 0,
@@ -79,7 +80,7 @@ def pose(
     if detections is not None:
         scenes = jobs.cut_to_detections(scenes, detections, object_id)
     spread = parse_engine(engine, shard, many=out is not None)
-    source = open_features(features)
+    source = open_features(features, "fine" if fine else "own")
     config = jobs.pose_config(box, any_roll=any_roll, seed=seed)
     if out is None:
         _locate(source, scenes[0], query or [], intrinsics, config, json)

@@ -63,7 +63,7 @@ def transfer(
     from ..matching.localise import Localise
 
     where = parse_engine(engine, shard, many=pairs is not None)
-    prepared = protocol_for(open_features(features), Localise(localisation), flips)
+    prepared = protocol_for(open_features(features, "coarse"), Localise(localisation), flips)
     if pairs is None:
         assert images is not None
         _two_pictures(prepared, (images[0], images[1]), given, out, json)

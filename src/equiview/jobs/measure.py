@@ -11,7 +11,7 @@ from ..draw.live.make import RUN_OBJECTS, save_object
 from ..io import file_name
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
-from ..records import PairRow, ProtocolRecord, RunRecord, Summary
+from ..records import PairRow, ProtocolRecord, RunRecord, Settings, Summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object, summarize
 from .engine import LOCAL, Engine
 from .plan import PlanRecord, plan_items
@@ -70,7 +70,7 @@ def measure_objects(
     run, names, items = claimed_items(source, run, out, report, engine)
     finish_items(items, partial(report, "score"), engine, log=out / UNITS_LOG)
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
-    more: RunRecord = {"run": asdict(run), "versions": versions(), "device": device, **engine.words}
+    more: RunRecord = {"run": record_of(run), "versions": versions(), "device": device, **engine.words}
     return end_measure(out, names, protocol_of(source, run.measure, **more))
 
 
@@ -89,7 +89,7 @@ def claimed_items(
     mine = engine.share(names, "objects")
     # Of thousands of listed objects some are broken: they are counted when their turn comes.
     check_sources([one for one in engine.share(run.objects) if one not in found.listed])
-    claim_folder(out, asdict(run) | {"features": source.describe()} | engine.record("measure", names))
+    claim_folder(out, record_of(run) | {"features": source.describe()} | engine.record("measure", names))
     if engine.inside:
         report("render", 0, len(names) * PARTS)
     work = partial(_measure_object, source, run, out, progress=report if engine.inside else None)
@@ -100,6 +100,11 @@ def claimed_items(
         for number, (name, one) in enumerate(zip(names, run.objects, strict=True))
     ]
     return run, mine, engine.share(items)
+
+
+def record_of(run: MeasureRun) -> Settings:
+    """Return what run.json and the protocol say of a run."""
+    return asdict(run) | {"measure": run.measure.record()}
 
 
 def plan_measure(source: MapSource, run: MeasureRun, out: Path, engine: Engine = LOCAL) -> PlanRecord:
@@ -129,7 +134,7 @@ def _measure_object(
     views = open_number(run.objects, number, run.views, run.measure.seed, out / "views", progress)
     plan = plan_object(name, views, run.measure)
     maps = list(source.maps(plan.views))
-    rows = score_object(plan, maps, run.measure)
+    rows = score_object(plan, maps, run.measure, source=source)
     if number < RUN_OBJECTS:
         save_object(out / "live" / f"{file_name(name)}.npz", plan, {"measured": maps}, run.measure.seed)
     return [{**row, "ambiguous_share": plan.ambiguous_share} for row in rows]

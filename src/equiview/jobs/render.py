@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ..data.meshes import open_mesh
 from ..data.names import distinct_names
 from ..errors import EquiviewError, bad_input
-from ..io import file_name, read_json, write_json
+from ..io import file_name, read_json, write_image, write_json
 from ..render import RenderConfig, ViewStore, random_rig, render_view, render_views, ring
 from ..render.rigs import paper_subset
 from ..render.store import Draw
@@ -93,6 +95,15 @@ def _render_one(
     except EquiviewError as error:
         return str(error)
     return None
+
+
+def write_pictures(views: ViewStore, out: Path) -> list[Path]:
+    """Write `pictures/NNNN.png` and `masks/NNNN.png` of every view, for what reads pictures; return the two folders."""
+    pictures, masks = out / "pictures", out / "masks"
+    for index, view in enumerate(views):
+        write_image(pictures / f"{index:04d}.png", view.rgb)
+        write_image(masks / f"{index:04d}.png", np.repeat(255 * view.mask[..., None].astype(np.uint8), 3, axis=2))
+    return [pictures, masks]
 
 
 def cameras_of(rig: Rig, n: int, hw: tuple[int, int], seed: int) -> list[Camera]:

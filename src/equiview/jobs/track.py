@@ -1,7 +1,6 @@
 """The jobs behind `equiview track`: follow given points through a video, or score a set of clips, resumable."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -133,7 +132,7 @@ def score_tracking(
     if twice:
         raise bad_input("clips", "every clip under a name of its own", f"{', '.join(twice)} twice", "Rename one.")
     mine = engine.share(clips, "clips")
-    what = {"tracking": asdict(config), "clips": names, "features": model.describe()}
+    what = {"tracking": config.record(), "clips": names, "features": model.describe()}
     claim_folder(out, what | engine.record("track", names))
     frames = progress if engine.inside else None
     items = [WorkItem(rows_path(out, one.name), partial(run, model, [one], config, frames)) for one in mine]

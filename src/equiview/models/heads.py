@@ -205,6 +205,18 @@ def without_fine(head: nn.Module | None) -> nn.Module | None:
     return head if len(coarse) == len(parts) else HeadChain(coarse) if coarse else None
 
 
+def with_fine(head: nn.Module | None, weight: float = 1.0) -> nn.Module | None:
+    """Return the head with a `FineHead` of its own fixed parts but the averages; without averages it is fine already.
+
+    What was learned is left out of the fine part: it was learned on averaged tokens.
+    """
+    parts = head_parts(head)
+    if any(isinstance(part, FineHead) for part in parts) or not any(isinstance(part, AverageHead) for part in parts):
+        return head
+    fixed = [part for part in parts if not isinstance(part, AverageHead) and not list(part.parameters())]
+    return HeadChain([*parts, FineHead(HeadChain(fixed), weight)])
+
+
 def on_top(head: nn.Module | None, part: nn.Module) -> nn.Module:
     """Return the head with one more part on top, below its `FineHead`, which stays the last."""
     if head is None:

@@ -87,7 +87,7 @@ class ProtocolRecord(RunRecord, total=False):
 
     Keys:
         features: What was measured.
-        measure, transfer, tracking, pose, epipolar: Settings of the task.
+        measure, transfer, tracking, pose, epipolar, recall: Settings of the task.
         scoring: Threshold and average of semantic transfer.
         units, averages, ci95, ci95_views, chance: What the numbers mean, in words.
     """
@@ -98,6 +98,7 @@ class ProtocolRecord(RunRecord, total=False):
     tracking: Settings
     pose: Settings
     epipolar: Settings
+    recall: Settings
     scoring: Settings | None
     units: str
     averages: str

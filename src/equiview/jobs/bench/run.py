@@ -6,14 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...errors import bad_input
+from ...formats.omniprobe import TASKS as OMNIPROBE
+from ...formats.omniprobe import write_results
 from ...io import file_name, read_json, write_json
 from ...models.adapters.folder import versions
 from ...models.extractor import Extractor
-from ...records import BenchProtocol, BenchSummary, DataSetResult, Metrics, MissingSet, ProtocolRecord
+from ...records import BenchProtocol, BenchSummary, DataSetResult, Metrics, MissingSet, ProtocolRecord, PublishedScores
 from ..engine import LOCAL, Engine
 from ..run_folder import Progress, as_json, claim_folder, device_name
 from ..scoring import UNITS_LOG, WorkItem, finish_items, rows_path, write_rows
 from .examples import save_examples
+from .published import backbone_name, protocols_of, published, source_of, with_protocol
 from .real import missing_set, real_sets, try_open
 from .scoring import score, source_for
 from .settings import BenchConfig, Found
@@ -65,6 +69,21 @@ def bench(
     return _summarize(source, out, config, measured, missing)
 
 
+def write_omniprobe(out: Path, summary: BenchSummary) -> Path:
+    """Write omniprobe.jsonl, a line for each data set that OmniProbe has too.
+
+    Raises:
+        EquiviewError: There is none.
+    """
+    path = Path(out) / "omniprobe.jsonl"
+    path.unlink(missing_ok=True)
+    if not write_results(path, summary):
+        found = ", ".join(name for sets in summary["tasks"].values() for name in sets) or "none"
+        fix = "Leave --to out, or get one of them: equiview data how navi."
+        raise bad_input("--to omniprobe", f"one of {', '.join(OMNIPROBE)}", found, fix)
+    return path
+
+
 def result_path(out: Path, one: Found) -> Path:
     """Return where a data set's scores are; it is written last: when it is there, the data set is finished."""
     return out / "results" / one.task / f"{file_name(one.name)}.json"
@@ -90,6 +109,8 @@ def _measure(
         write_json(problem_path(out, one), {"problem": problem})
         return None
     problem_path(out, one).unlink(missing_ok=True)
+    if config.protocol is not None:
+        source, opened = with_protocol(source, opened, protocols_of(config.protocol)[one.name])
     features = source_for(source, opened, config.long_side)
     stage = f"{one.task} {one.name}"
     show = None if progress is None else (lambda _, done, total: progress(stage, done, total))
@@ -119,5 +140,20 @@ def _summarize(
         "datasets": protocols,
     }
     summary: BenchSummary = as_json({"tasks": tasks, "failed": failed, "protocol": protocol, "missing": missing})
+    if config.protocol is not None:
+        summary["published"] = _published(source, config.protocol, measured)
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _published(source: Any, protocol: str, measured: Sequence[Found]) -> PublishedScores:
+    """Return what the authors of a protocol report of this backbone as it is; nothing where they did not measure it."""
+    features = source.describe()
+    plain = not features.get("adapter") and not features.get("head")
+    name = backbone_name(str(features.get("backbone"))) if plain else None
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for one in measured:
+        found = published(protocol, one.name).get(name or "")
+        if found is not None:
+            scores.setdefault(one.task, {})[one.name] = dict(found)
+    return {"protocol": protocol, "backbone": name, "source": source_of(protocol), "scores": scores}
