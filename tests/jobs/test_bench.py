@@ -1,6 +1,7 @@
 """The bench: perfect with the oracle, chance with noise, resumable, clear about what is missing, comparable."""
 
 import json
+import pickle
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -295,6 +296,8 @@ def test_every_data_set_is_recognised(tmp_path):
     layouts(tmp_path)
     found, missing = real_sets(BenchConfig("real", TASKS, str(tmp_path)))
     assert {one.name for one in found} == set(DATASETS) and missing == []
+    sent = pickle.loads(pickle.dumps(found))  # As engines send them to other processes.
+    assert [one.open.args for one in sent] == [one.open.args for one in found]
     folders = list(folders_below(tmp_path, 3))
     places = {name: next(p for f in folders if (p := one.find(f))) for name, one in DATASETS.items()}
     assert places["spair"].name == "SPair-71k" and places["ap10k"].name == "ap-10k"

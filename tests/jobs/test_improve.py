@@ -102,7 +102,7 @@ def test_the_adapter_loads_in_one_line(finished, backbone):
 
 
 @pytest.mark.parametrize("moment", [("train network", 1), ("score", 2)])
-def test_an_interrupted_run_goes_on_to_the_same_scores(finished, backbone, tmp_path, moment):
+def test_an_interrupted_run_goes_on_to_the_same_scores(finished, backbone, tmp_path, moment, sent):
     def stop(stage, done, total):
         if (stage, done) == moment:
             raise KeyboardInterrupt
@@ -110,7 +110,7 @@ def test_an_interrupted_run_goes_on_to_the_same_scores(finished, backbone, tmp_p
     with pytest.raises(KeyboardInterrupt):
         improve(backbone, ["procedural:1"], TEST, tmp_path, CONFIG, stop)
     assert not (tmp_path / "summary.json").exists()
-    resumed = improve(backbone, ["procedural:1"], TEST, tmp_path, CONFIG)
+    resumed = improve(backbone, ["procedural:1"], TEST, tmp_path, CONFIG, engine=sent)
     whole = read(finished / "summary.json")
     for part in ("before", "after"):
         assert resumed[part]["metrics"] == whole[part]["metrics"]

@@ -25,6 +25,7 @@ def main() -> None:
         improve,
         match,
         measure,
+        merge,
         pose,
         protocols,
         push,

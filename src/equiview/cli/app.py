@@ -27,6 +27,7 @@ ORDER = (
         "bench",
         "data",
         "compare",
+        "merge",
         "study",
         "report",
     ),

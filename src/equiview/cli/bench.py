@@ -53,6 +53,7 @@ def bench(
         Literal["omniprobe"] | None,
         typer.Option(help="Also write the scores as OmniProbe's results (NAVI, ScanNet's pairs, TAP-Vid-DAVIS)."),
     ] = None,
+    engine: options.Engine = "local",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -63,6 +64,7 @@ def bench(
     from ..errors import bad_input
     from ..jobs.bench import SIZES, USUAL_TASKS, BenchConfig, tasks_of, write_omniprobe
     from ..jobs.bench import bench as run_bench
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import open_features
     from ..report.bench import bench_table, missing_words, published_words, write_bench_report
 
@@ -74,9 +76,10 @@ def bench(
         raise bad_input(str(root), "the folder that holds the data sets", "nothing there", "Check --root.")
     if features.average and features.adapter is not None:
         raise bad_input("--average", "no --adapter beside it", str(features.adapter), "An adapter brings its own head.")
+    spread = parse_engine(engine)
     source = open_features(features)
     with StageProgress({"bench": 1.0}) as progress:
-        summary = run_bench(source, out, config, progress)
+        summary = run_bench(source, out, config, progress, spread)
     files = [write_bench_report(out), out / "summary.json"]
     files += [] if to is None else [write_omniprobe(out, summary)]
     result = {"command": "bench", "summary": summary}

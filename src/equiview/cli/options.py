@@ -35,6 +35,10 @@ OBJECT_HELP = (
     "procedural:SEED, household:SEED, folders written by render, captures (COLMAP, nerfstudio, RGB-D, BOP ...; "
     "CAPTURE@0::2 is every second image), folders of photos, or videos."
 )
+LISTS_HELP = (
+    f"{OBJECT_HELP} Also folders of meshes (Objaverse's glbs/000-xxx/UID.glb) and text files with a path or id in each "
+    "line, of which broken ones are counted and left out."
+)
 
 Backbone = Annotated[str, typer.Option("--backbone", "-b", help=BACKBONE_HELP)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to. An unfinished run there is resumed.")]
@@ -124,4 +128,23 @@ Thorough = Annotated[
 ]
 RandomWeights = Annotated[bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")]
 WeightsDtype = Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Type of the weights.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|process:N|ray[:ADDRESS]",
+        help="Where units (objects, scenes, clips, blocks of pairs, pictures) are worked on: in this process, in N "
+        "processes, or on a Ray cluster (extra ray). Results are the same.",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Only every N-th unit from the I-th; equiview merge puts the folders together."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Do a few units, say what time, disk and memory the whole run will take, and stop."),
+]
 Points = Annotated[int, typer.Option("--points", min=1, max=MAX_POINTS, help="Surface points sampled in each view.")]

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import bad_input
-from ..io import MESH_SUFFIXES, is_hidden
+from ..io import MESH_SUFFIXES
 from .names import is_made, split_source
+from .object_lists import meshes_below
 from .open import Kind, folder_kind
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,7 @@ def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
     kind = folder_kind(folder)
     if kind in (Kind.VIEWS, Kind.CAPTURE):
         return [source]
-    meshes = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in MESH_SUFFIXES and not is_hidden(path.name) and path.is_file()
-    )
+    meshes = meshes_below(folder)
     # Textures beside meshes are pictures, too.
     if not meshes and kind is Kind.PICTURES:
         return [source]

@@ -54,7 +54,7 @@ def real_sets(config: BenchConfig) -> tuple[list[Found], list[MissingSet]]:
             if path is None:
                 missing.append(missing_set(name, f"not found under {root}"))
             else:
-                there.append(Found(dataset.task, name, partial(_open, dataset, path, config)))
+                there.append(Found(dataset.task, name, partial(_open, name, path, config)))
     if not there:
         lines = "".join(f"\n  {one['dataset']}: {one['where']}; it must lie as {one['layout']}" for one in missing)
         raise bad_input(str(root), "at least one data set", "none of them", f"Get one of these:{lines}")
@@ -95,8 +95,9 @@ def folders_below(root: Path, depth: int) -> Iterator[Path]:
         ]
 
 
-def _open(dataset: Dataset, path: Path, config: BenchConfig) -> Opened:
-    opened = dataset.open(path)
+def _open(name: str, path: Path, config: BenchConfig) -> Opened:
+    # By name: the functions of a data set cannot be sent to other processes.
+    opened = DATASETS[name].open(path)
     if isinstance(opened.config, PoseConfig):
         return replace(opened, config=seeded(opened.config, config.seed))
     if isinstance(opened.config, RecallConfig):
