@@ -1,10 +1,12 @@
 """`equiview render`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .. import limits
+from ..errors import bad_input
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -76,7 +78,7 @@ def render(
     found = expand([source])
     where = parse_engine(engine, many=bool(found.listed))
     if found.listed:
-        _render_many([f"{one}{axis}" for one in found.sources], out, json, config, {**how, "engine": where})
+        _render_many([f"{one}{axis}" for one in found.sources], out, json, config, {**how, "engine": where}, pictures)
         return
     source = f"{source}{axis}"
     with StageProgress() as progress:
@@ -86,7 +88,9 @@ def render(
     finish(result, wrote, json, *(f"Note: {note}" for note in notes), f"{len(store)} views of {store.name}")
 
 
-def _render_many(sources: list[str], out: Path, json: bool, config: "RenderConfig", how: Any) -> None:
+def _render_many(sources: list[str], out: Path, json: bool, config: "RenderConfig", how: Any, pictures: bool) -> None:
+    if pictures:
+        raise bad_input("--pictures", "one object", "a list of them", "Leave it out, or render one at a time.")
     from ..jobs.render import render_objects
 
     with StageProgress() as progress:
