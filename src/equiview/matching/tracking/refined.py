@@ -29,7 +29,7 @@ class RefinedMaps(Sequence[FeatureMap]):
 
     def __init__(self, maps: LazyMaps, queries: Queries, config: TrackConfig) -> None:
         self.maps, self.queries, self.config = maps, queries, config
-        parts = {}
+        parts: dict[int, torch.Tensor] = {}
         for frame in np.unique(queries.frame):
             own = np.flatnonzero(queries.frame == frame)
             parts |= dict(zip(own, descriptors(maps[int(frame)], self._xy(own)), strict=True))
