@@ -4,12 +4,14 @@
     EQUIVIEW_SHARED=... python benchmarks/real.py ... --sets chosen     what choices may be made on
 
 Rows: the last block, nothing learned (alone and under an untrained convolution), `one-step` and `default` with a
-rendered object, `default` without one. Captures: 12 pictures each, PCDP@0.05; pairs: PCK@0.10 at 448 px; clips: the
-share under 8 px. WORK may be that of preset.py, whose heads it shares; finished rows are read.
+rendered object, `default` without one; nothing learned and `default` with a fine part too. Captures: 12 pictures each,
+PCDP@0.05; pairs: PCK@0.10 at 448 px; clips: the share under 8 px. WORK may be that of preset.py, whose heads it shares;
+finished rows are read.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,12 @@ from equiview.io import read_jsonl, write_json
 from equiview.jobs.presets import read_preset
 from equiview.jobs.scoring import rows_path, write_rows
 from equiview.metrics.paired import difference
+from equiview.models.heads import with_fine
 
 ROWS = (LAST, NOTHING, f"{NOTHING} + random conv", "one-step", "default", "default, without the object")
+FINE = ", fine part"
+PLACED = (NOTHING, "default")
+"""Rows that are scored with a fine part too, see `heads.with_fine`."""
 AGAINST = (LAST, NOTHING)
 SETS = {"reported": REPORTED, "chosen": CHOSEN_ON}
 SCORE = "percent"
@@ -56,6 +62,11 @@ class Real:
 
     def read(self, row: Row, name: str) -> list[dict[str, Any]]:
         return [line for label in row.labels() for line in read_jsonl(self.path(label, name))]
+
+
+def placed(row: Row) -> Row:
+    """Return the row with a fine part."""
+    return replace(row, name=row.name + FINE, head=lambda repetition: with_fine(row.head(repetition)))
 
 
 def summary(values: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -102,6 +113,7 @@ def main() -> None:
         *(f"{name}, strength {s:g}" for s in args.strengths for name in ("one-step", "default")),
     }
     rows = [row.few() for row in bench.rows() if row.name in wanted]
+    rows += [placed(row) for row in rows if row.name in PLACED]
     real, every, kinds = Real(bench, rows), {}, {}
     for one in open_sets(args.only or SETS[args.sets], args.work):
         every[one.name] = real.run(one)

@@ -48,4 +48,3 @@ def target(link: str, page: str, repository: str) -> str:
     if not (ROOT / name).exists():
         return link  # mkdocs says that it leads nowhere.
     return f"{repository}/{'tree' if (ROOT / name).is_dir() else 'blob'}/main/{name}"
-

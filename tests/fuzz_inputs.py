@@ -13,9 +13,12 @@ from PIL import Image
 from scipy.io import savemat
 
 import capture_worlds
+import recall_sets
 from bad_inputs import ball_ply
 from capture_worlds import BENT, World
+from equiview.data.captures.navi import navi_pairs
 from equiview.data.captures.opening import open_capture
+from equiview.data.captures.scannet_pairs import scannet_pairs
 from equiview.data.clips.badja import open_badja
 from equiview.data.clips.tapvid import open_tapvid
 from equiview.data.keypoints.loaders import LOADERS
@@ -161,6 +164,21 @@ def _study(folder: Path) -> Case:
     return Case(path, lambda: read_points(path))
 
 
+def _co3d(folder: Path) -> Case:
+    sequence = recall_sets.write_co3d(folder, count=2)
+    return Case(folder / "apple" / "frame_annotations.jgz", lambda: open_capture(sequence))
+
+
+def _navi(folder: Path) -> Case:
+    recall_sets.write_navi(folder, count=2)
+    return Case(folder / "cup" / "wild_set" / "annotations.json", lambda: list(navi_pairs(folder)))
+
+
+def _scannet(folder: Path, file: str) -> Case:
+    recall_sets.write_scannet(folder, count=3)
+    return Case(folder / file, lambda: list(scannet_pairs(folder)))
+
+
 BYTES: dict[str, Callable[[Path], Case]] = {
     "PNG": lambda d: _picture(d / "a.png"),
     "palette PNG": lambda d: _picture(d / "a.png", "P"),
@@ -186,6 +204,8 @@ BYTES: dict[str, Callable[[Path], Case]] = {
     "RGB-D pose": lambda d: _world(d, capture_worlds.write_rgbd, "pose/002.txt"),
     "RGB-D intrinsics": lambda d: _world(d, capture_worlds.write_rgbd, "intrinsics.txt"),
     "RGB-D depth": lambda d: _world(d, capture_worlds.write_rgbd, "depth/000.png"),
+    "CO3D annotations": _co3d,
+    "ScanNet's pairs": lambda d: _scannet(d, "test.npz"),
     "TAP-Vid pickle": lambda d: _tapvid(d, 4),
     "TAP-Vid pickle of old": lambda d: _tapvid(d, 0),
     "MATLAB": _mat,
@@ -200,6 +220,7 @@ JSON: dict[str, Callable[[Path], Case]] = {
     "transforms.json": lambda d: _world(d, capture_worlds.write_transforms, "transforms.json"),
     "BOP scene_gt.json": lambda d: _world(d, capture_worlds.write_bop, "scene_gt.json"),
     "BOP scene_camera.json": lambda d: _world(d, capture_worlds.write_bop, "scene_camera.json"),
+    "NAVI annotations": _navi,
     "BADJA": _badja,
     "key points": _pairs,
     "adapter record": lambda d: _adapter(d, "equiview.json"),

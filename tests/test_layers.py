@@ -43,6 +43,7 @@ LAYERS = (
     ("metrics",),
     ("matching.nearest", "matching.localise"),
     ("matching.match",),
+    ("matching.refine",),
     ("matching.transfer", "matching.tracking", "matching.pose"),
     ("matching",),
     ("formats",),

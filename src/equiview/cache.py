@@ -23,6 +23,10 @@ class Cache(Generic[T]):
         self._values: OrderedDict[Hashable, T] = OrderedDict()
         self._numbers = itertools.count()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is sent to another process starts empty there: values are made again sooner than they are copied.
+        return (Cache, (self.limit_bytes,))
+
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value of this key; it is made where there is none, or was dropped."""
         if key not in self._values:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,14 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Endings of files that a folder of pictures may hold."""
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 """Endings of files that are read as a mesh."""
+
+
+def peak_mb() -> float | None:
+    """Return the peak memory of this process so far, MB, as the system counts it; None where it keeps no count."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """Pixels to tokens and back, and the only `grid_sample` of the package."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
 from .types import FeatureMap
+
+Mode = Literal["bilinear", "bicubic"]
 
 
 def token_from_pixel(fmap: FeatureMap, xy: Float[torch.Tensor, "*n 2"]) -> Float[torch.Tensor, "*n 2"]:
@@ -27,23 +31,32 @@ def token_centers(fmap: FeatureMap) -> Float[torch.Tensor, "hw 2"]:
     return pixel_from_token(fmap, torch.stack([xs, ys], -1).reshape(-1, 2).to(torch.float32))
 
 
+def nearest_centers(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n 2"]:
+    """Return the pixel of the token centre nearest to each place: the best a search among tokens can find."""
+    rows, cols = fmap.hw
+    last = xy.new_tensor([cols - 1, rows - 1])
+    return pixel_from_token(fmap, token_from_pixel(fmap, xy).round().clamp(min=0).minimum(last))
+
+
 def sample_grid(
-    maps: Float[torch.Tensor, "b c h w"], token_xy: Float[torch.Tensor, "b n 2"]
+    maps: Float[torch.Tensor, "b c h w"], token_xy: Float[torch.Tensor, "b n 2"], mode: Mode = "bilinear"
 ) -> Float[torch.Tensor, "b n c"]:
-    """Bilinearly sample maps at token coordinates, clamped to the border. Differentiable in both arguments."""
+    """Sample maps at token coordinates, clamped to the border. Differentiable in both arguments."""
     size = token_xy.new_tensor([maps.shape[-1], maps.shape[-2]])
     grid = (token_xy + 0.5) / size * 2 - 1
     sampled = F.grid_sample(
-        maps, grid[:, :, None].to(maps.dtype), mode="bilinear", padding_mode="border", align_corners=False
+        maps, grid[:, :, None].to(maps.dtype), mode=mode, padding_mode="border", align_corners=False
     )
     return sampled[..., 0].transpose(1, 2)
 
 
-def sample(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n c"]:
+def sample(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"], mode: Mode = "bilinear") -> Float[torch.Tensor, "n c"]:
     """Return the raw feature at image pixels `xy`."""
-    return sample_grid(fmap.tokens[None], token_from_pixel(fmap, xy.to(fmap.tokens.device))[None])[0]
+    return sample_grid(fmap.tokens[None], token_from_pixel(fmap, xy.to(fmap.tokens.device))[None], mode)[0]
 
 
-def descriptors(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n c"]:
+def descriptors(
+    fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"], mode: Mode = "bilinear"
+) -> Float[torch.Tensor, "n c"]:
     """Return the L2-normalised feature at image pixels `xy` (normalised after interpolation)."""
-    return F.normalize(sample(fmap, xy).float(), dim=-1, eps=1e-12)
+    return F.normalize(sample(fmap, xy, mode).float(), dim=-1, eps=1e-12)

@@ -278,6 +278,27 @@ class PoseScene:
 
 
 @dataclass(frozen=True)
+class ViewPairs:
+    """Views of one object or scene, of which pairs are matched.
+
+    Attributes:
+        name: For rows and messages.
+        views: Read or rendered when asked for; those of a capture with sparse points are `CaptureViews`.
+        cam_from_world: Pose of each view, 4x4, known without reading it.
+        pairs: Numbers of the views that are compared; None where the protocol draws them.
+        unit_cm: Centimetres of one world unit.
+        every: Of drawn pairs, every n-th view is a source.
+    """
+
+    name: str
+    views: Sequence[View]
+    cam_from_world: Sequence[Float[np.ndarray, "4 4"]]
+    pairs: Sequence[tuple[int, int]] | None = None
+    unit_cm: float = 100.0
+    every: int = 1
+
+
+@dataclass(frozen=True)
 class SparseTracks:
     """Sparse truth of a capture: 3D points, and the pixels at which they were seen.
 

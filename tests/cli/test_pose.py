@@ -47,6 +47,7 @@ def test_scores_and_locates(run, folder, tiny_weights, tmp_path):
     assert code == 0, err
     summary = json.loads(out)["summary"]
     assert summary["metrics"]["located"]["n"] == 6
+    assert [part["kind"] for part in summary["protocol"]["features"]["head"]] == ["average", "fine"]
     assert len((tmp_path / "run" / "rows.jsonl").read_text().splitlines()) == 6
     picture = next(folder.glob("*.png"))
     code, out, err = run("pose", *features, "--references", folder, "--query", picture, "--json")
@@ -70,7 +71,8 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         score_poses(source, scenes, config, out, stop)
     assert seen == [(1, 3), (2, 3), (3, 3), (1, 3)] and not (out / "summary.json").exists()
-    kept = out / "rows" / "queries.jsonl"
+    (kept,) = (out / "rows").glob("*.partial.jsonl")
+    assert len(list((out / "rows").iterdir())) == 2
     # The power went off in the middle of a line.
     kept.write_text(kept.read_text() + '{"rows": [{"obj')
     again = []
@@ -80,6 +82,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
     with pytest.raises(EquiviewError, match="another run .*pose"):
         score_poses(source, scenes, pose_config(box, any_roll=False, seed=1), out)
     kept.write_text('{"query": "a"}\n')
+    kept.with_name(kept.name.replace(".partial", "")).unlink()
     with pytest.raises(EquiviewError, match="rows of a sample"):
         score_poses(source, scenes, config, out)
 

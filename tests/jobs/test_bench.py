@@ -1,8 +1,9 @@
 """The bench: perfect with the oracle, chance with noise, resumable, clear about what is missing, comparable."""
 
 import json
+import pickle
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,17 @@ from equiview.data.synthetic.pose import PoseWorld, posed_view
 from equiview.data.synthetic.rendered import set_seeds
 from equiview.errors import EquiviewError
 from equiview.io import write_json
-from equiview.jobs.bench import SIZES, BenchConfig, Sizes, bench
+from equiview.jobs.bench import SIZES, TASKS, BenchConfig, Sizes, bench
 from equiview.jobs.bench.examples import Order, ends, example_canvas
 from equiview.jobs.bench.real import DATASETS, folders_below, real_sets
 from equiview.jobs.bench.settings import Again
 from equiview.jobs.bench.synthetic import synthetic_sets
 from equiview.jobs.compare import compare_runs
 from equiview.jobs.run_folder import as_json, claim_folder
-from equiview.models.oracle import NoiseExtractor, PictureOracle
+from equiview.models.oracle import NoiseExtractor, OracleExtractor, PictureOracle
 from equiview.report.bench import bench_table, is_bench, read_bench, write_bench_report
 from equiview.report.table import comparison_notes, comparison_table
+from recall_sets import write_co3d
 
 TINY = Sizes(
     scenes=1,
@@ -188,7 +190,7 @@ def test_the_page(noise, tmp_path):
     assert page.count("<img ") == len(list((folder / "pictures").rglob("*.jpg"))) and "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert "Best of synthetic-clips" in page and "Worst of synthetic-plain" in page and "Not measured" not in page
-    assert bench_table(summary).row_count == 5 + 4 + 3
+    assert bench_table(summary).row_count == 5 + 6 + 5
     assert is_bench(folder) and not is_bench(tmp_path)
     with pytest.raises(EquiviewError, match="resumes it"):
         read_bench(tmp_path)
@@ -210,7 +212,7 @@ def test_the_real_suite_says_what_is_missing(tmp_path):
     make_willow(root)
     (root / "tracking" / "joint_annotations").mkdir(parents=True)
     (root / "tracking" / "joint_annotations" / "dog.json").write_text("[]")
-    config = BenchConfig("real", root=str(root))
+    config = BenchConfig("real", TASKS, str(root))
     summary = bench(NoiseExtractor(stride_px=8), tmp_path / "run", config)
     assert summary["tasks"]["transfer"]["pf-willow"]["pck@0.10"]["n"] == 6
     missing = {one["dataset"]: one for one in summary["missing"]}
@@ -231,6 +233,31 @@ def test_a_broken_data_set_is_named_and_the_others_are_measured(tmp_path):
     summary = bench(NoiseExtractor(stride_px=8), tmp_path / "run", config)
     assert summary["tasks"] == {"transfer": {}}
     assert "a.png" in next(one for one in summary["missing"] if one["dataset"] == "pf-willow")["problem"]
+
+
+def test_recall_is_perfect_with_the_oracle_and_chance_with_noise(tmp_path):
+    config = BenchConfig(tasks=("recall",), sizes=replace(TINY, recall_objects=1, recall_views=7, recall_hw=(144, 144)))
+    best = bench(OracleExtractor(stride_px=1), tmp_path / "best", config)["tasks"]["recall"]["synthetic-ring"]
+    assert best["recall@2cm@30-60deg"]["value"] == best["recall@2cm@90-120deg"]["value"] == 100
+    assert best["recall@2cm"]["n"] == 7
+    noise = bench(NoiseExtractor(stride_px=16), tmp_path / "noise", config)
+    chance = noise["tasks"]["recall"]["synthetic-ring"]
+    assert chance["recall@2cm"]["value"] < 8 and chance["recall@2cm@30-60deg"]["value"] < 8
+    protocol = noise["protocol"]["datasets"]["recall"]["synthetic-ring"]["recall"]
+    assert (protocol["binned"], protocol["matches"]) == ("2cm", 250)
+    page = write_bench_report(tmp_path / "noise").read_text()
+    assert "Viewpoint recall" in page and "cameras rotated by" in page
+    compared = compare_runs(tmp_path / "noise", tmp_path / "best")
+    assert "recall@2cm" in json.dumps(compared)
+
+
+def test_captures_and_scannet_are_scored(tmp_path):
+    root = tmp_path / "data"
+    write_co3d(root, count=4)
+    summary = bench(NoiseExtractor(stride_px=16), tmp_path / "run", BenchConfig("real", ("recall",), str(root)))
+    assert list(summary["tasks"]["recall"]) == ["captures"]
+    assert summary["tasks"]["recall"]["captures"]["recall@2cm"]["n"] == 8
+    assert {one["dataset"] for one in summary["missing"]} == {"navi", "scannet-1500"}
 
 
 def layouts(root: Path) -> None:
@@ -255,6 +282,10 @@ def layouts(root: Path) -> None:
         "ap-10k/PairAnnotation/test_cross_species/1.json": '{"src_json_path": 0}',
         "ap-10k/PairAnnotation/test_cross_family/1.json": '{"src_json_path": 0}',
         "TSS_CVPR2016/JODS/pair/flow1.flo": "",
+        "navi_v1/cup/wild_set/annotations.json": "[]",
+        "scannet_test_1500/test.npz": "",
+        "scannet_test_1500/intrinsics.npz": "",
+        "captures/shoe/transforms.json": "{}",
     }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -263,19 +294,22 @@ def layouts(root: Path) -> None:
 
 def test_every_data_set_is_recognised(tmp_path):
     layouts(tmp_path)
-    found, missing = real_sets(BenchConfig("real", root=str(tmp_path)))
+    found, missing = real_sets(BenchConfig("real", TASKS, str(tmp_path)))
     assert {one.name for one in found} == set(DATASETS) and missing == []
+    sent = pickle.loads(pickle.dumps(found))  # As engines send them to other processes.
+    assert [one.open.args for one in sent] == [one.open.args for one in found]
     folders = list(folders_below(tmp_path, 3))
     places = {name: next(p for f in folders if (p := one.find(f))) for name, one in DATASETS.items()}
     assert places["spair"].name == "SPair-71k" and places["ap10k"].name == "ap-10k"
     assert places["pf-pascal-same"].name == "PF-dataset-PASCAL"
+    assert places["captures"].name == "captures" and places["navi"].name == "navi_v1"
     assert places["onepose-lowtexture"].name == "lowtexture_test_data"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tasks": ("pose", "depth")}, "tasks: expected some of pose, track, transfer.*'depth'"),
+        ({"tasks": ("pose", "depth")}, "tasks: expected some of pose, track, transfer, recall,.*'depth'"),
         ({"tasks": ()}, "each once"),
         ({"tasks": ("pose", "pose")}, "each once"),
         ({"suite": "other"}, "suite: expected synthetic or real"),
@@ -294,7 +328,7 @@ def test_bad_roots_and_conditions(tmp_path):
         bench(source, tmp_path / "run", BenchConfig("real", root=str(tmp_path / "gone")))
     (tmp_path / "empty").mkdir()
     with pytest.raises(EquiviewError, match="pf-willow: github.com.*must lie as PF-dataset-WILLOW") as caught:
-        bench(source, tmp_path / "run", BenchConfig("real", root=str(tmp_path / "empty")))
+        bench(source, tmp_path / "run", BenchConfig("real", TASKS, str(tmp_path / "empty")))
     assert all(name in str(caught.value) for name in DATASETS)
     with pytest.raises(EquiviewError, match="conditions: expected some of"):
         bench(source, tmp_path / "run", BenchConfig(sizes=Sizes(conditions=("fog",))))

@@ -129,7 +129,7 @@ def test_pca_is_that_of_the_plain_twin():
     assert colour_map(fit_pca(unit_tokens(fmap)), fmap).tokens.shape == (3, 2, 3)
 
 
-def test_a_stopped_run_goes_on(photos, tmp_path):
+def test_a_stopped_run_goes_on(photos, tmp_path, sent):
     out, seen = tmp_path / "out", []
     with pytest.raises(KeyboardInterrupt):
         write_features(Stops(2), [photos], out)
@@ -140,7 +140,7 @@ def test_a_stopped_run_goes_on(photos, tmp_path):
     # Two are there, three are left.
     write_features(Stops(3), [photos], out, progress=lambda *at: seen.append(at))
     assert seen[0] == ("features", 0, 5) and ("features", 5, 5) in seen and seen[-1] == ("pca", 10, 10)
-    write_features(NoiseExtractor(), [photos], tmp_path / "at once")
+    write_features(NoiseExtractor(), [photos], tmp_path / "at once", engine=sent)
     for one, other in zip(read_features(out), read_features(tmp_path / "at once"), strict=True):
         assert one[0] == other[0] and torch.equal(one[1].tokens, other[1].tokens)
     assert (out / "pca.png").read_bytes() == (tmp_path / "at once" / "pca.png").read_bytes()

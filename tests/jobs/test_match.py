@@ -43,6 +43,21 @@ def test_a_picture_matches_itself(tiny):
     assert found.checked is None
 
 
+def test_a_second_look_has_more_and_finer_matches_of_the_object():
+    """A patterned square on black that moves by 44 px: a seventh of the picture."""
+    pictures = [np.zeros((320, 320, 3), np.uint8) for _ in range(2)]
+    pictures[0][100:220, 80:200] = pictures[1][116:236, 124:244] = leaves((120, 120))
+    masks = (pictures[0].any(2), pictures[1].any(2))
+    source, points = load("equiview/tiny", long_side=320), np.array([[120.0, 140.0], [150.0, 180.0]])
+    once, twice = (
+        match_pictures(source, (pictures[0], pictures[1]), MatchConfig(refine=refine), masks=masks, points=points)
+        for refine in (False, True)
+    )
+    errors = [np.median(np.linalg.norm(found.xy1 - found.xy0 - [44, 16], axis=1)) for found in (once, twice)]
+    assert len(twice) > 1.5 * len(once) and errors[1] < errors[0]
+    assert np.abs(twice.points_xy1 - points - [44, 16]).max() <= np.abs(once.points_xy1 - points - [44, 16]).max()
+
+
 def test_a_shift_by_one_stride_shifts_matches():
     """Features that depend on the content of each patch alone, so that the law is exact."""
     rgb = leaves((128, 144))

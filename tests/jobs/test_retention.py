@@ -216,7 +216,7 @@ def test_the_report_has_its_form(finished):
     for entry in found["strengths"]:
         assert set(entry["drift"]) == {"cosine", "cka", "neighbours", "chance"}
         assert {"pcdp@0.05", "ape"} == set(entry["equivariance"]) == set(entry["difference"]["equivariance"])
-        assert {"pck@0.05", "pck@0.10", "pck@0.15"} == set(entry["transfer"])
+        assert {"pck@0.05", "pck@0.10", "pck@0.15", "pck@0.01", "pck@0.03"} == set(entry["transfer"])
         assert {"average_jaccard", "share_under_8px"} <= set(entry["tracking"])
     first, last = found["strengths"][0], found["strengths"][-1]
     assert [first["drift"][name]["value"] for name in ("cosine", "cka", "neighbours")] == pytest.approx([1, 1, 1])
@@ -252,7 +252,7 @@ def test_a_finished_strength_is_not_computed_again(finished, backbone, adapter, 
     assert [entry["strength"] for entry in more["strengths"]] == [0, 0.25, 1]
 
 
-def test_an_interrupted_run_goes_on(finished, backbone, adapter, tmp_path):
+def test_an_interrupted_run_goes_on(finished, backbone, adapter, tmp_path, sent):
     out, stages = tmp_path / "stopped", []
 
     def stop(stage: str, done: int, total: int) -> None:
@@ -263,7 +263,7 @@ def test_an_interrupted_run_goes_on(finished, backbone, adapter, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         measure_retention(backbone, adapter, out, CONFIG, progress=stop)
     assert ("equivariance", 6, 6) in stages and not (out / "retention.json").exists()
-    assert measure_retention(backbone, adapter, out, CONFIG) == read(finished)
+    assert measure_retention(backbone, adapter, out, CONFIG, engine=sent) == read(finished)
 
 
 def test_another_run_is_refused(finished, backbone, adapter):

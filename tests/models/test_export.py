@@ -20,6 +20,7 @@ from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.heads import (
     AverageHead,
     CenterHead,
+    FineHead,
     HeadChain,
     LinearHead,
     RandomConvHead,
@@ -44,7 +45,8 @@ def heads(dim: int) -> nn.Module:
     """Every kind of head in one chain, nested as recipes may nest them."""
     square = LinearHead(torch.eye(dim).flip(0), torch.ones(dim), 0.3)
     inner = [CenterHead(), WhitenHead(0.7, 0.3), residual(dim), square, residual(dim, 0.6), RandomConvHead(dim, seed=1)]
-    return HeadChain([AverageHead(), HeadChain(inner), linear_head(dim)])
+    fine = FineHead(HeadChain([CenterHead(), WhitenHead(0.5, 0.2)]), 0.5)
+    return HeadChain([AverageHead(), HeadChain(inner), linear_head(dim), fine])
 
 
 # Together these cover every branch of the model file: norm or not, one block or several, stride, positions.

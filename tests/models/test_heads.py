@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.linalg import fractional_matrix_power
 from torch import nn
 
@@ -17,13 +18,18 @@ from equiview.models.fixed_heads import DebiasHead
 from equiview.models.heads import (
     AverageHead,
     CenterHead,
+    FineHead,
     HeadChain,
     LinearHead,
     RandomConvHead,
     ResidualConvHead,
     WhitenHead,
     build_head,
+    head_parts,
     head_spec,
+    on_top,
+    with_fine,
+    without_fine,
 )
 from models.backbones.tiny import make_model, save
 
@@ -199,6 +205,8 @@ HEADS = [
     HeadChain([AverageHead(3), _linear(4), RandomConvHead(4)]),
     HeadChain([LinearHead(_square().matrix, _square().mean, 0.3), ResidualConvHead(5, 0.0)]),
     HeadChain([HeadChain([AverageHead(3)]), _linear()]),
+    HeadChain([AverageHead(3), _linear(), FineHead(HeadChain([CenterHead(), _linear(3)]), 0.5)]),
+    FineHead(CenterHead()),
 ]
 
 
@@ -212,13 +220,41 @@ def test_spec_and_state_rebuild_it(head: nn.Module) -> None:
     assert head_spec(build_head(spec, state)) == spec
 
 
+def test_a_fine_head_is_both_cosines() -> None:
+    coarse, fine = HeadChain([AverageHead(), _square()]), HeadChain([CenterHead(), _linear(3)])
+    joint = HeadChain([coarse, FineHead(fine, 0.5)])(_maps())
+    tokens = [F.normalize(maps.flatten(2), dim=1) for maps in (joint, coarse(_maps()), fine(_maps()))]
+    both, found, placed = (one.mT @ one for one in tokens)
+    torch.testing.assert_close(both, (found + 0.5 * placed) / 1.5)
+
+
+def test_a_fine_head_stays_on_top_and_comes_off() -> None:
+    fine = FineHead(CenterHead())
+    head = on_top(HeadChain([AverageHead(), fine]), _square())
+    assert [part.kind for part in head_parts(head)] == ["average", "linear", "fine"]
+    coarse = without_fine(head)
+    assert torch.equal(coarse(_maps()), HeadChain([AverageHead(), _square()])(_maps()))
+    assert without_fine(fine) is None and without_fine(coarse) is coarse and on_top(None, fine) is fine
+
+
+def test_the_fine_part_of_a_head_is_its_fixed_parts_without_averages() -> None:
+    head = HeadChain([AverageHead(), CenterHead(), WhitenHead(), AverageHead(), _square()])
+    fine = with_fine(head)
+    assert [part["kind"] for part in head_spec(fine)[-1]["parts"]] == ["center", "whiten"]
+    expected = HeadChain([head, FineHead(HeadChain([CenterHead(), WhitenHead()]))])
+    assert torch.equal(fine(_maps()), expected(_maps()))
+    sharp = HeadChain([CenterHead(), _square()])
+    assert with_fine(fine) is fine and with_fine(sharp) is sharp and with_fine(None) is None
+
+
 def test_no_head() -> None:
     assert head_spec(None) == [] == head_spec(nn.Identity()) == head_spec(build_head(None))
     assert torch.equal(build_head([], {})(_maps()), _maps())
 
 
 def test_bad_specs_and_weights() -> None:
-    for spec in ([{"kind": "mlp"}], [{"kind": "average"}], [{}]):
+    fine = {"kind": "fine", "weight": 1.0, "parts": [{"kind": "mlp"}]}
+    for spec in ([{"kind": "mlp"}], [{"kind": "average"}], [{}], [fine], [fine | {"weight": 0.0, "parts": []}]):
         with pytest.raises(EquiviewError):
             build_head(spec)
     with pytest.raises(EquiviewError, match="head weights"):

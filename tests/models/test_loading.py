@@ -127,3 +127,12 @@ def test_thorough_on_the_command_line_sees_as_the_recipe_does(vit: Path, run: Pa
     assert open_features(replace(given, thorough=False)).config == config.single_pass
     with pytest.raises(EquiviewError, match="stride with sizes or mirrored"):
         open_features(replace(given, stride=4))
+
+
+@pytest.mark.parametrize(
+    ("part", "kinds"), [("own", ["average"]), ("fine", ["average", "fine"]), ("coarse", ["average"])]
+)
+def test_tasks_take_a_part(part: str, kinds: list[str]) -> None:
+    found = open_features(FeatureOptions("equiview/tiny", average=True), part)
+    assert [one["kind"] for one in found.describe()["head"]] == kinds
+    assert [one["kind"] for one in found.for_kinds().describe()["head"]] == ["average"]

@@ -22,7 +22,7 @@ from equiview.models.backbones.base import base_model
 from equiview.models.backbones.position import resample_table
 from equiview.models.extractor import Extractor, FeatureConfig
 from equiview.models.fixed_heads import AverageHead, CenterHead, DebiasHead, WhitenHead
-from equiview.models.heads import HeadChain, LinearHead, RandomConvHead
+from equiview.models.heads import FineHead, HeadChain, LinearHead, RandomConvHead
 from equiview.models.onnx_export import SizeCheck, check_words, export_onnx
 from equiview.models.onnx_graph import OnnxGraph, resampling
 from equiview.models.onnx_session import open_onnx
@@ -39,7 +39,8 @@ def head(dim: int) -> HeadChain:
     """Every part that a file can hold but whitening, which no random features survive."""
     side = torch.linalg.qr(torch.randn(2, dim // 2, 3, generator=torch.Generator().manual_seed(4)))[0]
     linear = LinearHead(torch.eye(dim).flip(0) + 0.1, torch.full((dim,), 0.01), 0.4)
-    return HeadChain([AverageHead(), DebiasHead(side), CenterHead(), linear, RandomConvHead(dim, seed=1)])
+    parts = [AverageHead(), DebiasHead(side), CenterHead(), linear, RandomConvHead(dim, seed=1)]
+    return HeadChain([*parts, FineHead(HeadChain([DebiasHead(side), CenterHead()]), 0.5)])
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_whitening_by_products_is_whitening(size: tuple[int, int, int]) -> None:
 def exported(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Extractor, Path]:
     """The DINOv2 layout with the parts of its preset's head; translated once, for that takes most of the time."""
     side = torch.linalg.qr(torch.randn(1, 32, 3, generator=torch.Generator().manual_seed(4)))[0]
-    parts = [DebiasHead(side), CenterHead(), WhitenHead()]
+    parts = [DebiasHead(side), CenterHead(), WhitenHead(), FineHead(CenterHead(), 0.5)]
     config = FeatureConfig((1,), long_side=84, position="dinov2")
     extractor = make(folders["dinov2"], config, HeadChain(parts))
     path = tmp_path_factory.mktemp("onnx") / "features.onnx"

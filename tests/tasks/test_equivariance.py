@@ -97,9 +97,9 @@ def test_summary_has_the_documented_form(oracle_rows, views):
     source = OracleExtractor(stride_px=4)
     summary = summarize(oracle_rows, protocol_of(source, CONFIG))
     assert set(summary) == {"metrics", "protocol"}
-    assert set(summary["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2"}
+    assert set(summary["metrics"]) == {"ape", "pcdp@0.05", "pcdp@0.1", "pcdp@0.2", "pcdp@0.01", "pcdp@0.02"}
     for metric in summary["metrics"].values():
-        assert set(metric) == {"value", "ci95", "ci95_views", "n", "by_angle"}  # one object
+        assert set(metric) == {"value", "ci95", "ci95_views", "n", "by_angle", "ceiling"}  # one object
         assert set(metric["by_angle"]) == {"0-45", "45-90", "90-180"}
         assert metric["ci95"] is None and metric["n"] == 1
     json.dumps(summary, allow_nan=False)

@@ -16,7 +16,21 @@ LIST_OPTIONS = (
 
 ORDER = (
     *("demo", "doctor", "capture", "render", "measure", "choose", "finetune", "improve", "retain", "export", "push"),
-    *("match", "features", "view", "epipolar", "transfer", "track", "pose", "bench", "compare", "study", "report"),
+    *(
+        "match",
+        "features",
+        "view",
+        "epipolar",
+        "transfer",
+        "track",
+        "pose",
+        "bench",
+        "data",
+        "compare",
+        "merge",
+        "study",
+        "report",
+    ),
 )
 
 

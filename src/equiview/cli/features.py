@@ -32,10 +32,12 @@ def write_features(
         Literal["hloc"] | None, typer.Option("--to", help="Write hloc's feats.h5 of one folder's pictures instead.")
     ] = None,
     dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Type the tokens are stored in.")] = "float16",
+    engine: options.Engine = "local",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Write token features of pictures, and PCA pictures whose colours mean the same everywhere."""
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import open_features
     from ..jobs.features import FeatureFilesConfig, find_pictures
     from ..jobs.features import write_features as write
@@ -49,9 +51,10 @@ def write_features(
         said = f"Key points and descriptors of {count} pictures"
         finish({"command": "features", "to": to, "pictures": count}, [out / "feats.h5"], json, said)
         return
+    where = parse_engine(engine)
     source = open_features(features)
     with StageProgress() as progress:
-        index = write(source, pictures, out, FeatureFilesConfig(dtype, pca), progress)
+        index = write(source, pictures, out, FeatureFilesConfig(dtype, pca), progress, where)
     wrote = [out / "index.json", out / "tokens", *([out / "pca.png", out / "pca"] if pca else [])]
     first, count = index["pictures"][0]["channels_rows_columns"], len(index["pictures"])
     words = f"{count} pictures, {first[0]} channels, {first[1]} x {first[2]} tokens in the first"

@@ -105,6 +105,7 @@ def improve(
     photos: options.Photos = None,
     dtype: options.WeightsDtype = "float32",
     device: options.Device = "auto",
+    engine: options.Engine = "local",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -112,12 +113,13 @@ def improve(
 
     Renders, measures, measures the controls, finetunes, measures again, and writes summary.json, an adapter and a page.
     """
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import quiet_transformers, resolve_device
     from ..jobs.finetune import ImproveConfig
     from ..jobs.improve import improve as run
 
     quiet_transformers()
-    own = train_objects or []
+    own, where = train_objects or [], parse_engine(engine)
     chosen, changes, budget_s = recipe_and_budget(recipe, settings, budget, auxiliary, [*own, *test_objects])
     config = ImproveConfig(
         recipe=chosen,
@@ -132,7 +134,7 @@ def improve(
         changes=changes,
     )
     with StageProgress(shares_of(WEIGHTS, config.recipe)) as progress:
-        summary = run(backbone, own, test_objects, out, config, progress)
+        summary = run(backbone, own, test_objects, out, config, progress, where)
     show_run("improve", summary, out, json)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "equiview match mug_a.jpg mug_b.jpg --backbone facebook/dinov2-base --out runs/mug",
         "equiview match mug_a.jpg mug_b.jpg --points 120,80 200,91 -b facebook/dinov2-base --out runs/mug",
+        "equiview match mug_a.jpg mug_b.jpg --refine -b facebook/dinov2-base --out runs/fine",
         "equiview match a.jpg b.jpg --mask0 a_mask.png --mask1 b_mask.png -b equiview/tiny --out runs/ab",
         "equiview match a.jpg b.jpg -b facebook/dinov2-base --adapter runs/mug --points points.json --out runs/ab",
         "equiview match photos/ --to colmap -b facebook/dinov2-base --features auto --out runs/photos",
@@ -54,6 +55,7 @@ def match(
         ),
     ] = None,
     max_shown: Annotated[int, typer.Option(min=1, help="Matches drawn; the JSON holds all.")] = 200,
+    refine: options.Refine = False,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -62,14 +64,14 @@ def match(
     from ..jobs.match import MatchConfig, match_files
 
     if to is not None:
-        if image1 is not None or points or mask0 or mask1 or check_px is not None:
-            fix = "Leave out B, --points, masks and --check-px."
+        if image1 is not None or points or mask0 or mask1 or check_px is not None or refine:
+            fix = "Leave out B, --points, masks, --check-px and --refine."
             raise bad_input("match --to", "one folder of pictures", "options of two pictures beside it", fix)
         _match_folder(features, image0, out, to, seed, json)
         return
     if image1 is None:
         raise bad_input("match", "two pictures", "one", "Give both, or a folder of pictures with --to hloc or colmap.")
-    config, asked = MatchConfig(check_px, max_shown), _points(points)
+    config, asked = MatchConfig(check_px, max_shown, refine), _points(points)
     result = match_files(open_features(features), (image0, image1), out, config, masks=(mask0, mask1), points=asked)
     wrote = [out / "matches.png", out / "matches.json", *([out / "points.png"] if "points" in result else [])]
     finish({"command": "match", **result}, wrote, json, _words(result))

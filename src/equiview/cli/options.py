@@ -35,6 +35,10 @@ OBJECT_HELP = (
     "procedural:SEED, household:SEED, folders written by render, captures (COLMAP, nerfstudio, RGB-D, BOP ...; "
     "CAPTURE@0::2 is every second image), folders of photos, or videos."
 )
+LISTS_HELP = (
+    f"{OBJECT_HELP} Also folders of meshes (Objaverse's glbs/000-xxx/UID.glb) and text files with a path or id in each "
+    "line, of which broken ones are counted and left out."
+)
 
 Backbone = Annotated[str, typer.Option("--backbone", "-b", help=BACKBONE_HELP)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to. An unfinished run there is resumed.")]
@@ -42,6 +46,16 @@ Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps; auto is CUDA where there is one.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same result.")]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine/--no-refine",
+        help="Look again, closer, at the part of each picture that holds the matches: finer places for twice the time.",
+    ),
+]
+Fine = Annotated[
+    bool, typer.Option("--fine/--no-fine", help="Put the same features without their averages beside averaged ones.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout, and nothing else.")]
 Rerun = Annotated[
     bool, typer.Option("--rerun", help="Write a recording (.rrd) that rerun shows in 3D too; needs equiview[rerun].")
@@ -114,4 +128,23 @@ Thorough = Annotated[
 ]
 RandomWeights = Annotated[bool, typer.Option("--random-weights", help="Random weights, drawn from --seed.")]
 WeightsDtype = Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Type of the weights.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|process:N|ray[:ADDRESS]",
+        help="Where units (objects, scenes, clips, blocks of pairs, pictures) are worked on: in this process, in N "
+        "processes, or on a Ray cluster (extra ray). Results are the same.",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Only every N-th unit from the I-th; equiview merge puts the folders together."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Do a few units, say what time, disk and memory the whole run will take, and stop."),
+]
 Points = Annotated[int, typer.Option("--points", min=1, max=MAX_POINTS, help="Surface points sampled in each view.")]

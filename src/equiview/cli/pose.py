@@ -16,6 +16,7 @@ from .progress import StageProgress
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..jobs.engine import Engine
     from ..models.extractor import Extractor
     from ..tasks.pose import ObjectModel, PoseConfig
     from ..types import PoseScene
@@ -56,6 +57,9 @@ def pose(
     ] = None,
     rerun: options.Rerun = False,
     any_roll: Annotated[bool, typer.Option(help="Try the query at four turns.")] = True,
+    fine: options.Fine = True,
+    engine: options.Engine = "local",
+    shard: options.Shard = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -67,28 +71,26 @@ def pose(
         raise bad_input("--detections, --to", "--layout bop and --out", found, fix)
     if rerun:
         _check_rerun(out)
+    from ..jobs import pose as jobs
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import open_features
-    from ..jobs.pose import all_references, cut_to_detections, open_models, open_scenes, pose_config
 
     where = (references, layout, object_id)
-    scenes, box = open_scenes(*where) if out is not None else _as_list(all_references(*where))
+    scenes, box = jobs.open_scenes(*where) if out is not None else _as_list(jobs.all_references(*where))
     if detections is not None:
-        scenes = cut_to_detections(scenes, detections, object_id)
-    source = open_features(features)
-    config = pose_config(box, any_roll=any_roll, seed=seed)
+        scenes = jobs.cut_to_detections(scenes, detections, object_id)
+    spread = parse_engine(engine, shard, many=out is not None)
+    source = open_features(features, "fine" if fine else "own")
+    config = jobs.pose_config(box, any_roll=any_roll, seed=seed)
     if out is None:
         _locate(source, scenes[0], query or [], intrinsics, config, json)
     else:
-        summary = _score(source, scenes, config, out, open_models(*where))
+        summary = _score(source, scenes, config, out, spread, jobs.open_models(*where))
         wrote = [out / "summary.json", out / "rows.jsonl"]
         if to is not None:
-            from ..jobs.pose import write_bop_results
-
-            wrote.append(write_bop_results(out, references, object_id))
+            wrote.append(jobs.write_bop_results(out, references, object_id))
         if rerun:
-            from ..jobs.pose import write_recording
-
-            wrote.append(write_recording(out, scenes))
+            wrote.append(jobs.write_recording(out, scenes))
         lines = [f"{name:28s} {value['value']}" for name, value in summary["metrics"].items()]
         finish({"command": "pose", "summary": summary}, wrote, json, "\n".join(lines))
 
@@ -149,10 +151,11 @@ def _score(
     scenes: "list[PoseScene]",
     config: "PoseConfig",
     out: Path,
+    engine: "Engine",
     models: "dict[str, ObjectModel]",
 ) -> PoseSummary:
     """Locate a data set's own queries; the same command goes on with an interrupted run."""
     from ..jobs.pose import score_poses
 
     with StageProgress() as progress:
-        return score_poses(source, scenes, config, out, progress, models)
+        return score_poses(source, scenes, config, out, progress, engine, models)

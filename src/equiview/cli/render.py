@@ -1,14 +1,19 @@
 """`equiview render`."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .. import limits
+from ..errors import bad_input
 from . import options
 from .app import app
 from .common import command, examples, finish
 from .progress import StageProgress
+
+if TYPE_CHECKING:
+    from ..render import RenderConfig
 
 
 @app.command(
@@ -17,12 +22,17 @@ from .progress import StageProgress
         "equiview render mug.glb --out views/mug",
         "equiview render mug.glb --out views/mug-ring --rig ring --views 24 --background white",
         "equiview render builtin:mug --views 6 --pictures --out mug",
+        "equiview render objaverse/glbs --out views/objaverse --engine process:8",
     ),
 )
 @command
 def render(
     source: Annotated[
-        str, typer.Argument(help="Mesh file (glb, gltf, obj, ply), builtin:NAME, procedural:SEED or household:SEED.")
+        str,
+        typer.Argument(
+            help="Mesh file (glb, gltf, obj, ply), builtin:NAME, procedural:SEED or household:SEED; or a folder of "
+            "meshes or a text file that lists some, each rendered into OUT/NAME."
+        ),
     ],
     out: options.Out,
     rig: Annotated[
@@ -48,6 +58,7 @@ def render(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Also write PNG files: each view to pictures/, its mask to masks/.")
     ] = False,
+    engine: options.Engine = "local",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -56,14 +67,33 @@ def render(
     The folder can be given to the other commands in place of the mesh. Views that are already there are kept.
     """
     from ..data.meshes import axis_up
+    from ..data.object_lists import expand
+    from ..jobs.engine import parse_engine
     from ..jobs.render import render_object, write_pictures
     from ..render import RenderConfig
 
-    # The other commands take several objects, so there the axis goes with each name.
-    source = source if up is None else f"{source}@up={up}"
+    axis = "" if up is None else f"@up={up}"  # The axis goes with each name, as in the other commands.
     config = RenderConfig(hw=(size, size), light=light, background=background, seed=seed)
+    how: Any = {"rig": rig, "views": views, "renderer": renderer}
+    found = expand([source])
+    where = parse_engine(engine, many=bool(found.listed))
+    if found.listed:
+        _render_many([f"{one}{axis}" for one in found.sources], out, json, config, {**how, "engine": where}, pictures)
+        return
+    source = f"{source}{axis}"
     with StageProgress() as progress:
-        store, notes = render_object(source, out, config, rig=rig, views=views, renderer=renderer, progress=progress)
+        store, notes = render_object(source, out, config, **how, progress=progress)
     wrote = [out, *(write_pictures(store, out) if pictures else [])]
     result = {"command": "render", "object": store.name, "views": len(store), "up": axis_up(source), "notes": notes}
     finish(result, wrote, json, *(f"Note: {note}" for note in notes), f"{len(store)} views of {store.name}")
+
+
+def _render_many(sources: list[str], out: Path, json: bool, config: "RenderConfig", how: Any, pictures: bool) -> None:
+    if pictures:
+        raise bad_input("--pictures", "one object", "a list of them", "Leave it out, or render one at a time.")
+    from ..jobs.render import render_objects
+
+    with StageProgress() as progress:
+        done, broken = render_objects(sources, out, config, **how, progress=progress)
+    words = f"{len(done)} objects, {len(broken)} broken ones left out (see broken/)"
+    finish({"command": "render", "objects": done, "broken": broken}, [out], json, words)

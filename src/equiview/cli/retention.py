@@ -57,6 +57,7 @@ def retain(
     long_side: options.LongSide = None,
     dtype: options.WeightsDtype = "float32",
     device: options.Device = "auto",
+    engine: options.Engine = "local",
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -65,6 +66,7 @@ def retain(
     Drift on unlabeled images, equivariance on objects it was not trained on, semantic transfer and tracking, each with
     the change from strength 0; a page with the trade-off, and the strength that keeps what was asked to be kept.
     """
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import quiet_transformers, resolve_device
     from ..jobs.retention import STRENGTHS, RetentionConfig, measure_retention
     from ..report.retention import retention_table, write_retention_page
@@ -81,9 +83,12 @@ def retain(
         points=points,
         seed=seed,
     )
+    spread = parse_engine(engine)
     where = {"device": resolve_device(device), "dtype": dtype}
     with StageProgress(WEIGHTS) as progress:
-        result = measure_retention(backbone, adapter, out, config, **where, long_side=long_side, progress=progress)
+        result = measure_retention(
+            backbone, adapter, out, config, **where, long_side=long_side, progress=progress, engine=spread
+        )
     page = write_retention_page(result, out / "retention.html")
     words = "\n".join(["", *result["reading"]["lead"]])
     finish({"command": "retain", **result}, [page, out / "retention.json"], json, retention_table(result), words)

@@ -8,6 +8,7 @@ import typer
 
 from .. import limits
 from ..errors import bad_input
+from ..records import TrackingSummary
 from . import options
 from .app import app
 from .common import command, examples, finish
@@ -47,10 +48,13 @@ def track(
     queries: Annotated[Literal["first", "strided"], typer.Option(help="Of tapvid.")] = "first",
     search_px: Annotated[float | None, typer.Option(min=0, help="Search only this near the last position.")] = None,
     smoothing: Annotated[int, typer.Option(min=1, max=limits.MAX_WINDOW, help="Frames of a running median, odd.")] = 1,
+    refine: options.Refine = False,
     to: Annotated[
         Literal["tapvid", "cvat", "coco"] | None,
         typer.Option("--to", help="Write the tracks as TAP-Vid's npz, CVAT's XML or COCO's key points too."),
     ] = None,
+    engine: options.Engine = "local",
+    shard: options.Shard = None,
     json: options.Json = False,
 ) -> None:
     """Follow points through a video: tracks.json, and the video with the tracks drawn over it.
@@ -58,24 +62,24 @@ def track(
     A point is believed hidden where its match does not lead back to it, judged by what is usual in this very video.
     """
     from ..data.clips.loaders import OWN_QUERIES, open_clip_set
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import open_features
     from ..jobs.track import open_clip, parse_points, score_tracking, track_points
     from ..matching.tracking import TrackConfig
-    from ..report.terminal import scores_words, tracks_words
+    from ..report.terminal import tracks_words
     from ..tasks.tracking import TrackingConfig
 
     _check(source, benchmark, points, to)
     mode: Any = OWN_QUERIES.get((benchmark or "").partition(":")[0], queries)
-    config = TrackingConfig(mode, protocol=protocol, track=TrackConfig(search_px=search_px, smoothing=smoothing))
-    features = replace(features, long_side=long_side)
-    # Everything cheap is checked before the backbone is loaded.
-    if source is None:
+    tracker = TrackConfig(search_px=search_px, smoothing=smoothing)
+    config = TrackingConfig(mode, protocol=protocol, track=tracker, refine=refine)
+    features, spread = replace(features, long_side=long_side), parse_engine(engine, shard, many=source is None)
+    if source is None:  # Everything cheap is checked before the backbone is loaded.
         clips = open_clip_set(benchmark or "", "--benchmark")[1]
         model = open_features(features)
         with StageProgress() as progress:
-            summary = score_tracking(model, clips, config, out, progress)
-        files = [out / "summary.json", out / "rows.jsonl"]
-        finish({"command": "track", "summary": summary}, files, json, scores_words(summary))
+            summary = score_tracking(model, clips, config, out, progress, spread)
+        _finish_scored(summary, out, json)
     else:
         clip = open_clip(source)
         given = parse_points(points or [], clip)
@@ -83,6 +87,13 @@ def track(
         with StageProgress() as progress:
             tracks, files = track_points(model, clip, given, config, out, progress, to)
         finish({"command": "track", "points": len(given)}, files, json, tracks_words(tracks.visible, clip.hw))
+
+
+def _finish_scored(summary: TrackingSummary, out: Path, json: bool) -> None:
+    from ..report.terminal import scores_words
+
+    wrote = [out / "summary.json", out / "rows.jsonl"]
+    finish({"command": "track", "summary": summary}, wrote, json, scores_words(summary))
 
 
 def _check(source: Path | None, benchmark: str | None, points: list[str] | None, to: str | None) -> None:

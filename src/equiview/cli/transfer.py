@@ -49,22 +49,26 @@ def transfer(
         Literal["image", "box", "extent"] | None,
         typer.Option(help="Length that PCK is a share of; the data set's own if left out."),
     ] = None,
+    engine: options.Engine = "local",
+    shard: options.Shard = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Find key points of one picture in another one, or score that on a data set."""
     given = parse_points(points)
     _check_mode(images or [], given, pairs)
+    from ..jobs.engine import parse_engine
     from ..jobs.feature_options import open_features
     from ..jobs.transfer import protocol_for
     from ..matching.localise import Localise
 
-    prepared = protocol_for(open_features(features), Localise(localisation), flips)
+    where = parse_engine(engine, shard, many=pairs is not None)
+    prepared = protocol_for(open_features(features, "coarse"), Localise(localisation), flips)
     if pairs is None:
         assert images is not None
         _two_pictures(prepared, (images[0], images[1]), given, out, json)
     else:
-        _data_set(prepared, pairs, threshold, out, json)
+        _data_set(prepared, pairs, threshold, out, where, json)
 
 
 def _check_mode(images: list[Path], points: list[tuple[float, float]], pairs: str | None) -> None:
@@ -108,7 +112,7 @@ def _two_pictures(
     finish({"command": "transfer", **result}, [out / "points.png", out / "points.json"], json, "\n".join(lines))
 
 
-def _data_set(prepared: Any, pairs: str, threshold: Any, out: Path, json: bool) -> None:
+def _data_set(prepared: Any, pairs: str, threshold: Any, out: Path, engine: Any, json: bool) -> None:
     from dataclasses import replace
 
     from ..jobs.transfer import TransferRun, score_transfer
@@ -118,7 +122,7 @@ def _data_set(prepared: Any, pairs: str, threshold: Any, out: Path, json: bool) 
     usual = SCORINGS.get(pairs.partition(":")[0])
     scoring = replace(usual, threshold=threshold) if usual and threshold else None
     with StageProgress({"transfer": 1.0}) as progress:
-        summary = score_transfer(source, TransferRun(pairs, config, scoring), out, progress)
+        summary = score_transfer(source, TransferRun(pairs, config, scoring), out, progress, engine)
     files = [out / "summary.json", out / "rows.jsonl"]
     finish({"command": "transfer", "summary": summary}, files, json, _words(summary))
 

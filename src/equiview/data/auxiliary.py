@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import bad_input
-from ..io import MESH_SUFFIXES, is_hidden
+from ..io import MESH_SUFFIXES
 from .names import is_made, split_source
+from .object_lists import meshes_below
 from .open import Kind, folder_kind
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,7 @@ def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
     kind = folder_kind(folder)
     if kind in (Kind.VIEWS, Kind.CAPTURE):
         return [source]
-    meshes = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in MESH_SUFFIXES and not is_hidden(path.name) and path.is_file()
-    )
+    meshes = meshes_below(folder)
     # Textures beside meshes are pictures, too.
     if not meshes and kind is Kind.PICTURES:
         return [source]
@@ -53,12 +50,12 @@ def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
     there = len(meshes)
     meshes = [path for path in meshes if path.resolve() not in others]
     if len(meshes) < there:
-        log.info("%s: %d meshes are trained or tested on, and left out", source, there - len(meshes))
+        log.info("%s: left out %d that this run trains or tests on", source, there - len(meshes))
     if not meshes:
         found, fix = f"only {there} that are trained or tested on", "Give a folder with other meshes."
         raise bad_input(source, "meshes to learn from besides", found, fix)
     if len(meshes) <= most:
         return list(map(str, meshes))
-    log.info("%s: %d of %d meshes are used", source, most, len(meshes))
+    log.info("%s: used %d of %d meshes", source, most, len(meshes))
     drawn = np.random.default_rng(0).choice(len(meshes), most, replace=False)
     return [str(meshes[number]) for number in sorted(drawn)]

@@ -172,6 +172,25 @@ def sample_points(views: Sequence[View], index: int, n: int, seed: int) -> Point
     return PointSample(tracks.xy[own], tracks.points_in_world[tracks.point[own]], tracks.point[own])
 
 
+def known_points(views: Sequence[View], index: int, step_px: int) -> PointSample:
+    """Return the points of view `index` on a regular grid of pixel centres, or its observed tracks, all of them.
+
+    Args:
+        views: All views of the object.
+        index: Which of them.
+        step_px: Distance of the grid's points; each lies at the pixel centre right of and below its cell's middle.
+    """
+    tracks = tracks_of(views)
+    if tracks is not None:
+        own = np.nonzero(tracks.image == index)[0]
+        return PointSample(tracks.xy[own], tracks.points_in_world[tracks.point[own]], tracks.point[own])
+    view = views[index]
+    rows, cols = np.meshgrid(*(np.arange(step_px // 2, size, step_px) for size in view.camera.hw), indexing="ij")
+    on = view.mask[rows, cols] & np.isfinite(view.points_in_world[rows, cols]).all(-1)
+    xy = np.stack([cols[on], rows[on]], -1) + 0.5
+    return PointSample(xy, view.points_in_world[rows[on], cols[on]].astype(np.float64))
+
+
 def correspond_in(views: Sequence[View], pair: tuple[int, int], sample: PointSample) -> Correspondences:
     """Return where the sampled points of the first view lie in the second, the visible ones.
 

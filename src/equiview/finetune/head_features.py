@@ -8,7 +8,7 @@ from torch import nn
 
 from ..models.adapters.lora import has_lora
 from ..models.extractor import Extractor, Picture
-from ..models.heads import HeadChain
+from ..models.heads import on_top, without_fine
 from ..types import FeatureMap, View
 from .head_pairs import TrainingPair, object_pairs
 from .object_diagnostics import change_of, warn_if_little
@@ -28,12 +28,12 @@ class PairLimits(Protocol):
 
 
 def on_pictures_seen_once(extractor: Extractor) -> Extractor:
-    """Return the extractor for pictures seen once, as they are.
+    """Return the extractor for pictures seen once, as they are, without the fine part of its head.
 
     What a linear head learns there serves features averaged over sizes and the mirrored picture as well, at a seventh
-    of the work (`docs/science.md`).
+    of the work (`docs/science.md`). It goes below the fine part, which learns nothing.
     """
-    return Extractor(extractor.backbone, extractor.config.single_pass, extractor.head)
+    return Extractor(extractor.backbone, extractor.config.single_pass, without_fine(extractor.head))
 
 
 def training_pairs(
@@ -77,9 +77,8 @@ def warn_of_objects(pairs: Mapping[str, Sequence[TrainingPair]], unlabeled: Sequ
 
 
 def with_head(extractor: Extractor, head: nn.Module) -> Extractor:
-    """Return the extractor with one more head on top."""
-    chain = head if extractor.head is None else HeadChain([extractor.head, head])
-    return Extractor(extractor.backbone, extractor.config, chain.to(extractor.device))
+    """Return the extractor with one more head on top, see `on_top`."""
+    return Extractor(extractor.backbone, extractor.config, on_top(extractor.head, head).to(extractor.device))
 
 
 class CountedMaps:

@@ -135,8 +135,21 @@ def _text_runs(text: str, where: str) -> list[int]:
 
 
 def cropped_scene(scene: PoseScene, detections: Mapping[str, Detection], object_id: int) -> PoseScene:
-    """Return the scene with its queries cut to their detections; one without a detection counts as failed."""
-    return replace(scene, queries=[_cropped(query, detections.get(query.name), object_id) for query in scene.queries])
+    """Return the scene with its queries cut to their detections; one without a detection counts as failed.
+
+    References with a mask are cut to it, so that both show the object at about the same number of tokens.
+    """
+    queries = [_cropped(query, detections.get(query.name), object_id) for query in scene.queries]
+    references = [_cut_to_mask(one) if isinstance(one, PosedImage) else one for one in scene.references]
+    return replace(scene, queries=queries, references=references)
+
+
+def _cut_to_mask(reference: PosedImage) -> PosedImage:
+    if reference.mask is None or not reference.mask.any():
+        return reference
+    (top, bottom), (left, right) = ((int(one.min()), int(one.max()) + 1) for one in np.nonzero(reference.mask))
+    box = padded_box((left, top, right, bottom), reference.camera.hw)
+    return reference if box is None else _cut(reference, box)
 
 
 def _cropped(
@@ -146,19 +159,23 @@ def _cropped(
         return query
     if detection is None:
         return UnusableQuery(query.name, f"no detection of object {object_id}")
-    camera = query.camera
-    box = padded_box(detection.box, camera.hw)
+    box = padded_box(detection.box, query.camera.hw)
     if box is None:
         return UnusableQuery(query.name, f"the detection of object {object_id} lies outside the picture")
-    x0, y0, x1, y1 = box
+    return _cut(query, box)
+
+
+def _cut(posed: PosedImage, box: tuple[int, int, int, int]) -> PosedImage:
+    """Return the part of a posed picture inside a box of whole pixels."""
+    camera, (x0, y0, x1, y1) = posed.camera, box
     shift = np.array([[0, 0, x0], [0, 0, y0], [0, 0, 0]])
     part = (slice(y0, y1), slice(x0, x1))
     return replace(
-        query,
-        image=CroppedImage(query.image, box, camera.hw),
+        posed,
+        image=CroppedImage(posed.image, box, camera.hw),
         camera=Camera(camera.intrinsics - shift, camera.cam_from_world, (y1 - y0, x1 - x0)),
-        mask=None if query.mask is None else query.mask[part],
-        depth=None if query.depth is None else query.depth[part],
+        mask=None if posed.mask is None else posed.mask[part],
+        depth=None if posed.depth is None else posed.depth[part],
     )
 
 

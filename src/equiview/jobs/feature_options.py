@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Position = Literal["hf", "dinov2"]
 Dtype = Literal["float32", "bfloat16"]
+Part = Literal["own", "fine", "coarse"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ class FeatureOptions:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-def open_features(options: FeatureOptions) -> "Extractor":
+def open_features(options: FeatureOptions, part: Part = "own") -> "Extractor":
     """Load what is measured.
+
+    Args:
+        options: What was asked for.
+        part: `fine` adds a fine part to averaged features, for tasks that need exact places (`heads.with_fine`);
+            `coarse` takes it away, for places of one kind in other objects; `own` leaves them as they are.
 
     Raises:
         EquiviewError: It cannot be loaded, an adapter is asked for on random weights, or a strength of no adapter.
@@ -90,12 +96,12 @@ def open_features(options: FeatureOptions) -> "Extractor":
         found = Extractor(model, FeatureConfig(**settings)).eval()
     if options.average and adapter is None and options.preset is None:
         found.head = AverageHead()
-    if options.preset is None:
-        return found
-    from .choose import find_preset
-    from .presets import with_preset
+    if options.preset is not None:
+        from .choose import find_preset
+        from .presets import with_preset
 
-    return with_preset(found, find_preset(options.preset, found), options.long_side)
+        found = with_preset(found, find_preset(options.preset, found), options.long_side)
+    return {"own": found, "fine": found.for_places(), "coarse": found.for_kinds()}[part]
 
 
 def _check_preset(options: FeatureOptions) -> None:

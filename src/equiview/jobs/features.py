@@ -9,6 +9,7 @@ OUT/pca/NAME.png, OUT/pca.png  the colours, by picture and on one sheet
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -40,6 +41,7 @@ from ..models.adapters.folder import versions
 from ..models.extractor import MapSource
 from ..records import FeatureIndex, PictureEntry
 from ..types import FeatureMap
+from .engine import LOCAL, Engine, run_units
 from .match_folder import picture_features
 from .run_folder import Progress, claim_folder
 
@@ -109,6 +111,7 @@ def write_features(
     out: Path,
     config: FeatureFilesConfig = FeatureFilesConfig(),
     progress: Progress | None = None,
+    engine: Engine = LOCAL,
 ) -> FeatureIndex:
     """Write features of pictures into a folder; a run that was stopped goes on, more pictures may be added later.
 
@@ -118,6 +121,7 @@ def write_features(
         out: The folder. A finished picture is kept unless its file has changed.
         config: What is written.
         progress: Called with ("features", done, total) and ("pca", done, total).
+        engine: Where features are computed; the colours are fitted to all of them, here.
 
     Returns:
         The content of index.json.
@@ -132,11 +136,12 @@ def write_features(
     names = find_pictures(pictures)
     report = progress or (lambda stage, done, total: None)
     claim_folder(out, {"format": FORMAT, "features": source.describe(), "dtype": config.dtype})
-    entries = []
-    for number, (name, path) in enumerate(names.items()):
-        report("features", number, len(names))
-        entries.append(_write_picture(source, name, path, out, config))
-    report("features", len(names), len(names))
+    found: dict[int, PictureEntry] = {}
+    report("features", 0, len(names))
+    for number, entry in run_units(partial(_write_picture, source, out, config), list(names.items()), engine):
+        found[number] = entry
+        report("features", len(found), len(names))
+    entries = [found[number] for number in range(len(names))]
     index: FeatureIndex = {
         "format": FORMAT,
         "geometry": GEOMETRY,
@@ -179,8 +184,9 @@ def write_hloc_features(
     return len(paths)
 
 
-def _write_picture(source: MapSource, name: str, path: Path, out: Path, config: FeatureFilesConfig) -> PictureEntry:
-    """Write one picture's tokens unless they are there; return its line of the index."""
+def _write_picture(source: MapSource, out: Path, config: FeatureFilesConfig, picture: tuple[str, Path]) -> PictureEntry:
+    """Write the tokens of a picture (name, file) unless they are there; return its line of the index."""
+    name, path = picture
     file = out / "tokens" / f"{name}.safetensors"
     sha256 = file_sha256(path)
     if file.is_file():

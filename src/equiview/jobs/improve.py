@@ -1,7 +1,7 @@
 """The main job: adapt a backbone on some objects and prove it on others, in one resumable run folder."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from ..records import ImproveSummary, PairRow, ProtocolRecord
 from ..tasks.comparison import improvement_summary
 from ..tasks.equivariance import MeasureConfig, plan_object, protocol_of, score_object
 from ..types import FeatureMap, View
+from .engine import LOCAL, Engine
 from .finetune import ImproveConfig, check_training_objects, is_adapted, load, make_adapter, with_features
 from .run_folder import (
+    PARTS,
     Progress,
     ambiguous_shares,
     check_distinct,
@@ -32,10 +34,10 @@ from .run_folder import (
     check_sources,
     claim_folder,
     device_name,
-    open_objects,
+    open_number,
     summarize_run,
 )
-from .scoring import WorkItem, finish_items, rows_path
+from .scoring import UNITS_LOG, WorkItem, finish_items, rows_path
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def improve(
     out: Path,
     config: ImproveConfig,
     progress: Progress | None = None,
+    engine: Engine = LOCAL,
 ) -> ImproveSummary:
     """Render, adapt on the training objects, score on the test objects beside the controls, and write it all down.
 
@@ -63,6 +66,7 @@ def improve(
         config: Everything else.
         progress: Called with (stage, done, total); stages are render, train network, solve, train, render test,
             score, as far as the recipe has them.
+        engine: Where test objects are rendered and scored.
 
     Returns:
         The content of summary.json (see docs/protocols.md).
@@ -90,40 +94,56 @@ def improve(
         # What is scored is what was saved, in this sitting as in a later one.
         remove_lora(loaded)
     adapted = load_adapter(out / "adapter", loaded)
-    test = open_objects(test_objects, config.views, config.seed, out / "views", lambda _, *n: report("render test", *n))
-    score_all(adapted, test, out, config, report)
-    protocol = run_protocol(adapted, out, config)
-    protocol["ambiguous_share"] = ambiguous_shares(out, list(test))
-    return summarize_run(out, list(test), lambda rows, search: improvement_summary(rows, protocol, search))
+    score_all(adapted, test_objects, out, config, report, engine)
+    names, protocol = distinct_names(test_objects), run_protocol(adapted, out, config)
+    protocol["ambiguous_share"] = ambiguous_shares(out, names)
+    return summarize_run(out, names, lambda rows, search: improvement_summary(rows, protocol, search))
 
 
 def score_all(
+    adapted: Extractor, objects: Sequence[str], out: Path, config: ImproveConfig, progress: Progress, engine: Engine
+) -> None:
+    """Render every object and score every variant on it; it is finished when its file of rows is there."""
+    seen = None
+    if engine.inside:
+        seen = partial(_render_test, progress)
+        progress("render test", 0, len(objects) * PARTS)
+    work = partial(_score_object, adapted, tuple(objects), out, config, progress=seen)
+    names = enumerate(distinct_names(objects))
+    items = [WorkItem(rows_path(out, name), partial(work, number, name)) for number, name in names]
+    finish_items(items, partial(progress, "score"), engine, log=out / UNITS_LOG)
+
+
+def _render_test(progress: Progress, _: str, done: int, total: int) -> None:
+    progress("render test", done, total)
+
+
+def _score_object(
     adapted: Extractor,
-    objects: Mapping[str, Sequence[View]],
+    objects: Sequence[str],
     out: Path,
     config: ImproveConfig,
-    progress: Progress,
-) -> None:
-    """Score every variant on every object; an object is finished when its file of rows is there."""
+    number: int,
+    name: str,
+    *,
+    progress: Progress | None,
+) -> list[PairRow]:
+    """Render one object and score every variant on it; keep what the pages of the first few need."""
     measure = MeasureConfig(points=config.points, seed=config.seed)
-
-    def score(number: int, name: str) -> list[PairRow]:
-        plan = plan_object(name, objects[name], measure)
-        before: list[FeatureMap] = []
-        rows: list[PairRow] = []
-        file = f"{file_name(name)}.npz"
-        for variant, maps in variants(adapted, plan.views, config.seed):
-            rows += score_object(plan, maps, measure, variant)
-            if variant == "pretrained":
-                before = maps
-            if variant == "adapted" and number < MAX_PICTURES:
-                save_pictures(out / "pictures" / file, plan, before, maps, config.seed)
-            if variant == "adapted" and number < RUN_OBJECTS:
-                save_object(out / "live" / file, plan, {"pretrained": before, "adapted": maps}, config.seed)
-        return [{**row, "ambiguous_share": plan.ambiguous_share} for row in rows]
-
-    items = [WorkItem(rows_path(out, name), partial(score, number, name)) for number, name in enumerate(objects)]
-    finish_items(items, partial(progress, "score"))
+    views = open_number(objects, number, config.views, config.seed, out / "views", progress)
+    plan = plan_object(name, views, measure)
+    before: list[FeatureMap] = []
+    rows: list[PairRow] = []
+    file = f"{file_name(name)}.npz"
+    for variant, maps in variants(adapted, plan.views, config.seed):
+        rows += score_object(plan, maps, measure, variant)
+        if variant == "pretrained":
+            before = maps
+        if variant == "adapted" and number < MAX_PICTURES:
+            save_pictures(out / "pictures" / file, plan, before, maps, config.seed)
+        if variant == "adapted" and number < RUN_OBJECTS:
+            save_object(out / "live" / file, plan, {"pretrained": before, "adapted": maps}, config.seed)
+    return [{**row, "ambiguous_share": plan.ambiguous_share} for row in rows]
 
 
 def variants(adapted: Extractor, views: Sequence[View], seed: int) -> Iterator[tuple[str, list[FeatureMap]]]:

@@ -14,6 +14,7 @@ from ..errors import bad_input
 from ..io import read_image, read_json, write_image, write_json
 from ..matching.match import mutual_matches
 from ..matching.nearest import token_mask
+from ..matching.refine import Refined, box_around, refine_map
 from ..matching.transfer import check_points, transfer_maps
 from ..models.adapters.folder import versions
 from ..models.extractor import MapSource
@@ -40,10 +41,12 @@ class MatchConfig:
             matches by RANSAC) within so many pixels of picture 1. None asks nothing: the check is wrong for two
             different things or a thing that bends.
         max_shown: Matches drawn, at most; the JSON holds them all.
+        refine: Look again, closer, at the part of each picture that holds the matches, see `matching.refine`.
     """
 
     check_px: float | None = None
     max_shown: int = 200
+    refine: bool = False
 
     def __post_init__(self) -> None:
         if self.check_px is not None and not self.check_px > 0:
@@ -57,7 +60,7 @@ class PictureMatches:
     """What two pictures have in common, in pixels of each (corner origin).
 
     Attributes:
-        xy0: Token centres of picture 0 that have a mutual nearest neighbour.
+        xy0: Token centres of picture 0 that have a mutual nearest neighbour; of its second look where there was one.
         xy1: Where they are in picture 1, sub-token.
         score: Cosine (-1 to 1).
         checked: Whether each fits the epipolar geometry; None when it was not asked.
@@ -112,9 +115,17 @@ def match_pictures(
         _tokens_on(f"mask {i}", fmap, mask) for i, (fmap, mask) in enumerate(zip((map_0, map_1), masks, strict=True))
     ]
     found = mutual_matches(map_0, map_1, *allowed)
+    query = torch.from_numpy(asked).float()
+    placed = transfer_maps(map_0, query, map_1)
+    if config.refine and len(found):
+        looks = (
+            refine_map(source, pictures[0], map_0, box_around(found.xy0, found.score, map_0)),
+            refine_map(source, pictures[1], map_1, box_around(found.xy1, found.score, map_1)),
+        )
+        found = mutual_matches(looks[0].fmap, looks[1].fmap, *_tokens_of(looks, masks))
+        placed = looks[1].place(looks[0].descriptors(query), placed)
     xy0, xy1, score = (value.double().cpu().numpy() for value in (found.xy0, found.xy1, found.score))
     checked = None if config.check_px is None else fits_one_geometry(xy0, xy1, config.check_px)
-    placed = transfer_maps(map_0, torch.from_numpy(asked).float(), map_1)
     return PictureMatches(
         xy0, xy1, score, checked, asked, placed.xy1.double().cpu().numpy(), placed.score.double().cpu().numpy()
     )
@@ -136,6 +147,17 @@ def _check_picture(what: str, rgb: Rgb, mask: Mask | None) -> None:
     if mask is not None and mask.shape != (h, w):
         found = f"{mask.shape[1]}x{mask.shape[0]}"
         raise bad_input(f"mask of {what}", f"the size of the picture, {w}x{h}", found, "Resize the mask.")
+
+
+def _tokens_of(
+    looks: tuple[Refined, Refined], masks: tuple[Mask | None, Mask | None]
+) -> list[Bool[torch.Tensor, "hw"] | None]:
+    """Return the tokens of second looks that lie on the masks; where a look has none there, all of them."""
+    inside = [
+        None if mask is None else token_mask(look.fmap, torch.from_numpy(mask))
+        for look, mask in zip(looks, masks, strict=True)
+    ]
+    return [None if one is None or not bool(one.any()) else one for one in inside]
 
 
 def _tokens_on(what: str, fmap: FeatureMap, mask: Mask | None) -> Bool[torch.Tensor, "hw"] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +20,12 @@ from ..io import read_jsonl, write_json
 from ..matching.pose import LocateConfig, Template
 from ..metrics.pose import symmetry_transforms
 from ..models.extractor import MapSource
-from ..records import LocatedPicture, PoseRow, PoseSummary
+from ..records import LocatedPicture, PoseRow, PoseSummary, ProtocolRecord
 from ..tasks.pose import ObjectModel, PoseConfig, protocol_of, samples, seeded, summarize
 from ..types import PosedImage, PoseScene
+from .engine import LOCAL, Engine
 from .run_folder import Progress, claim_folder
-from .scoring import resumed_rows, rows_path, write_rows
+from .scoring import UNITS_LOG, Rows, WorkItem, finish_items, resumed_rows, rows_path, write_rows
 
 Layout = Literal["middlebury", "onepose", "bop"]
 Box = Float[np.ndarray, "2 3"]
@@ -86,6 +88,7 @@ def score_poses(
     config: PoseConfig,
     out: Path,
     progress: Progress | None = None,
+    engine: Engine = LOCAL,
     models: Mapping[str, ObjectModel] | None = None,
 ) -> PoseSummary:
     """Locate the queries of all scenes and write rows.jsonl and summary.json.
@@ -94,8 +97,9 @@ def score_poses(
         source: An `Extractor` (or the oracle, or noise).
         scenes: The objects.
         config: The protocol.
-        out: The run folder; an interrupted run goes on behind the last query that was located.
+        out: The run folder; an interrupted run goes on behind the last query of a scene that was located.
         progress: Called with (scene, queries done, queries in all).
+        engine: Where scenes are worked on.
         models: By scene, for the errors of BOP.
 
     Returns:
@@ -107,23 +111,59 @@ def score_poses(
     protocol = protocol_of(source, config)
     about = [{"scene": scene.name, "references": _names(scene.references)} for scene in scenes]
     queries = [_names(scene.queries) for scene in scenes]
-    posed = [query for scene in scenes for query in scene.queries if isinstance(query, PosedImage)]
-    cropped = {query.name: query.image for query in posed if isinstance(query.image, CroppedImage)}
-    crops = {"crops": {name: list(image.box) for name, image in cropped.items()}} if cropped else {}
-    claim_folder(out, {"command": "pose", "scenes": about, "queries": queries, **crops, **protocol})
+    crops = {name: list(image.box) for scene in scenes for name, image in _cropped(scene).items()}
+    # Scenes of one object, which take turns as references, share its name.
+    names = [f"{number:04d}-{scene.name}" for number, scene in enumerate(scenes)]
+    mine = engine.share(names, "scenes")
+    what = {"command": "pose", "scenes": about, "queries": queries, **({"crops": crops} if crops else {})}
+    claim_folder(out, what | protocol | engine.record("pose", names))
+    work = partial(_scene_rows, source, config, out, models or {}, progress if engine.inside else None)
+    items = [
+        WorkItem(rows_path(out, name), partial(work, name, scene)) for name, scene in zip(names, scenes, strict=True)
+    ]
+    report = None if engine.inside or progress is None else partial(progress, "pose")
+    finish_items(engine.share(items), report, engine, log=out / UNITS_LOG)
+    return end_poses(out, mine, protocol_of(source, config, **engine.words))
+
+
+def end_poses(out: Path, names: Sequence[str], protocol: ProtocolRecord) -> PoseSummary:
+    """Write rows.jsonl and summary.json of finished scenes."""
+    rows = [row for name in names for row in read_jsonl(rows_path(out, name))]
+    summary = summarize(rows, protocol)
+    write_rows(out / "rows.jsonl", rows)
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def _scene_rows(
+    source: MapSource,
+    config: PoseConfig,
+    out: Path,
+    models: Mapping[str, ObjectModel],
+    progress: Progress | None,
+    name: str,
+    scene: PoseScene,
+) -> Rows:
+    """Locate the queries of a scene, each on disk as soon as it is located."""
+    cropped, kept = _cropped(scene), rows_path(out, f"{name}.partial")
 
     def located(start: int) -> Iterator[list[PoseRow]]:
-        for (row,) in samples(source, scenes, config, progress, start, models=models):
+        for (row,) in samples(source, [scene], config, progress, start, models=models):
             if "image_width" in row and row["query"] in cropped:
                 # BOP measures pixels against the width of the whole picture.
                 row["image_width"] = cropped[row["query"]].full_hw[1]
             yield [row]
 
-    rows = resumed_rows(rows_path(out, "queries"), located)
-    summary = summarize(rows, protocol)
-    write_rows(out / "rows.jsonl", rows)
-    write_json(out / "summary.json", summary)
-    return summary
+    rows = resumed_rows(kept, located)
+    write_rows(rows_path(out, name), rows)
+    kept.unlink()
+    return rows
+
+
+def _cropped(scene: PoseScene) -> dict[str, CroppedImage]:
+    """Return the queries that are cut to a detection, by name."""
+    posed = [query for query in scene.queries if isinstance(query, PosedImage)]
+    return {query.name: query.image for query in posed if isinstance(query.image, CroppedImage)}
 
 
 def cut_to_detections(scenes: Sequence[PoseScene], path: Path, object_id: int) -> list[PoseScene]:

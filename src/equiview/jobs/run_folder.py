@@ -1,6 +1,7 @@
 """Run folders: claimed by one run, resumable, their rows gathered into summaries."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,11 +13,13 @@ from ..data.names import source_name as object_name
 from ..data.open import check_source, open_source
 from ..errors import bad_input
 from ..finetune.recipe_records import with_current_recipe
-from ..io import read_json, read_jsonl, require_file, write_json
+from ..io import file_name, read_json, read_jsonl, require_file, write_json
 from ..metrics.equivariance import METRIC_NAMES
 from ..records import ImproveSummary, PairRow, Settings, Summary
 from ..types import View
 from .scoring import rows_path, write_rows
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 AnySummary = TypeVar("AnySummary", Summary, ImproveSummary)
@@ -124,16 +127,24 @@ def open_objects(
     sources: Sequence[str], n_views: int, seed: int, cache: Path, progress: Progress
 ) -> dict[str, Sequence[View]]:
     """Render (or open) every object by name; views are read from disk when needed."""
-    objects: dict[str, Sequence[View]] = {}
-    for number, (name, source) in enumerate(zip(distinct_names(sources), sources, strict=True)):
+    names = distinct_names(sources)
+    progress("render", 0, len(sources) * PARTS)
+    return {names[number]: open_number(sources, number, n_views, seed, cache, progress) for number in range(len(names))}
+
+
+def open_number(
+    sources: Sequence[str], number: int, n_views: int, seed: int, cache: Path, progress: Progress | None = None
+) -> Sequence[View]:
+    """Render (or open) one of many objects; `progress` is told how far all of them are once this one is there."""
+
+    def part(done: int, total: int) -> None:
         # Parts of a source count too: COLMAP works for minutes on one.
-        def part(done: int, total: int, number: int = number) -> None:
+        if progress is not None:
             progress("render", number * PARTS + PARTS * done // max(total, 1), len(sources) * PARTS)
 
-        progress("render", number * PARTS, len(sources) * PARTS)
-        objects[name] = open_source(source, n_views=n_views, seed=seed, cache_dir=cache, progress=part)
-    progress("render", len(sources) * PARTS, len(sources) * PARTS)
-    return objects
+    views = open_source(sources[number], n_views=n_views, seed=seed, cache_dir=cache, progress=part)
+    part(1, 1)
+    return views
 
 
 def read_rows(path: Path) -> list[PairRow]:
@@ -165,6 +176,27 @@ def summarize_run(
     for name, search in SEARCHES.items():
         write_json(out / name, summary(rows, search))
     return cast(AnySummary, read_json(out / "summary.json"))
+
+
+def broken_path(out: Path, name: str) -> Path:
+    """Return where it is noted that an object could not be opened."""
+    return out / "broken" / f"{file_name(name)}.json"
+
+
+def without_broken(out: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the objects that have rows, and those that could not be opened.
+
+    Raises:
+        EquiviewError: None has rows.
+    """
+    broken = [name for name in names if broken_path(out, name).exists() and not rows_path(out, name).exists()]
+    if len(broken) == len(names):
+        problem = read_json(broken_path(out, names[0]))["problem"]
+        fix = "Check the list, and the first of them."
+        raise bad_input("objects", "one or more that can be opened", f"{len(names)} broken: {problem}", fix)
+    if broken:
+        log.warning("%d of %d objects are broken and left out: see %s", len(broken), len(names), out / "broken")
+    return [name for name in names if name not in set(broken)], broken
 
 
 def ambiguous_shares(out: Path, names: Sequence[str]) -> dict[str, float | None]:

@@ -1,7 +1,6 @@
 """The jobs behind `equiview track`: follow given points through a video, or score a set of clips, resumable."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,15 +11,16 @@ from ..data.clips.video import open_video
 from ..draw.tracks import write_overlay
 from ..errors import bad_input
 from ..formats.tracks import WRITERS, To, TrackedClip
-from ..io import write_json
+from ..io import read_jsonl, write_json
 from ..matching.tracking import Queries, Tracks
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor
-from ..records import TrackingSummary, TrackRecord, TracksRecord
+from ..records import ProtocolRecord, RunRecord, TrackingSummary, TrackRecord, TracksRecord
 from ..tasks.tracking import TrackingConfig, follow, protocol_of, run, summarize
 from ..types import Clip
+from .engine import LOCAL, Engine
 from .run_folder import Progress, claim_folder
-from .scoring import WorkItem, all_rows, finish_items, rows_path, write_rows
+from .scoring import UNITS_LOG, WorkItem, finish_items, rows_path, write_rows
 
 
 def open_clip(source: Path) -> Clip:
@@ -112,7 +112,12 @@ def tracks_as_json(clip: Clip, queries: Queries, tracks: Tracks) -> TracksRecord
 
 
 def score_tracking(
-    model: Extractor, clips: Sequence[Clip], config: TrackingConfig, out: Path, progress: Progress | None = None
+    model: Extractor,
+    clips: Sequence[Clip],
+    config: TrackingConfig,
+    out: Path,
+    progress: Progress | None = None,
+    engine: Engine = LOCAL,
 ) -> TrackingSummary:
     """Track every clip whose rows are not there yet, and write rows.jsonl and summary.json.
 
@@ -126,11 +131,20 @@ def score_tracking(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise bad_input("clips", "every clip under a name of its own", f"{', '.join(twice)} twice", "Rename one.")
-    claim_folder(out, {"tracking": asdict(config), "clips": names, "features": model.describe()})
-    items = [WorkItem(rows_path(out, one.name), partial(run, model, [one], config, progress)) for one in clips]
-    finish_items(items)
-    rows = all_rows(items)
+    mine = engine.share(clips, "clips")
+    what = {"tracking": config.record(), "clips": names, "features": model.describe()}
+    claim_folder(out, what | engine.record("track", names))
+    frames = progress if engine.inside else None
+    items = [WorkItem(rows_path(out, one.name), partial(run, model, [one], config, frames)) for one in mine]
+    finish_items(items, None if progress is None else partial(progress, "clips"), engine, log=out / UNITS_LOG)
+    more: RunRecord = {"versions": versions(), "clips": names, **engine.words}
+    return end_tracking(out, [one.name for one in mine], protocol_of(model, config, **more))
+
+
+def end_tracking(out: Path, names: Sequence[str], protocol: ProtocolRecord) -> TrackingSummary:
+    """Write rows.jsonl and summary.json of finished clips."""
+    rows = [row for name in names for row in read_jsonl(rows_path(out, name))]
     write_rows(out / "rows.jsonl", rows)
-    summary = summarize(rows, protocol_of(model, config, versions=versions(), clips=names))
+    summary = summarize(rows, protocol)
     write_json(out / "summary.json", summary)
     return summary

@@ -12,12 +12,12 @@ from jaxtyping import Float
 from ..data.keypoints.loaders import open_pairs
 from ..draw.matches import pair_picture
 from ..errors import bad_input
-from ..io import read_image, write_image, write_json
+from ..io import read_image, read_jsonl, write_image, write_json
 from ..matching.localise import Localise
 from ..metrics.pck import SCORINGS, Scoring
 from ..models.adapters.folder import versions
 from ..models.extractor import Extractor, MapSource
-from ..records import TransferredPoints, TransferRow, TransferSummary
+from ..records import ProtocolRecord, RunRecord, TransferredPoints, TransferRow, TransferSummary
 from ..tasks.transfer import (
     PictureFeatures,
     TransferConfig,
@@ -29,8 +29,9 @@ from ..tasks.transfer import (
     summarize,
 )
 from ..types import KeypointPair
+from .engine import LOCAL, Engine
 from .run_folder import Progress, claim_folder, device_name
-from .scoring import Rows, WorkItem, all_rows, finish_items, rows_path, write_rows
+from .scoring import UNITS_LOG, WorkItem, finish_items, rows_path, write_rows
 
 # An interrupted run goes on at a multiple of this many pairs.
 BLOCK_PAIRS = 300
@@ -51,7 +52,9 @@ class TransferRun:
     scoring: Scoring | None = None
 
 
-def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Progress | None = None) -> TransferSummary:
+def score_transfer(
+    source: MapSource, run: TransferRun, out: Path, progress: Progress | None = None, engine: Engine = LOCAL
+) -> TransferSummary:
     """Score a data set and write summary.json and rows.jsonl.
 
     Args:
@@ -59,6 +62,7 @@ def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Pro
         run: The pairs and the protocol.
         out: The run folder; an interrupted run goes on where it stopped.
         progress: Called with ("transfer", done, total).
+        engine: Where blocks of pairs are scored.
 
     Returns:
         The content of summary.json. Where pairs of a picture with itself are among them, "without_self_pairs" holds the
@@ -71,11 +75,25 @@ def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Pro
     name, pairs = open_pairs(run.pairs)
     scoring = run.scoring or SCORINGS[name]
     config = asdict(run.config) | {"localise": recorded(run.config.localise)}
-    claim_folder(out, asdict(run) | {"config": config, "scoring": asdict(scoring), "features": source.describe()})
-    rows = _rows(source, pairs, run.config, out, progress)
-    write_rows(out / "rows.jsonl", rows)
+    starts = range(0, len(pairs), BLOCK_PAIRS)
+    names = [f"{start:06d}" for start in starts]
+    mine = engine.share(names, f"blocks of {BLOCK_PAIRS} pairs")
+    what = {"config": config, "scoring": asdict(scoring), "features": source.describe()}
+    claim_folder(out, asdict(run) | what | engine.record("transfer", names))
+    work = partial(_block, PictureFeatures(source, run.config), pairs, run.config, progress if engine.inside else None)
+    items = [WorkItem(rows_path(out, name), partial(work, start)) for name, start in zip(names, starts, strict=True)]
+    report = None if engine.inside or progress is None else partial(progress, "transfer")
+    finish_items(engine.share(items), report, engine, log=out / UNITS_LOG)
     device = device_name(str(source.device)) if isinstance(source, Extractor) else "cpu"
-    protocol = protocol_of(source, run.config, scoring, pairs=name, versions=versions(), device=device)
+    more: RunRecord = {"pairs": name, "versions": versions(), "device": device, **engine.words}
+    return end_transfer(out, mine, protocol_of(source, run.config, scoring, **more))
+
+
+def end_transfer(out: Path, names: Sequence[str], protocol: ProtocolRecord) -> TransferSummary:
+    """Write rows.jsonl and summary.json of finished blocks."""
+    rows = [row for name in names for row in read_jsonl(rows_path(out, name))]
+    write_rows(out / "rows.jsonl", rows)
+    scoring = Scoring(**(protocol["scoring"] or {}))
     summary = summarize(rows, protocol, scoring)
     others = [row for row in rows if not row["self_pair"]]
     if len(others) < len(rows):
@@ -84,23 +102,19 @@ def score_transfer(source: MapSource, run: TransferRun, out: Path, progress: Pro
     return summary
 
 
-def _rows(
-    source: MapSource, pairs: Sequence[KeypointPair], config: TransferConfig, out: Path, progress: Progress | None
-) -> Rows:
-    features = PictureFeatures(source, config)
-
-    def block(start: int) -> list[TransferRow]:
-        rows = []
-        for number in range(start, min(start + BLOCK_PAIRS, len(pairs))):
-            rows.append(score_pair(pairs[number], features, config))
-            if progress is not None:
-                progress("transfer", number + 1, len(pairs))
-        return rows
-
-    starts = range(0, len(pairs), BLOCK_PAIRS)
-    items = [WorkItem(rows_path(out, f"{start:06d}"), partial(block, start)) for start in starts]
-    finish_items(items)
-    return all_rows(items)
+def _block(
+    features: PictureFeatures,
+    pairs: Sequence[KeypointPair],
+    config: TransferConfig,
+    progress: Progress | None,
+    start: int,
+) -> list[TransferRow]:
+    rows = []
+    for number in range(start, min(start + BLOCK_PAIRS, len(pairs))):
+        rows.append(score_pair(pairs[number], features, config))
+        if progress is not None:
+            progress("transfer", number + 1, len(pairs))
+    return rows
 
 
 def published(source: Extractor) -> tuple[Extractor, TransferConfig]:

@@ -10,8 +10,11 @@ from jaxtyping import Float
 from ..records import PairScores
 
 PCDP_THRESHOLDS = (0.05, 0.1, 0.2)
+# Finer than a token, shown beside the published ones.
+FINE_PCDP = (0.01, 0.02)
 ANGLE_BINS_DEG = ((0, 45), (45, 90), (90, 180))
 METRIC_NAMES = ("ape", *(f"pcdp@{threshold:g}" for threshold in PCDP_THRESHOLDS))
+FINE_NAMES = tuple(f"pcdp@{threshold:g}" for threshold in FINE_PCDP)
 
 
 def error_px(xy: Float[np.ndarray, "n 2"], xy_true: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
@@ -36,8 +39,8 @@ def pcdp(errors_px: Float[np.ndarray, "n"], image_hw: tuple[int, int], threshold
 
 
 def all_metrics(errors_px: Float[np.ndarray, "n"], image_hw: tuple[int, int]) -> PairScores:
-    """Return APE and PCDP at the three published thresholds, keyed by `METRIC_NAMES`."""
-    shares = {f"pcdp@{t:g}": pcdp(errors_px, image_hw, t) for t in PCDP_THRESHOLDS}
+    """Return APE and PCDP at the published and the fine thresholds, keyed by `METRIC_NAMES` and `FINE_NAMES`."""
+    shares = {f"pcdp@{t:g}": pcdp(errors_px, image_hw, t) for t in (*PCDP_THRESHOLDS, *FINE_PCDP)}
     return cast(PairScores, {"ape": ape(errors_px, image_hw)} | shares)
 
 

@@ -18,6 +18,8 @@ from ..records import Metric
 from ..stats import cluster_ci95
 
 ALPHAS = (0.05, 0.10, 0.15)
+# Finer than a token, shown beside the usual ones.
+FINE_ALPHAS = (0.01, 0.03)
 Threshold = Literal["image", "box", "extent"]
 Average = Literal["pair", "point", "class"]
 
@@ -112,24 +114,32 @@ def summarize_counts(counts: Sequence[PairCount], average: Average) -> Metric:
     """
     if not counts:
         return {"value": None, "ci95": None, "n": 0}
-    units = {name: row for row, name in enumerate(sorted({c.unit for c in counts}))}
-    classes = {name: column for column, name in enumerate(sorted({c.category for c in counts}))}
-    # What each source picture adds: share, hits, points and pairs of each class.
-    table = np.zeros((len(units), len(classes), 4))
-    for c in counts:
-        table[units[c.unit], classes[c.category]] += (c.share, c.hits, c.points, 1)
+    table, classes = _table(counts)
     whole = table.sum(0)
     averages = {name: float(average_of(whole[None])[0]) for name, average_of in AVERAGES.items()}
-    headline = {"pair": "per_pair", "point": "per_point", "class": "class_weighted"}[average]
-    ci95 = cluster_ci95(
-        table.reshape(len(units), -1), lambda sums: AVERAGES[headline](sums.reshape(-1, len(classes), 4))
-    )
+    name = HEADLINES[average]
+    ci95 = cluster_ci95(table.reshape(len(table), -1), lambda sums: AVERAGES[name](sums.reshape(-1, len(classes), 4)))
     of_classes = {
         name: {"per_pair": 100 * share / n, "per_point": 100 * hits / points, "n": int(n)}
         for name, (share, hits, points, n) in zip(classes, whole.tolist(), strict=True)
     }
-    metric: Metric = {"value": averages[headline], "ci95": ci95, "n": len(counts)}
+    metric: Metric = {"value": averages[name], "ci95": ci95, "n": len(counts)}
     return cast(Metric, metric | averages | {"by_category": of_classes})
+
+
+def headline(counts: Sequence[PairCount], average: Average) -> float:
+    """Return the value of `summarize_counts` alone."""
+    return float(AVERAGES[HEADLINES[average]](_table(counts)[0].sum(0)[None])[0])
+
+
+def _table(counts: Sequence[PairCount]) -> tuple[Float[np.ndarray, "units classes 4"], list[str]]:
+    """Return what each source picture adds: share, hits, points and pairs of each class; and the classes."""
+    units = {name: row for row, name in enumerate(sorted({c.unit for c in counts}))}
+    classes = {name: column for column, name in enumerate(sorted({c.category for c in counts}))}
+    table = np.zeros((len(units), len(classes), 4))
+    for c in counts:
+        table[units[c.unit], classes[c.category]] += (c.share, c.hits, c.points, 1)
+    return table, list(classes)
 
 
 Sums = Float[np.ndarray, "d classes 4"]
@@ -146,3 +156,4 @@ AVERAGES: dict[str, Callable[[Sums], Float[np.ndarray, "d"]]] = {
     "class_mean": lambda sums: 100 * _class_points(sums).sum(1) / (sums[..., 3] > 0).sum(1),
     "class_weighted": lambda sums: 100 * (_class_points(sums) * sums[..., 3]).sum(1) / sums[..., 3].sum(1),
 }
+HEADLINES = {"pair": "per_pair", "point": "per_point", "class": "class_weighted"}

@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import bad_input
 from ..io import read_json
 from ..schema import check
-from .pck import ALPHAS, pck
+from .pck import ALPHAS, FINE_ALPHAS, pck
 from .pose import recall_hits
+from .tapvid import FINE_METRICS
 
 Row = Mapping[str, Any]
 
@@ -108,9 +109,11 @@ def scores(row: Row, scoring: Mapping[str, Any] | None = None) -> dict[str, floa
     """
     found = {key: float(value) for key, value in row.items() if _is_score(key, value)}
     for search, values in row.items():
-        if isinstance(values, Mapping):
+        # What the grid of tokens allows says nothing of how well a sample went.
+        if isinstance(values, Mapping) and search != "ceiling":
             found |= {f"{search}/{key}": float(value) for key, value in values.items() if _is_score(key, value)}
     found["failed"] = 100.0 if row.get("failed") else 0.0
+    found |= {name: found[there] for name, there in FINE_METRICS.items() if there in found}
     return found | _pck(row, scoring) | _hits(row) | _recalls(row)
 
 
@@ -125,7 +128,10 @@ def _pck(row: Row, scoring: Mapping[str, Any] | None) -> dict[str, float]:
     if not errors or length is None:
         return {}
     inclusive = bool(scoring and scoring.get("inclusive"))
-    return {f"pck@{alpha:.2f}": pck(np.asarray(errors), length, alpha, inclusive=inclusive) for alpha in ALPHAS}
+    return {
+        f"pck@{alpha:.2f}": pck(np.asarray(errors), length, alpha, inclusive=inclusive)
+        for alpha in (*ALPHAS, *FINE_ALPHAS)
+    }
 
 
 def _hits(row: Row) -> dict[str, float]:

@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int
 
 RASTER = 256
 THRESHOLDS_PX = (1, 2, 4, 8, 16)
+# Scores at fine thresholds in summaries, and what `tapvid_metrics` calls them.
+FINE_METRICS = {"delta@1px": "pts_within_1", "delta@2px": "pts_within_2"}
 Mode = Literal["first", "strided"]
 
 

@@ -173,6 +173,26 @@ class Linear(nn.Module):
         return full if self.strength == 1 else maps + self.strength * (full - maps)
 
 
+class Fine(nn.Module):
+    """Unit features beside unit features that `parts` make of what the head was given, these times sqrt(weight)."""
+
+    def __init__(self, parts, weight):
+        super().__init__()
+        self.fine, self.weight = nn.ModuleList(build_head(part) for part in parts), weight
+
+    def forward(self, coarse, maps):
+        fine = apply_parts(self.fine, maps)
+        return torch.cat([F.normalize(coarse, dim=1), math.sqrt(self.weight) * F.normalize(fine, dim=1)], 1)
+
+
+def apply_parts(parts, maps):
+    """Apply the parts of a head in order; a fine one is also given what the first one was."""
+    given = maps
+    for part in parts:
+        maps = part(maps, given) if isinstance(part, Fine) else part(maps)
+    return maps
+
+
 def resized(images, size):
     """Resize bilinearly, antialiased, with half-pixel centres."""
     if tuple(images.shape[2:]) == tuple(size):
@@ -180,23 +200,23 @@ def resized(images, size):
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
+BUILDERS = {
+    "average": lambda part: Average(part["kernel"]),
+    "center": lambda part: Center(),
+    "whiten": lambda part: Whiten(part["power"], part["ridge"], part.get("method", "exact"), part.get("rank", 128)),
+    "debias": lambda part: Debias(part["blocks"], part["dim"], part["directions"]),
+    "random_conv": lambda part: Conv(part["dim"], residual=False),
+    "residual_conv": lambda part: Conv(part["dim"], residual=True, strength=part.get("strength", 1.0)),
+    "linear": lambda part: Linear(part["in"], part["out"], part.get("strength", 1.0)),
+    "fine": lambda part: Fine(part["parts"], part["weight"]),
+}
+
+
 def build_head(part):
     """Make one part of the head from its entry in `config.json`."""
-    kind = part["kind"]
-    if kind == "average":
-        return Average(part["kernel"])
-    if kind == "center":
-        return Center()
-    if kind == "whiten":
-        return Whiten(part["power"], part["ridge"], part.get("method", "exact"), part.get("rank", 128))
-    if kind == "debias":
-        return Debias(part["blocks"], part["dim"], part["directions"])
-    if kind in ("random_conv", "residual_conv"):
-        return Conv(part["dim"], kind == "residual_conv", part.get("strength", 1.0))
-    if kind == "linear":
-        return Linear(part["in"], part["out"], part.get("strength", 1.0))
-    known = "average, center, whiten, debias, random_conv, residual_conv or linear"
-    raise ValueError(f"config.json: expected a head of kind {known}, got {kind!r}")
+    if part["kind"] not in BUILDERS:
+        raise ValueError(f"config.json: expected a head of kind {', '.join(BUILDERS)}, got {part['kind']!r}")
+    return BUILDERS[part["kind"]](part)
 
 
 class EquiviewFeatureModel(PreTrainedModel):
@@ -262,8 +282,7 @@ class EquiviewFeatureModel(PreTrainedModel):
                 logger.warning_once(words % (height, width, *self.network_hw(height, width)))
             maps = self.block_maps(pixel_values)
             features = maps[0] if len(maps) == 1 else torch.cat([F.normalize(one, dim=1) for one in maps], 1)
-        for part in self.head:
-            features = part(features)
+        features = apply_parts(self.head, features)
         sequence = features.flatten(2).transpose(1, 2)
         return EquiviewOutput(sequence, features) if return_dict else (sequence, features)
 

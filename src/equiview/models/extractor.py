@@ -1,5 +1,6 @@
 """From pictures to feature maps that know which pixels they describe."""
 
+import copy
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from .adapters.lora import has_lora, lora_strength, merge_lora
 from .adapters.record import FILES, Adapter
 from .adapters.saving import RESERVED, save_adapter
 from .backbones.base import Backbone, Position, check_settings, grid_hw
-from .heads import common_strength, head_spec
+from .heads import common_strength, head_spec, with_fine, without_fine
 
 Picture = View | UInt8[np.ndarray, "h w 3"]
 
@@ -246,6 +247,20 @@ class Extractor(nn.Module):
         """Return token rows and columns for an image of this size."""
         patch = self.backbone.info.patch
         return grid_hw(self.network_hw(image_hw), patch, self.config.stride or patch)
+
+    def for_places(self) -> "Extractor":
+        """Return these features with a fine part where they are averaged: for pose, see `heads.with_fine`."""
+        return self._with_head(with_fine(self.head))
+
+    def for_kinds(self) -> "Extractor":
+        """Return these features without their fine part: for places of one kind in other objects (transfer)."""
+        return self._with_head(without_fine(self.head))
+
+    def _with_head(self, head: nn.Module | None) -> "Extractor":
+        # The weights, the adapter and its strength are the same.
+        changed = copy.copy(self)
+        changed._modules = self._modules | {"head": head}
+        return changed
 
     def merged(self) -> "Extractor":
         """Add the LoRA update to the weights, in place, and return the extractor: same features, faster.

@@ -3,6 +3,7 @@
 `head_spec` turns one into JSON and `build_head` makes it again from that and a state dict; "no head" is `None` or `[]`.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -147,10 +148,81 @@ class LinearHead(nn.Module):
 
 
 class HeadChain(nn.Sequential):
-    """Heads one after the other."""
+    """Heads one after the other; a `FineHead` among them is also given what the first one was."""
 
     def __init__(self, heads: Iterable[nn.Module]) -> None:
         super().__init__(*heads)
+
+    def forward(self, maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c2 h w"]:
+        return apply_parts(self, maps)
+
+
+class FineHead(nn.Module):
+    """Add channels that place a point well to those that find it: unit features of both, side by side.
+
+    Averaged features find the same point from far around, and blur where it is; features of the same tokens without
+    the averages are the other way round. The cosine of two tokens becomes (coarse + weight fine) / (1 + weight).
+
+    Args:
+        fine: From the maps that the chain was given to the fine ones.
+        weight: Of the fine cosine beside the coarse one.
+
+    Raises:
+        EquiviewError: The weight is not above 0.
+    """
+
+    kind = "fine"
+
+    def __init__(self, fine: nn.Module, weight: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < weight < math.inf:
+            raise bad_input("fine head weight", "a number above 0", f"{weight:g}", "1 is the default.")
+        self.fine, self.weight = HeadChain(head_parts(fine)), float(weight)
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "weight": self.weight, "parts": head_spec(self.fine)}
+
+    def forward(
+        self, coarse: Float[torch.Tensor, "b c h w"], maps: Float[torch.Tensor, "b c0 h w"] | None = None
+    ) -> Float[torch.Tensor, "b c2 h w"]:
+        """Return both; `maps` is what the chain was given, and the same as `coarse` where there is nothing before."""
+        fine = self.fine(coarse if maps is None else maps)
+        return torch.cat([F.normalize(coarse, dim=1), math.sqrt(self.weight) * F.normalize(fine, dim=1)], 1)
+
+
+def apply_parts(parts: Iterable[nn.Module], maps: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c2 h w"]:
+    """Apply the parts of a head in order."""
+    given = maps
+    for part in parts:
+        maps = part(maps, given) if isinstance(part, FineHead) else part(maps)
+    return maps
+
+
+def without_fine(head: nn.Module | None) -> nn.Module | None:
+    """Return the head without its `FineHead`: what finds a point, for tasks that gain nothing from placing it."""
+    parts = head_parts(head)
+    coarse = [part for part in parts if not isinstance(part, FineHead)]
+    return head if len(coarse) == len(parts) else HeadChain(coarse) if coarse else None
+
+
+def with_fine(head: nn.Module | None, weight: float = 1.0) -> nn.Module | None:
+    """Return the head with a `FineHead` of its own fixed parts but the averages; without averages it is fine already.
+
+    What was learned is left out of the fine part: it was learned on averaged tokens.
+    """
+    parts = head_parts(head)
+    if any(isinstance(part, FineHead) for part in parts) or not any(isinstance(part, AverageHead) for part in parts):
+        return head
+    fixed = [part for part in parts if not isinstance(part, AverageHead) and not list(part.parameters())]
+    return HeadChain([*parts, FineHead(HeadChain(fixed), weight)])
+
+
+def on_top(head: nn.Module | None, part: nn.Module) -> nn.Module:
+    """Return the head with one more part on top, below its `FineHead`, which stays the last."""
+    if head is None:
+        return part
+    fine = [one for one in head_parts(head) if isinstance(one, FineHead)]
+    return HeadChain([*head_parts(without_fine(head)), part, *fine]) if fine else HeadChain([head, part])
 
 
 def head_parts(head: nn.Module | None) -> list[nn.Module]:
@@ -178,7 +250,7 @@ def head_spec(head: nn.Module | None) -> list[dict[str, Any]]:
 
 
 MAX_CHANNELS = 2**20
-HEADS = (AverageHead, CenterHead, WhitenHead, DebiasHead, RandomConvHead, ResidualConvHead, LinearHead)
+HEADS = (AverageHead, CenterHead, WhitenHead, DebiasHead, RandomConvHead, ResidualConvHead, LinearHead, FineHead)
 
 # What `spec` of each kind says beside the kind and a strength.
 _SPECS: dict[str, dict[str, type]] = {
@@ -189,6 +261,7 @@ _SPECS: dict[str, dict[str, type]] = {
     "random_conv": {"dim": int},
     "residual_conv": {"dim": int},
     "linear": {"out": int, "in": int},
+    "fine": {"weight": float, "parts": list},
 }
 # What it may say: adapters of before this could be chosen do not.
 _OPTIONAL: dict[str, dict[str, type]] = {"whiten": {"method": str, "rank": int}}
@@ -204,6 +277,7 @@ _BUILDERS = {
     "linear": lambda spec: LinearHead(
         torch.zeros(spec["out"], spec["in"]), torch.zeros(spec["in"]), spec.get("strength", 1.0)
     ),
+    "fine": lambda spec: FineHead(HeadChain(_built(spec["parts"])), spec["weight"]),
 }
 _FIX_HEAD = "The head file belongs to another adapter; copy the whole folder again."
 
@@ -232,6 +306,8 @@ def check_head(spec: Any, where: str = "head", fix: str = "Write the adapter aga
             if not 1 <= part.get(side, 1) <= MAX_CHANNELS:
                 expected = f"1 to {MAX_CHANNELS}"
                 raise bad_input(f"{here}: {side}", expected, shown(part[side]), fix)
+        if kind == "fine":
+            check_head(part["parts"], f"{here}: parts", fix)
 
 
 def build_head(
@@ -253,7 +329,7 @@ def build_head(
     check_head(spec or [])
     # With weights at hand nothing is allocated for others: what the spec says may not be what they need.
     with torch.device("cpu" if state_dict is None else "meta"):
-        parts = [_BUILDERS[part["kind"]](part) for part in spec or []]
+        parts = _built(spec or [])
     head: nn.Module = nn.Identity() if not parts else parts[0] if len(parts) == 1 else HeadChain(parts)
     if state_dict is not None:
         check_weights(state_dict, what, _FIX_HEAD)
@@ -264,6 +340,10 @@ def build_head(
         except RuntimeError as error:
             raise bad_input(what, f"those of {cut(str(spec), VALUE_CHARS)}", str(error), _FIX_HEAD) from error
     return head
+
+
+def _built(spec: Sequence[Mapping[str, Any]]) -> list[nn.Module]:
+    return [_BUILDERS[part["kind"]](part) for part in spec]
 
 
 def common_strength(head: Sequence[Mapping[str, Any]], lora: float | None) -> float | None:

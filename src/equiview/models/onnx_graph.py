@@ -20,7 +20,7 @@ from .backbones.huggingface import FAMILIES
 from .backbones.position import table_side
 from .extractor import Extractor, join_blocks
 from .fixed_heads import WhitenHead
-from .heads import HEADS, head_parts
+from .heads import HEADS, FineHead, HeadChain, apply_parts, head_parts
 from .onnx_whiten import ProductWhiten
 
 Size = Any
@@ -69,9 +69,7 @@ class OnnxGraph(nn.Module):
                 tokens = tokens[:, hidden.shape[1] - grid[0] * grid[1] :].transpose(1, 2)
                 found[number] = tokens.reshape(tokens.shape[0], tokens.shape[1], *grid).float()
         maps = join_blocks([found[number] for number in self.blocks])
-        for part in self.head:
-            maps = part(maps)
-        return maps
+        return apply_parts(self.head, maps)
 
     def _embed(self, images: Float[torch.Tensor, "b 3 h w"], grid: tuple[Size, Size]) -> Float[torch.Tensor, "b n c"]:
         """Return the input of block 1."""
@@ -149,6 +147,8 @@ def _cubic(distance: torch.Tensor, a: float) -> torch.Tensor:
 
 def graph_head(part: nn.Module, channels: int) -> nn.Module:
     """Return a part of a head as a graph can hold it."""
+    if isinstance(part, FineHead):
+        return FineHead(HeadChain(graph_head(one, channels) for one in part.fine), part.weight)
     return ProductWhiten(part, channels) if isinstance(part, WhitenHead) else copy.deepcopy(part)
 
 

@@ -17,7 +17,7 @@ from .files import (
 )
 from .protocols import FeaturesRecord, ProtocolRecord, RunRecord, Settings
 from .retention import RetentionProtocol, RetentionReading, RetentionResult, StrengthEntry
-from .rows import EpipolarRow, PairRow, PoseAttempt, PoseErrors, PoseRow, TrackingRow, TransferRow
+from .rows import EpipolarRow, PairRow, PoseAttempt, PoseErrors, PoseRow, RecallRow, TrackingRow, TransferRow
 from .scores import Difference, Differences, Metric, Metrics, PairScores, Score
 from .study import BetweenFamilies, LeftOut, Relation, Statistic, StudyRecord, WithinFamilies
 from .summaries import (
@@ -31,6 +31,8 @@ from .summaries import (
     ImproveSummary,
     MissingSet,
     PoseSummary,
+    PublishedScores,
+    RecallSummary,
     Summary,
     TrackingSummary,
     TransferSummary,
@@ -67,6 +69,9 @@ __all__ = [
     "PoseRow",
     "PoseSummary",
     "ProtocolRecord",
+    "PublishedScores",
+    "RecallRow",
+    "RecallSummary",
     "Relation",
     "RetentionProtocol",
     "RetentionReading",

@@ -66,6 +66,8 @@ class RunRecord(TypedDict, total=False):
         ambiguous_share: Share (0-1) of each object's surface that is ambiguous.
         pairs: Name of the data set of pairs.
         clips: Names of the clips.
+        broken: Names of the objects that could not be opened and are left out, see broken/NAME.json.
+        shard: Which part of the run these are the numbers of, such as 3/10; absent of the whole run.
     """
 
     run: Settings
@@ -76,6 +78,8 @@ class RunRecord(TypedDict, total=False):
     ambiguous_share: dict[str, float | None]
     pairs: str
     clips: list[str]
+    broken: list[str]
+    shard: str
 
 
 class ProtocolRecord(RunRecord, total=False):
@@ -83,7 +87,7 @@ class ProtocolRecord(RunRecord, total=False):
 
     Keys:
         features: What was measured.
-        measure, transfer, tracking, pose, epipolar: Settings of the task.
+        measure, transfer, tracking, pose, epipolar, recall: Settings of the task.
         scoring: Threshold and average of semantic transfer.
         units, averages, ci95, ci95_views, chance: What the numbers mean, in words.
     """
@@ -94,6 +98,7 @@ class ProtocolRecord(RunRecord, total=False):
     tracking: Settings
     pose: Settings
     epipolar: Settings
+    recall: Settings
     scoring: Settings | None
     units: str
     averages: str

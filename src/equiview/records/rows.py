@@ -20,6 +20,7 @@ class PairRow(PairScores):
         unambiguous: Scores without those points; None where there are none left or it is not known.
         in_mask: Scores with the search inside the target's mask; None where no token lies in it.
         ambiguous_share: Share (0-1) of the object's surface that is ambiguous.
+        ceiling: Scores of the token centres nearest to the true places.
     """
 
     variant: NotRequired[str]
@@ -33,6 +34,7 @@ class PairRow(PairScores):
     unambiguous: PairScores | None
     in_mask: PairScores | None
     ambiguous_share: NotRequired[float | None]
+    ceiling: NotRequired[PairScores]
 
 
 class TransferRow(TypedDict):
@@ -46,6 +48,7 @@ class TransferRow(TypedDict):
         failed: Why it was not scored.
         n: Key points visible in both.
         errors_px: Distance of each predicted key point.
+        grid_px: Distance of the token centre nearest to each true key point.
         image_px: Longer side of the target.
         extent_px: Larger range of the target's key points.
         box_px: Longer side of the target's bounding box; None where the data set has none.
@@ -60,6 +63,7 @@ class TransferRow(TypedDict):
     failed: NotRequired[str]
     n: NotRequired[int]
     errors_px: NotRequired[list[float]]
+    grid_px: NotRequired[list[float]]
     image_px: NotRequired[float]
     extent_px: NotRequired[float]
     box_px: NotRequired[float | None]
@@ -80,6 +84,7 @@ class TrackingRow(TypedDict):
         average_jaccard: TAP-Vid's score; None where undefined, as the next two.
         delta_avg: TAP-Vid's position accuracy.
         occlusion_accuracy: TAP-Vid's visibility accuracy.
+        ceiling: TAP-Vid's scores of the token centres nearest to the true places, visibility known.
         point: Number of the query point (rows of points, as all that follow).
         query_frame: Frame of the query.
         frames: Frames in which the point is visible and scored.
@@ -98,6 +103,7 @@ class TrackingRow(TypedDict):
     average_jaccard: NotRequired[float | None]
     delta_avg: NotRequired[float | None]
     occlusion_accuracy: NotRequired[float | None]
+    ceiling: NotRequired[dict[str, float | None]]
     point: NotRequired[int]
     query_frame: NotRequired[int]
     frames: NotRequired[list[int]]
@@ -190,6 +196,24 @@ class EpipolarRow(TypedDict):
     """
 
     dataset: str
+    pair: list[str]
+    angle_deg: float
+    n: NotRequired[int]
+    failed: NotRequired[str]
+
+
+class RecallRow(TypedDict):
+    """One pair of views; its recalls stand beside these keys by metric name, in percent.
+
+    Keys:
+        object: Name of the object or scene.
+        pair: Names of both views.
+        angle_deg: Angle of the rotation between the two cameras, roll included.
+        n: Matches that were kept.
+        failed: Why there are no recalls.
+    """
+
+    object: str
     pair: list[str]
     angle_deg: float
     n: NotRequired[int]

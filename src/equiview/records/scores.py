@@ -24,6 +24,8 @@ class Metric(Score):
         by_angle: The same score in each range of viewing angles, by "LOW-HIGH" (degrees).
         ci95_views: Of a single object, the interval over its source views.
         unit: What the interval is over, where it varies ("clip" or "point").
+        ceiling: The same score of the token centre nearest to each true place: the best there is without localisation
+            between tokens.
         per_pair: Mean over pairs (semantic transfer, as all that follow).
         per_point: Share of all key points.
         class_mean: Mean over categories.
@@ -34,6 +36,7 @@ class Metric(Score):
     by_angle: NotRequired[dict[str, "Metric"]]
     ci95_views: NotRequired[list[float] | None]
     unit: NotRequired[str]
+    ceiling: NotRequired[float | None]
     per_pair: NotRequired[float]
     per_point: NotRequired[float]
     class_mean: NotRequired[float]
@@ -71,5 +74,15 @@ Metrics = dict[str, Metric]
 Differences = dict[str, Difference]
 
 
-# APE and PCDP at the three published thresholds.
-PairScores = TypedDict("PairScores", {"ape": float, "pcdp@0.05": float, "pcdp@0.1": float, "pcdp@0.2": float})
+# APE and PCDP at the three published thresholds, and at two fine ones, which rows of older versions lack.
+PairScores = TypedDict(
+    "PairScores",
+    {
+        "ape": float,
+        "pcdp@0.05": float,
+        "pcdp@0.1": float,
+        "pcdp@0.2": float,
+        "pcdp@0.01": NotRequired[float],
+        "pcdp@0.02": NotRequired[float],
+    },
+)

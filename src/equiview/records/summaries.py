@@ -43,6 +43,12 @@ class EpipolarSummary(Summary):
     failed: dict[str, int]
 
 
+class RecallSummary(Summary):
+    """Keys: failed: Pairs that were not scored, by reason."""
+
+    failed: dict[str, int]
+
+
 class ImproveSummary(TypedDict):
     """The summary of a run of `improve`.
 
@@ -103,6 +109,22 @@ class BenchProtocol(TypedDict):
     datasets: dict[str, dict[str, ProtocolRecord]]
 
 
+class PublishedScores(TypedDict):
+    """What the authors of a protocol report.
+
+    Keys:
+        protocol: Its name.
+        backbone: What they call the backbone; None where they did not measure it as it is here.
+        source: Where the numbers are from.
+        scores: By task, data set and metric.
+    """
+
+    protocol: str
+    backbone: str | None
+    source: str
+    scores: dict[str, dict[str, dict[str, float]]]
+
+
 class BenchSummary(TypedDict):
     """The summary of a bench.
 
@@ -111,12 +133,14 @@ class BenchSummary(TypedDict):
         failed: Samples that were not scored, by task, data set and reason.
         protocol: How it was measured.
         missing: Real data sets that were not measured.
+        published: What the authors of its protocol report, where a bench follows a published one.
     """
 
     tasks: dict[str, dict[str, Metrics]]
     failed: dict[str, dict[str, dict[str, int]]]
     protocol: BenchProtocol
     missing: list[MissingSet]
+    published: NotRequired[PublishedScores]
 
 
 class ComparedRun(TypedDict):

@@ -23,30 +23,36 @@ TASK_WORDS = {
         "Semantic transfer",
         "Key points of one picture found in a picture of another object of the category.",
     ),
+    "recall": ("Viewpoint recall", "Surface points of one posed view matched with those of another."),
 }
 UNITS = {
     "pose": "Recalls are percent of all queries, failures included; medians are over queries, a failure is infinite.",
     "track": "average_jaccard, delta_avg and occlusion_accuracy in percent at 256 x 256 px; share_under_8px from 0 to "
     "1 at 256 px height, visible positions only.",
     "transfer": "pck@a is the percentage of key points within a share a of the length the data set's usual score has.",
+    "recall": "recall@T is the percentage of the kept matches that end within T of their point, in space (cm) or in "
+    "the second picture (px); @A-Bdeg: of pairs whose cameras are rotated by so much.",
 }
 HEADLINE = {
     "pose": ("pose_recall@5deg", "{} % of queries located within 5\u00b0"),
     "track": ("share_under_8px", "{} of the visible positions (1 is all) found within 8 px"),
     "transfer": ("pck@0.10", "{} % of key points found (PCK@0.10)"),
+    "recall": ("recall@2cm", "{} % of matches within 2 cm"),
 }
 MARKS = {
     "pose": "Left the nearest reference, right the query with the object's points (or its box) at the true and at the "
     "found pose.",
     "track": "Left the point in its own frame, right the frame where it was furthest off.",
     "transfer": "A line leads from a wrong point to its true place.",
+    "recall": "Lines join matches.",
 }
 COLOURS = "Blue is the truth, green a right prediction, red a wrong one."
 # Scores a terminal has room for; the page has all.
 HEADLINES = {
     "pose": ("located", "pose_recall@5deg", "pose_recall@10deg", "pose_recall@5cm5deg", "rotation_error_deg_median"),
-    "track": ("average_jaccard", "delta_avg", "occlusion_accuracy", "share_under_8px"),
-    "transfer": ("pck@0.05", "pck@0.10", "pck@0.15"),
+    "track": ("average_jaccard", "delta_avg", "occlusion_accuracy", "share_under_8px", "delta@1px", "delta@2px"),
+    "transfer": ("pck@0.05", "pck@0.10", "pck@0.15", "pck@0.01", "pck@0.03"),
+    "recall": ("recall@1cm", "recall@2cm", "recall@5cm", "recall@10px"),
 }
 Entries = Iterator[tuple[str, str, str, Metric]]
 
@@ -89,19 +95,45 @@ def score_text(metric: str, entry: Metric) -> tuple[str, str]:
     return numbers.number(entry["value"], digits), numbers.interval(entry["ci95"], digits)
 
 
+def published_value(summary: BenchSummary, task: str, dataset: str, metric: str) -> float | None:
+    """Return what the authors of the bench's protocol report for a score; None where they report none."""
+    found = summary.get("published")
+    return None if found is None else found["scores"].get(task, {}).get(dataset, {}).get(metric)
+
+
+def against_published(value: float | None, published: float | None, digits: int) -> str:
+    """Return "(published value, difference)"; "" where either is missing."""
+    if value is None or published is None:
+        return ""
+    return f"({numbers.number(published, digits)}, {value - published:+.{digits}f})"
+
+
+def published_words(summary: BenchSummary) -> str:
+    """Return whose numbers stand beside the scores; "" for a bench that follows no published protocol."""
+    found = summary.get("published")
+    if found is None:
+        return ""
+    if not found["scores"]:
+        return f"Protocol {found['protocol']}: its authors report nothing for this backbone on these data sets."
+    return f"In brackets: {found['backbone']} in {found['source']}, and the difference from it."
+
+
 def bench_table(summary: BenchSummary) -> TerminalTable:
     """Return the terminal's table: the main scores of every data set."""
     table = TerminalTable(title="Scores", title_justify="left", title_style="bold")
     for name in ("task", "data set", "metric"):
         table.add_column(name, no_wrap=True)
-    for name in ("value", "95 % interval", "n"):
+    for name in ("value", "95 % interval", "n", "token grid"):
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for task, dataset, metric, entry in entries(summary):
-        if metric in HEADLINES[task]:
+        if metric in HEADLINES[task] or metric.endswith("deg") and task == "recall":
             value, interval = score_text(metric, entry)
+            grid = numbers.number(entry.get("ceiling"), digits_of(metric))
+            beside = published_value(summary, task, dataset, metric)
+            value = f"{value} {against_published(entry['value'], beside, digits_of(metric))}".rstrip()
             named = ("", "") if (task, dataset) == last else (task, dataset)
-            table.add_row(*map(escape, named), metric, value, interval or numbers.DASH, str(entry["n"]))
+            table.add_row(*map(escape, named), metric, value, interval or numbers.DASH, str(entry["n"]), grid)
             last = (task, dataset)
     return table
 
@@ -166,13 +198,20 @@ def _lead(summary: BenchSummary) -> Lead:
         for reason, count in reasons.items()
     ]
     failed = [f"Failures are counted: {'; '.join(bad)}."] if bad else []
-    return Lead("plain", "Measured", [*lines, *failed], large=len(lines))
+    beside = [words] if (words := published_words(summary)) else []
+    return Lead("plain", "Measured", [*lines, *failed, *beside], large=len(lines))
 
 
 def _task(summary: BenchSummary, task: str, folder: Path) -> dict[str, object]:
     datasets = summary["tasks"][task]
     metrics = list(dict.fromkeys(name for found in datasets.values() for name in found))
-    rows = [Row(Cell(name), [_cell(name, found.get(name)) for found in datasets.values()]) for name in metrics]
+    rows = [
+        Row(
+            Cell(name),
+            [_cell(name, own.get(name), published_value(summary, task, one, name)) for one, own in datasets.items()],
+        )
+        for name in metrics
+    ]
     title, words = TASK_WORDS[task]
     return {
         "words": f"{words} {UNITS[task]}",
@@ -182,10 +221,13 @@ def _task(summary: BenchSummary, task: str, folder: Path) -> dict[str, object]:
     }
 
 
-def _cell(metric: str, entry: Metric | None) -> Cell:
+def _cell(metric: str, entry: Metric | None, published: float | None) -> Cell:
     if entry is None:
         return Cell(numbers.DASH)
-    return number_cell(entry["value"], [score_text(metric, entry)[1], f"n = {entry['n']}"], digits=digits_of(metric))
+    beside = against_published(entry["value"], published, digits_of(metric))
+    lines = [score_text(metric, entry)[1], f"n = {entry['n']}", *([f"published {beside}"] if beside else [])]
+    lines.append(numbers.ceiling_words(entry, digits_of(metric)))
+    return number_cell(entry["value"], lines, digits=digits_of(metric))
 
 
 def _examples(folder: Path) -> dict[str, list[tuple[str, str]]] | None:

@@ -2,15 +2,28 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from ..metrics.equivariance import METRIC_NAMES, object_values
+from ..metrics.equivariance import FINE_NAMES, METRIC_NAMES, object_values
 from ..metrics.paired import lower_is_better
 from ..records import Metrics, PairRow
 from ..stats import mean_with_ci
 
 DASH = "\u2013"
 FINE_BINS_DEG = tuple((low, low + 30) for low in range(0, 180, 30))
-TITLES = {"ape": "APE", "pcdp@0.05": "PCDP@0.05", "pcdp@0.1": "PCDP@0.1", "pcdp@0.2": "PCDP@0.2"}
+TITLES = {name: name.upper() for name in (*METRIC_NAMES, *FINE_NAMES)}
+
+
+def shown_metrics(summaries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the metrics of tables: the published ones, and fine ones that all summaries have."""
+    of_all = [summary["metrics"].keys() for summary in summaries]
+    return [*METRIC_NAMES, *(name for name in FINE_NAMES if all(name in names for names in of_all))]
+
+
+def ceiling_words(entry: Mapping[str, Any], digits: int = 2) -> str:
+    """Return the best that can be had at token centres, in words; "" where it is not known."""
+    ceiling = entry.get("ceiling")
+    return "" if ceiling is None else f"token grid: {ceiling:.{digits}f}"
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -42,7 +42,7 @@ CONTROL_WORDS = {
 def scores(run: Run) -> dict[str, object]:
     """All variants by all metrics, overall and in each angle bin."""
     return {
-        "overall": _variant_table(run, "Scores of every variant", _overall(run), {m: m for m in METRIC_NAMES}),
+        "overall": _variant_table(run, "Scores of every variant", _overall(run), {m: m for m in _shown(run)}),
         "claim": TITLES[CLAIM],
         "by_angle": _angle_table(run, CLAIM),
         "change": _difference_table(run) if run.difference else None,
@@ -53,7 +53,11 @@ def scores(run: Run) -> dict[str, object]:
 
 
 def _overall(run: Run) -> dict[str, Metrics]:
-    return {m: {v: s["metrics"][m] for v, s in run.variants.items()} for m in METRIC_NAMES}
+    return {m: {v: s["metrics"][m] for v, s in run.variants.items()} for m in _shown(run)}
+
+
+def _shown(run: Run) -> list[str]:
+    return numbers.shown_metrics(run.variants.values())
 
 
 def _angle_table(run: Run, metric: str) -> Table | None:
@@ -125,6 +129,7 @@ def _variant_name(variant: str) -> Cell:
 
 def _entry(entry: Mapping[str, Any], is_best: bool) -> Cell:
     small = [numbers.interval(entry.get("ci95")), f"n = {entry['n']}" if "n" in entry else ""]
+    small.append(numbers.ceiling_words(entry))
     return number_cell(entry["value"], small, style="best" if is_best else "", bold=is_best)
 
 

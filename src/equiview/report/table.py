@@ -6,7 +6,6 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from ..metrics.equivariance import METRIC_NAMES
 from ..records import BenchComparison, Comparison, Difference, ImproveSummary, Metric, Summary
 from ..stats import MIN_SAMPLING_UNITS
 from . import numbers
@@ -38,12 +37,16 @@ def summary_tables(summary: Summary | ImproveSummary, where: str = "summary") ->
 
 
 def _tables(variants: dict[str, Summary]) -> list[Table]:
-    overall = {TITLES[m]: (m, {v: s["metrics"][m] for v, s in variants.items()}) for m in METRIC_NAMES}
+    shown = numbers.shown_metrics(variants.values())
+    overall = {TITLES[m]: (m, {v: s["metrics"][m] for v, s in variants.items()}) for m in shown}
     by_angle = {v: s["metrics"][BINS_METRIC].get("by_angle", {}) for v, s in variants.items()}
     bins = list(dict.fromkeys(b for found in by_angle.values() for b in found))
     empty: Metric = {"value": None, "ci95": None, "n": 0}
     angles = {f"{b} deg": (BINS_METRIC, {v: f.get(b, empty) for v, f in by_angle.items()}) for b in bins}
-    tables = [_table("Scores, percent (APE: lower is better)", variants, overall)]
+    title = "Scores, percent (APE: lower is better)"
+    if any(entry.get("ceiling") is not None for _, entries in overall.values() for entry in entries.values()):
+        title += "; grid: the most that token centres allow"
+    tables = [_table(title, variants, overall)]
     return tables + ([_table(f"{TITLES[BINS_METRIC]} by angle", variants, angles)] if bins else [])
 
 
@@ -65,7 +68,9 @@ def _cell(entry: Metric, is_best: bool) -> str:
         return "-"
     value = f"[bold]{entry['value']:.2f}[/bold]" if is_best else f"{entry['value']:.2f}"
     ci95 = entry.get("ci95")
-    return value if ci95 is None else f"{value}\n[dim]{escape(f'[{ci95[0]:.1f}, {ci95[1]:.1f}]')}[/dim]"
+    below = [] if ci95 is None else [escape(f"[{ci95[0]:.1f}, {ci95[1]:.1f}]")]
+    below += [f"grid {entry['ceiling']:.1f}"] if entry.get("ceiling") is not None else []
+    return "\n".join([value, *(f"[dim]{line}[/dim]" for line in below)])
 
 
 def comparison_table(comparison: Comparison | BenchComparison) -> Table:

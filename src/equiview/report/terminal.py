@@ -1,7 +1,7 @@
 """What commands print of their results."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..records import CaptureRecord, EpipolarSummary, Summary
-from .numbers import interval, number
+from .numbers import ceiling_words, interval, number
 
 if TYPE_CHECKING:
     from ..jobs.doctor import Finding
@@ -81,7 +81,8 @@ def scores_words(summary: Summary) -> str:
     for name, metric in summary["metrics"].items():
         if metric["value"] is not None:
             low_high = "" if metric["ci95"] is None else " (95 %: {:.3f} to {:.3f})".format(*metric["ci95"])
-            lines.append(f"{name:20s} {metric['value']:8.3f}{low_high}  n = {metric['n']}")
+            most = f"  ({words})" if (words := ceiling_words(metric, 3)) else ""
+            lines.append(f"{name:20s} {metric['value']:8.3f}{low_high}  n = {metric['n']}{most}")
     return "\n".join(lines)
 
 
@@ -90,3 +91,45 @@ def tracks_words(visible: Bool[np.ndarray, "n t"], hw: tuple[int, int]) -> str:
     points, frames = visible.shape
     seen = f"{100 * float(visible.mean()):.0f} % of {visible.size} positions are believed visible."
     return f"{points} points through {frames} frames of {hw[1]}x{hw[0]} pixels. {seen}"
+
+
+def data_table(sets: Sequence[Mapping[str, Any]]) -> Table:
+    """Return data sets with what each is, its terms or, where it was looked for, where it lies."""
+    table = Table(title="Data sets", title_justify="left")
+    columns = ("name", "use", "what", "found" if "found" in sets[0] else "terms")
+    for name in columns:
+        table.add_column(name, no_wrap=name == "name")
+    for one in sets:
+        table.add_row(*(Text(str(one[name])) for name in columns))
+    return table
+
+
+def data_words(about: Mapping[str, Any]) -> Table:
+    """Return what is known of one data set, a line a fact."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in about.items():
+        words = ", ".join(value) if isinstance(value, list) else "read one after the other" if value is None else value
+        table.add_row(name, Text(str(words)))
+    return table
+
+
+def protocols_words(listed: Sequence[Mapping[str, Any]]) -> str:
+    """Return every protocol and data set with its settings."""
+    lines = []
+    for one in listed:
+        of_backbones = f"; published for {', '.join(one['published'])}" if one["published"] else ""
+        lines.append(f"{one['protocol']}  {one['data_set']}{of_backbones}\n    {one['settings']}")
+    return "\n".join(lines)
+
+
+def protocol_table(one: Mapping[str, Any]) -> Table:
+    """Return the published scores of a protocol on a data set, a row a backbone."""
+    title = f"{one['protocol']}, {one['data_set']}: {one['source']}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    metrics = list(dict.fromkeys(name for scores in one["published"].values() for name in scores))
+    table.add_column("backbone", no_wrap=True)
+    for name in metrics:
+        table.add_column(name.replace("@", " @"), justify="right")
+    for backbone, scores in one["published"].items():
+        table.add_row(backbone, *(number(scores.get(name), 2) for name in metrics))
+    return table

@@ -5,8 +5,8 @@ scored against it, one row for each ordered pair of views.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -19,12 +19,21 @@ from ..errors import bad_input
 from ..matching.localise import Localise
 from ..matching.match import match_regions
 from ..matching.nearest import token_mask
-from ..metrics.equivariance import ANGLE_BINS_DEG, METRIC_NAMES, all_metrics, error_px, object_values, view_values
+from ..matching.refine import Refined, box_of_matches, refine_map
+from ..metrics.equivariance import (
+    ANGLE_BINS_DEG,
+    FINE_NAMES,
+    METRIC_NAMES,
+    all_metrics,
+    error_px,
+    object_values,
+    view_values,
+)
 from ..models.extractor import MapSource
-from ..records import Metric, PairRow, PairScores, ProtocolRecord, RunRecord, Summary
-from ..sampling import descriptors
+from ..records import Metric, PairRow, PairScores, ProtocolRecord, RunRecord, Settings, Summary
+from ..sampling import descriptors, nearest_centers
 from ..stats import bootstrap_ci95, mean_with_ci
-from ..types import Correspondences, FeatureMap, View
+from ..types import Correspondences, FeatureMap, Matches, View
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,18 @@ class MeasureConfig:
         min_overlap: A pair counts from this share of visible points (0-1).
         subtoken: Localise between tokens (default), or at token centres.
         seed: Which points are sampled.
+        refine: Look again, closer, at the part of each picture that holds the matches, see `matching.refine`.
     """
 
     points: int = 1000
     min_overlap: float = 0.1
     subtoken: bool = True
     seed: int = 0
+    refine: bool = False
+
+    def record(self) -> Settings:
+        """Return it as runs record it; those of before there was a second look are what they were."""
+        return {key: value for key, value in asdict(self).items() if key != "refine" or value}
 
     @property
     def localise(self) -> Localise:
@@ -108,33 +123,83 @@ def _point_seed(seed: int, view: int) -> int:
 
 
 def score_object(
-    plan: ObjectPlan, maps: Sequence[FeatureMap], config: MeasureConfig, variant: str = ""
+    plan: ObjectPlan,
+    maps: Sequence[FeatureMap],
+    config: MeasureConfig,
+    variant: str = "",
+    source: MapSource | None = None,
 ) -> list[PairRow]:
     """Match every planned pair with one set of feature maps and return a row for each.
 
-    Memory: similarities of one pair at a time, on tokens only.
+    Args:
+        plan: The truth.
+        maps: Of its views.
+        config: The protocol.
+        variant: Named in the rows.
+        source: What made the maps; needed to refine.
+
+    Memory: similarities of one pair at a time, on tokens only; of maps, those of all views.
     """
+    looks = _second_looks(source, plan, maps, config) if config.refine and source is not None else None
     rows: list[PairRow] = []
+    for i, j, queries in _pairs_with_queries(plan, maps):
+        pair = PairLook(queries, maps[j])
+        if looks is not None:
+            pair = replace(pair, near=(looks[i].descriptors(_points(plan, (i, j))), looks[j]))
+        row = _score_pair(plan, (i, j), pair, config)
+        rows.append({"variant": variant, **row} if variant else row)
+    return rows
+
+
+@dataclass(frozen=True)
+class PairLook:
+    """What one pair of views is matched with.
+
+    Attributes:
+        queries: Descriptors of the visible points of the source.
+        target: The whole target.
+        near: The same descriptors and the target of a second look, where there was one.
+    """
+
+    queries: Float[torch.Tensor, "n c"]
+    target: FeatureMap
+    near: tuple[Float[torch.Tensor, "n c2"], Refined] | None = None
+
+    @property
+    def grids(self) -> list[FeatureMap]:
+        """Maps whose tokens may win."""
+        return [self.target] if self.near is None else [self.target, self.near[1].fmap]
+
+
+def _pairs_with_queries(
+    plan: ObjectPlan, maps: Sequence[FeatureMap]
+) -> Iterator[tuple[int, int, Float[torch.Tensor, "n c"]]]:
+    """Yield every pair with the descriptors of its visible points; points of a view are sampled once."""
     for i in range(len(plan.views)):
         targets = [j for j in range(len(plan.views)) if (i, j) in plan.pairs]
         if not targets:
             continue
         queries = descriptors(maps[i], torch.from_numpy(plan.xy[i]).float())
         for j in targets:
-            row = _score_pair(plan, (i, j), queries, maps[j], config)
-            rows.append({"variant": variant, **row} if variant else row)
-    return rows
+            yield i, j, queries[torch.from_numpy(plan.pairs[i, j].index).to(queries.device)]
 
 
-def _score_pair(
-    plan: ObjectPlan,
-    pair: tuple[int, int],
-    queries: Float[torch.Tensor, "n c"],
-    target: FeatureMap,
-    config: MeasureConfig,
-) -> PairRow:
-    truth = plan.pairs[pair]
-    visible = queries[torch.from_numpy(truth.index).to(queries.device)]
+def _points(plan: ObjectPlan, pair: tuple[int, int]) -> Float[torch.Tensor, "n 2"]:
+    return torch.from_numpy(plan.xy[pair[0]][plan.pairs[pair].index]).float()
+
+
+def _second_looks(
+    source: MapSource, plan: ObjectPlan, maps: Sequence[FeatureMap], config: MeasureConfig
+) -> list[Refined]:
+    """Look again at every view, where matches from the others lie; where its own points lie says nothing here."""
+    matches: dict[int, list[Matches]] = {j: [] for j in range(len(plan.views))}
+    for _, j, queries in _pairs_with_queries(plan, maps):
+        matches[j] += match_regions(queries, maps[j], [None], config.localise)
+    return [refine_map(source, plan.views[j], maps[j], box_of_matches(found, maps[j])) for j, found in matches.items()]
+
+
+def _score_pair(plan: ObjectPlan, pair: tuple[int, int], look: PairLook, config: MeasureConfig) -> PairRow:
+    truth, visible, target = plan.pairs[pair], look.queries, look.target
     if not bool(torch.isfinite(visible).all()) or not bool(torch.isfinite(target.tokens).all()):
         raise bad_input(
             f"features of {plan.name!r}", "finite numbers", "NaN or infinity", "Use fp32, or check the adapter."
@@ -146,6 +211,10 @@ def _score_pair(
     # An object smaller than a token is counted by its status, and left out of the in-mask averages only.
     regions = [None, inside] if bool(inside.any()) else [None]
     matched = match_regions(visible, target, regions, config.localise)
+    if look.near is not None:
+        queries, near = look.near
+        masks = [None, token_mask(near.fmap, torch.from_numpy(view.mask))]
+        matched = [near.place(queries, one, mask, config.localise) for one, mask in zip(matched, masks, strict=False)]
     errors = [error_px(matches.xy1.cpu().double().numpy(), truth.xy1) for matches in matched]
     n_ambiguous, unambiguous = _unambiguous(plan, pair, errors[0], image_hw)
     return {
@@ -159,7 +228,14 @@ def _score_pair(
         "n_ambiguous": n_ambiguous,
         "unambiguous": unambiguous,
         "in_mask": all_metrics(errors[1], image_hw) if len(errors) > 1 else None,
+        "ceiling": all_metrics(_grid_error_px(look.grids, truth.xy1), image_hw),
     }
+
+
+def _grid_error_px(grids: Sequence[FeatureMap], xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
+    """Return how far the nearest token centre, of any of the maps, is from each place."""
+    errors = [error_px(nearest_centers(grid, torch.from_numpy(xy)).numpy(), xy) for grid in grids]
+    return np.minimum.reduce(errors)
 
 
 def _unambiguous(
@@ -197,7 +273,7 @@ def measure(
     for name, views in objects.items():
         plan = plan_object(name, views, config)
         with torch.no_grad():
-            new = score_object(plan, list(source.maps(plan.views)), config)
+            new = score_object(plan, list(source.maps(plan.views)), config, source=source)
         rows += new
         if on_object is not None:
             on_object(name, new)
@@ -207,9 +283,10 @@ def measure(
 def protocol_of(source: MapSource, config: MeasureConfig, **more: Unpack[RunRecord]) -> ProtocolRecord:
     """Return what must be known to repeat a measurement."""
     localisation = "token + parabola in 3x3" if config.subtoken else "token centre"
+    localisation += ", refined on the part that holds the matches" if config.refine else ""
     return {
         "features": source.describe(),
-        "measure": asdict(config) | {"localisation": localisation, "search": "whole target image"},
+        "measure": config.record() | {"localisation": localisation, "search": "whole target image"},
         "units": "percent; ape = mean pixel error / shortest image edge; pcdp@t = share with error < t x that edge",
         "averages": "pair = mean over visible points, object = mean over pairs, value = mean over objects",
         "ci95": "percentile bootstrap over objects, 10,000 draws; null under 5 objects",
@@ -230,13 +307,18 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord, searc
         {"metrics": {name: {"value", "ci95", "n", "by_angle": {"0-45": {...}, ...}}}, "protocol": ...}
     """
     rows = list(rows)
-    metrics = {name: _summarize_metric(rows, name, search) for name in METRIC_NAMES}
+    # Rows that were made before there were fine thresholds lack them.
+    fine = [name for name in FINE_NAMES if all(name in row for row in rows)] if rows else []
+    metrics = {name: _summarize_metric(rows, name, search) for name in (*METRIC_NAMES, *fine)}
     return {"metrics": metrics, "protocol": protocol}
 
 
 def _summarize_metric(rows: Sequence[Mapping[str, Any]], name: str, search: str | None) -> Metric:
     by_angle = {f"{bin_[0]}-{bin_[1]}": _averaged(rows, name, search, bin_) for bin_ in ANGLE_BINS_DEG}
-    return {**_averaged(rows, name, search), "by_angle": by_angle}
+    metric: Metric = {**_averaged(rows, name, search), "by_angle": by_angle}
+    if search is None and rows and all("ceiling" in row for row in rows):
+        metric["ceiling"] = float(np.mean(list(object_values(rows, name, "ceiling").values())))
+    return metric
 
 
 def _averaged(

@@ -6,11 +6,13 @@ from itertools import islice
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 from ..errors import bad_input
-from ..matching.tracking import LazyMaps, Queries, TrackConfig, Tracks, track, track_paper
+from ..matching.tracking import LazyMaps, Queries, RefinedMaps, TrackConfig, Tracks, track, track_paper
 from ..metrics.tapvid import (
+    FINE_METRICS,
     RASTER,
     Mode,
     error_at_height_px,
@@ -20,9 +22,10 @@ from ..metrics.tapvid import (
     to_raster,
 )
 from ..models.extractor import MapSource
-from ..records import Metric, Metrics, ProtocolRecord, RunRecord, TrackingRow, TrackingSummary
+from ..records import FeaturesRecord, Metric, Metrics, ProtocolRecord, RunRecord, Settings, TrackingRow, TrackingSummary
+from ..sampling import nearest_centers
 from ..stats import MIN_SAMPLING_UNITS, cluster_ci95, mean_with_ci
-from ..types import Clip
+from ..types import Clip, FeatureMap
 
 CLIP_METRICS = ("average_jaccard", "delta_avg", "occlusion_accuracy")
 HIT_PX = 8
@@ -39,12 +42,18 @@ class TrackingConfig:
         query_stride: Frames between the queries of `strided`.
         protocol: `default`, or `paper` for the published tracker with its fixed thresholds.
         track: How points are followed (not used by `paper`).
+        refine: Look again, closer, at the part of each frame that holds the points (not used by `paper`).
     """
 
     queries: Literal["first", "strided", "first_annotated"] = "first"
     query_stride: int = 5
     protocol: Literal["default", "paper"] = "default"
     track: TrackConfig = TrackConfig()
+    refine: bool = False
+
+    def record(self) -> Settings:
+        """Return it as runs record it; those of before there was a second look are what they were."""
+        return {key: value for key, value in asdict(self).items() if key != "refine" or value}
 
 
 def queries_of(clip: Clip, config: TrackingConfig) -> tuple[Int[np.ndarray, "q"], Queries]:
@@ -98,8 +107,46 @@ def samples(
             yield [{"kind": "clip", "clip": clip.name, "failed": "no visible point to start from"}]
             continue
         done = None if progress is None else _named(progress, f"track {clip.name}")
-        tracks = follow(source, clip, queries, config, done)
-        yield score_clip(clip, points, queries, tracks, config)
+        remembered = GridOf(source)
+        tracks = follow(remembered, clip, queries, config, done)
+        rows = score_clip(clip, points, queries, tracks, config)
+        if remembered.grid is not None:
+            rows[0]["ceiling"] = grid_ceiling(clip, points, queries, remembered.grid, config)
+        yield rows
+
+
+class GridOf:
+    """A source of features that remembers the grid of the map it gave last, without its features.
+
+    Args:
+        source: Where the features come from.
+    """
+
+    def __init__(self, source: MapSource) -> None:
+        self.source = source
+        self.grid: FeatureMap | None = None
+
+    def maps(self, views: Iterable[Any], *, batch_size: int = 4) -> Iterator[FeatureMap]:
+        """Yield the maps of the source."""
+        for fmap in self.source.maps(views, batch_size=batch_size):
+            self.grid = fmap.replace_tokens(fmap.tokens[:0].cpu().clone())
+            yield fmap
+
+    def describe(self) -> FeaturesRecord:
+        """Return what names the features."""
+        return self.source.describe()
+
+
+def grid_ceiling(
+    clip: Clip, points: Int[np.ndarray, "q"], queries: Queries, grid: FeatureMap, config: TrackingConfig
+) -> dict[str, float | None]:
+    """Return TAP-Vid's scores of the token centres nearest to the true places, visibility known."""
+    xy, visible = np.where(clip.visible[points][..., None], clip.xy[points], 0.0), clip.visible[points]
+    nearest = nearest_centers(grid, torch.from_numpy(xy.reshape(-1, 2))).numpy().reshape(xy.shape)
+    counted = counted_frames(clip, points, queries, config)
+    scores = tapvid_metrics(to_raster(xy, clip.hw), visible, to_raster(nearest, clip.hw), visible, counted)
+    names = ("average_jaccard", "delta_avg", *FINE_METRICS.values())
+    return {name: _none_for_nan(scores[name]) for name in names}
 
 
 def follow(
@@ -113,7 +160,8 @@ def follow(
     maps = LazyMaps(source, clip.frames)
     if config.protocol == "paper":
         return track_paper(maps, queries, on_frame=on_frame)
-    return track(maps, queries, config.track, on_frame)
+    seen = RefinedMaps(maps, queries, config.track) if config.refine else maps
+    return track(seen, queries, config.track, on_frame)
 
 
 def _named(progress: Progress, stage: str) -> Callable[[int, int], None]:
@@ -183,14 +231,24 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord) -> Tr
     """
     rows = list(rows)
     clips = [row for row in rows if row["kind"] == "clip" and "failed" not in row]
-    metrics: Metrics = {
-        name: mean_with_ci([row[name] for row in clips if row[name] is not None]) for name in CLIP_METRICS
-    }
+    metrics: Metrics = {name: _mean(clips, name) for name in CLIP_METRICS}
+    if all(name in row for row in clips for name in FINE_METRICS.values()):
+        metrics |= {name: _mean(clips, of_rows) for name, of_rows in FINE_METRICS.items()}
     unit = "clip" if len(clips) >= MIN_SAMPLING_UNITS else "point"
     metrics["share_under_8px"] = share_with_ci([row for row in rows if row["kind"] == unit and "failed" not in row])
     metrics["share_under_8px"]["unit"] = unit
     failed = [row["clip"] for row in rows if "failed" in row]
     return {"metrics": metrics, "failed": failed, "protocol": protocol}
+
+
+def _mean(clips: Sequence[Mapping[str, Any]], name: str) -> Metric:
+    """Return the mean over clips, and what the grid of tokens allows where it is known."""
+    metric = mean_with_ci([row[name] for row in clips if row[name] is not None])
+    most = [row.get("ceiling", {}).get(name) for row in clips]
+    known = [value for value in most if value is not None]
+    if known:
+        metric["ceiling"] = float(np.mean(known))
+    return metric
 
 
 def share_with_ci(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> Metric:
@@ -211,7 +269,7 @@ def protocol_of(source: Any, config: TrackingConfig, **more: Unpack[RunRecord]) 
     """Return what must be known to repeat a measurement."""
     return {
         "features": source.describe(),
-        "tracking": asdict(config),
+        "tracking": config.record(),
         "units": f"percent at {RASTER}x{RASTER}; share_under_8px is a share (0-1) at {RASTER} px height, aspect kept",
         "averages": "clip = over all its queries and counted frames, value = mean over clips; shares are pooled",
         "ci95": "percentile bootstrap over clips (of shares over points with fewer than 5 clips), 10,000 draws",

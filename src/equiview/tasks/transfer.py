@@ -16,10 +16,22 @@ from ..errors import bad_input
 from ..io import pixels_of
 from ..matching.localise import Localise
 from ..matching.transfer import better, check_points, mirrored, outside, transfer_maps
-from ..metrics.pck import ALPHAS, PairCount, Scoring, box_px, correct, extent_px, image_px, summarize_counts
+from ..metrics.pck import (
+    ALPHAS,
+    FINE_ALPHAS,
+    PairCount,
+    Scoring,
+    box_px,
+    correct,
+    extent_px,
+    headline,
+    image_px,
+    summarize_counts,
+)
 from ..metrics.rows import failure_counts
 from ..models.extractor import MapSource
-from ..records import ProtocolRecord, RunRecord, Settings, TransferRow, TransferSummary
+from ..records import Metric, ProtocolRecord, RunRecord, Settings, TransferRow, TransferSummary
+from ..sampling import nearest_centers
 from ..types import FeatureMap, ImageSource, KeypointPair, Matches
 
 Progress = Callable[[str, int, int], None]
@@ -123,12 +135,18 @@ def score_pair(pair: KeypointPair, features: "PictureFeatures", config: Transfer
         **row,
         "n": len(errors),
         "errors_px": [round(float(error), 4) for error in errors],
+        "grid_px": [round(float(error), 4) for error in _grid_error_px(features.map(pair.image1), truth)],
         "image_px": size_px,
         "extent_px": round(extent_px(truth), 4),
         "box_px": None if pair.box1_wh is None else round(box_px(pair.box1_wh) * scale, 4),
         "score": round(float(matches.score.mean()), 6),
         "mirrored": flipped,
     }
+
+
+def _grid_error_px(target: FeatureMap, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
+    """Return how far the nearest token centre is from each place."""
+    return np.linalg.norm(nearest_centers(target, torch.from_numpy(xy)).numpy() - xy, axis=1)
 
 
 @torch.no_grad()
@@ -262,17 +280,21 @@ def summarize(rows: Iterable[Mapping[str, Any]], protocol: ProtocolRecord, scori
     """
     rows = list(rows)
     scored = [row for row in rows if "failed" not in row]
-    metrics = {
-        f"pck@{alpha:.2f}": summarize_counts([_count(row, alpha, scoring) for row in scored], scoring.average)
-        for alpha in ALPHAS
-    }
+    metrics = {f"pck@{alpha:.2f}": _metric(scored, alpha, scoring) for alpha in (*ALPHAS, *FINE_ALPHAS)}
     return {"metrics": metrics, "failed": failure_counts(rows), "protocol": protocol}
 
 
-def _count(row: Mapping[str, Any], alpha: float, scoring: Scoring) -> PairCount:
+def _metric(rows: Sequence[Mapping[str, Any]], alpha: float, scoring: Scoring) -> Metric:
+    metric = summarize_counts([_count(row, alpha, scoring) for row in rows], scoring.average)
+    if rows and all("grid_px" in row for row in rows):
+        metric["ceiling"] = headline([_count(row, alpha, scoring, "grid_px") for row in rows], scoring.average)
+    return metric
+
+
+def _count(row: Mapping[str, Any], alpha: float, scoring: Scoring, errors: str = "errors_px") -> PairCount:
     length = row[f"{scoring.threshold}_px"]
     if length is None:
         fix = "Score it by the image or by the extent of the key points."
         raise bad_input(f"pair {row['pair']!r}", "a bounding box", "none", fix)
-    hits = correct(np.asarray(row["errors_px"]), length, alpha, inclusive=scoring.inclusive)
+    hits = correct(np.asarray(row[errors]), length, alpha, inclusive=scoring.inclusive)
     return PairCount(row["category"], row["image0"], int(hits.sum()), row["n"])

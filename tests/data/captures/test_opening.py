@@ -27,6 +27,7 @@ from equiview.data.names import split_selection
 from equiview.errors import EquiviewError
 from equiview.geometry import project
 from equiview.types import SparseTracks
+from recall_sets import write_co3d
 
 WRITERS = {
     "colmap": (write_colmap, "shoe"),
@@ -35,6 +36,7 @@ WRITERS = {
     "middlebury": (write_middlebury, "dino"),
     "rgbd": (write_rgbd, "desk"),
     "mvimgnet": (write_colmap, "23/4a0112ec"),
+    "co3d": (lambda folder, world: write_co3d(folder.parents[1], count=world.count), "apple/1_2_3"),
 }
 
 

@@ -8,7 +8,7 @@ from ...errors import EquiviewError, bad_input
 from ...io import require_folder, visible
 from ...types import Capture
 from ..names import split_selection, split_source
-from . import bop, colmap, middlebury, mvimgnet, nerfstudio, rgbd
+from . import bop, co3d, colmap, middlebury, mvimgnet, nerfstudio, rgbd
 from .checks import choose
 
 
@@ -36,6 +36,7 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "bop": Layout(lambda f: (f / "scene_gt.json").is_file(), bop.bop_capture, bop.LAYOUT),
     "middlebury": Layout(lambda f: bool(visible(f, "*_par.txt")), middlebury.middlebury_capture, middlebury.LAYOUT),
+    "co3d": Layout(co3d.is_sequence, co3d.co3d_capture, co3d.LAYOUT),
     "rgbd": Layout(rgbd.is_rgbd, rgbd.rgbd_capture, rgbd.LAYOUT),
 }
 

@@ -33,6 +33,7 @@ class Photograph:
         depth: A 16-bit picture or .npy of the same size, along the camera's z axis.
         depth_unit: World units of one step of `depth`.
         depth_camera: What measured depth, where that is not the colour camera; `depth` then has a size of its own.
+        half_depth: The 16 bits of `depth` are a half-precision number (CO3D).
     """
 
     path: Path
@@ -43,13 +44,14 @@ class Photograph:
     depth: Path | None = None
     depth_unit: float = 1.0
     depth_camera: DepthCamera | None = None
+    half_depth: bool = False
 
     def posed(self) -> PosedImage:
         """Return the posed image; mask and depth are read now, the picture when it is asked for."""
         undo = self.undistortion
         image = self.path if undo.changes_nothing else UndistortedImage(self.path, undo)
         mask = None if self.mask is None else nearest(undo, read_mask(self.mask))
-        depth = None if self.depth is None else read_depth(self.depth, self.depth_unit)
+        depth = None if self.depth is None else read_depth(self.depth, self.depth_unit, half=self.half_depth)
         if depth is not None:
             own = self.depth_camera
             depth = nearest(undo, depth) if own is None else registered(depth, own, undo)
@@ -115,8 +117,13 @@ def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
     return values > values.max() / 2
 
 
-def read_depth(path: Path, unit: float) -> Float[np.ndarray, "h w"]:
+def read_depth(path: Path, unit: float, *, half: bool = False) -> Float[np.ndarray, "h w"]:
     """Return depth in world units, 0 where it is unknown (0, 65535 or not finite in the file).
+
+    Args:
+        path: A 16-bit picture, or .npy.
+        unit: World units of one step.
+        half: The bits of the picture are half-precision numbers.
 
     Raises:
         EquiviewError: It has several channels.
@@ -124,5 +131,7 @@ def read_depth(path: Path, unit: float) -> Float[np.ndarray, "h w"]:
     values = read_raster(path)
     if values.ndim != 2:
         raise bad_input(str(path), "depth with one channel", f"shape {values.shape}", "Write it as 16-bit PNG.")
+    if half:
+        values = values.astype(np.uint16).view(np.float16)
     unknown = ~np.isfinite(values) | (values >= _UNKNOWN_DEPTH if values.dtype.kind in "iu" else values <= 0)
     return np.where(unknown, 0, values).astype(np.float32) * np.float32(unit)

@@ -14,7 +14,7 @@ A recipe then has the settings among its `stages` (`recipes.RECIPES`), and `Reci
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -23,7 +23,7 @@ from torch import nn
 
 from ...models.extractor import Extractor
 from ...models.fixed_heads import AverageHead, CenterHead, DebiasHead, WhitenHead
-from ...models.heads import HeadChain, RandomConvHead, ResidualConvHead
+from ...models.heads import FineHead, HeadChain, RandomConvHead, ResidualConvHead, head_parts
 from ...models.position_bias import position_directions
 from ..choices import check_one_of
 from ..head_features import with_head
@@ -40,6 +40,8 @@ HeadName = Literal[
     "low_rank_whitened_average",
     "debiased_whitened",
     "debiased_whitened_average",
+    "whitened_average_fine",
+    "debiased_whitened_average_fine",
     "random_conv",
     "residual_conv",
 ]
@@ -61,7 +63,12 @@ DEBIASED_HEADS: dict[str, HeadName] = {
     "debiased_whitened_average": "low_rank_whitened_average",
 }
 """Those that begin by taking position directions out, with what follows."""
-NOTHING_LEARNED = (*FIXED_HEADS, *DEBIASED_HEADS)
+FINE_HEADS: dict[str, tuple[HeadName, HeadName]] = {
+    "whitened_average_fine": ("whitened_average", "whitened"),
+    "debiased_whitened_average_fine": ("debiased_whitened_average", "debiased_whitened"),
+}
+"""Those that hold a fine part: what finds a point, and what places it."""
+NOTHING_LEARNED = (*FIXED_HEADS, *DEBIASED_HEADS, *FINE_HEADS)
 CONV_HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "random_conv": RandomConvHead,
     "residual_conv": lambda dim, seed: ResidualConvHead(dim),
@@ -77,7 +84,8 @@ class AddHead:
         head: `none`; fixed: `average`, `centered` (finer, for pose), `centered_average`, `whitened` (each picture's
             variances evened out), `whitened_average` (the same between two averages), `low_rank_whitened_average`
             (nearly that, sooner), `debiased_whitened_average` (the same behind a part that takes out what tokens say of
-            their place in the picture), both also without the averages; `random_conv` (the paper's); `residual_conv`
+            their place in the picture), both also without the averages, or with both side by side (`..._fine`, see
+            `FineHead`); `random_conv` (the paper's); `residual_conv`
             (starts as the identity).
     """
 
@@ -110,6 +118,11 @@ def fixed_head(name: str, directions: Callable[[], Float[torch.Tensor, "blocks c
         name: Which.
         directions: Called for the position directions of the blocks it stands on, where it takes them out.
     """
+    if name in FINE_HEADS:
+        known = cache(directions)
+        coarse, fine = (fixed_head(part, known) for part in FINE_HEADS[name])
+        assert fine is not None
+        return HeadChain([*head_parts(coarse), FineHead(fine)])
     head = FIXED_HEADS[DEBIASED_HEADS.get(name, name)]()
     return HeadChain([DebiasHead(directions()), head]) if name in DEBIASED_HEADS and head is not None else head
 

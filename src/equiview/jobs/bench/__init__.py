@@ -1,6 +1,7 @@
-"""Three tasks on many data sets with one backbone: pose, tracking, semantic transfer, in one folder and one page."""
+"""Four tasks on many data sets with one backbone: pose, tracking, transfer, recall, in one folder and one page."""
 
-from .run import bench
-from .settings import SIZES, TASKS, BenchConfig, Sizes
+from .real import tasks_of
+from .run import bench, write_omniprobe
+from .settings import SIZES, TASKS, USUAL_TASKS, BenchConfig, Sizes
 
-__all__ = ["SIZES", "TASKS", "BenchConfig", "Sizes", "bench"]
+__all__ = ["SIZES", "TASKS", "USUAL_TASKS", "BenchConfig", "Sizes", "bench", "tasks_of", "write_omniprobe"]

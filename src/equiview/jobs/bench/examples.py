@@ -17,10 +17,12 @@ from ...io import pixels_of, write_image, write_json
 from ...matching.tracking import Queries
 from ...metrics.pck import correct
 from ...tasks.pose import PoseConfig
+from ...tasks.recall import RecallConfig
 from ...tasks.tracking import TrackingConfig, follow, part_of
 from ...tasks.transfer import PictureFeatures, TransferConfig, predict
 from ...types import Clip, KeypointPair, PoseScene
 from .pose_examples import example_canvas, pose_example, pose_order
+from .recall_examples import recall_examples, recall_order
 from .settings import Opened
 
 SHOWN = 3
@@ -93,10 +95,18 @@ def _of_task(opened: Opened) -> tuple[Order, Callable[[Any, Opened, Sequence[Row
     if isinstance(opened.config, TrackingConfig):
         able = lambda row: row["kind"] == "point" and bool(row["errors_px"])  # noqa: E731
         return Order(lambda row: float(np.mean(row["errors_px"])), lambda row: row["clip"], able), _track
+    if isinstance(opened.config, RecallConfig):
+        order = recall_order(opened.config)
+        return Order(order, lambda row: row["object"], lambda row: "failed" not in row), _recall
     assert opened.scoring is not None
     length = f"{opened.scoring.threshold}_px"
     error = lambda row: float(np.minimum(np.array(row["errors_px"]) / max(row[length], 1e-9), 1).mean())  # noqa: E731
     return Order(error, lambda row: row["category"], lambda row: "failed" not in row), _transfer
+
+
+def _recall(source: Any, opened: Opened, rows: Sequence[Row]) -> list[Drawn]:
+    assert isinstance(opened.config, RecallConfig)
+    return recall_examples(source, opened.items, opened.config, rows)
 
 
 def _transfer(source: Any, opened: Opened, rows: Sequence[Row]) -> list[Drawn]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from ...data.captures.bop import bop_scene
 from ...data.captures.middlebury import middlebury_scenes, open_middlebury
+from ...data.captures.navi import LAYOUT as NAVI_LAYOUT
 from ...data.captures.onepose import onepose_scenes
+from ...data.captures.scannet_pairs import LAYOUT as SCANNET_LAYOUT
 from ...data.clips.badja import open_badja
 from ...data.clips.tapvid import open_tapvid
 from ...data.keypoints.loaders import LOADERS
@@ -18,9 +20,12 @@ from ...matching.pose import LocateConfig
 from ...metrics.pck import SCORINGS
 from ...records import MissingSet
 from ...tasks.pose import PoseConfig, seeded
+from ...tasks.recall import RecallConfig
 from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
 from ...types import PoseScene
+from . import recall_sets
+from .published import protocols_of
 from .settings import Again, BenchConfig, Dataset, Found, Opened, Task
 
 # Folders below the root that are looked into.
@@ -42,17 +47,27 @@ def real_sets(config: BenchConfig) -> tuple[list[Found], list[MissingSet]]:
     root = require_folder(Path(str(config.root)), "the folder that holds the data sets", "Check --root.")
     folders = list(folders_below(root, DEPTH))
     there, missing = [], []
+    wanted = DATASETS if config.protocol is None else protocols_of(config.protocol)
     for name, dataset in DATASETS.items():
-        if dataset.task in config.tasks:
+        if dataset.task in config.tasks and name in wanted:
             path = next((path for folder in folders if (path := dataset.find(folder)) is not None), None)
             if path is None:
                 missing.append(missing_set(name, f"not found under {root}"))
             else:
-                there.append(Found(dataset.task, name, partial(_open, dataset, path, config)))
+                there.append(Found(dataset.task, name, partial(_open, name, path, config)))
     if not there:
         lines = "".join(f"\n  {one['dataset']}: {one['where']}; it must lie as {one['layout']}" for one in missing)
         raise bad_input(str(root), "at least one data set", "none of them", f"Get one of these:{lines}")
     return [one for task in config.tasks for one in there if one.task == task], missing
+
+
+def tasks_of(protocol: str) -> tuple[Task, ...]:
+    """Return the tasks of a published protocol.
+
+    Raises:
+        EquiviewError: There is none of that name.
+    """
+    return tuple(dict.fromkeys(DATASETS[name].task for name in protocols_of(protocol)))
 
 
 def missing_set(name: str, problem: str) -> MissingSet:
@@ -80,10 +95,13 @@ def folders_below(root: Path, depth: int) -> Iterator[Path]:
         ]
 
 
-def _open(dataset: Dataset, path: Path, config: BenchConfig) -> Opened:
-    opened = dataset.open(path)
+def _open(name: str, path: Path, config: BenchConfig) -> Opened:
+    # By name: the functions of a data set cannot be sent to other processes.
+    opened = DATASETS[name].open(path)
     if isinstance(opened.config, PoseConfig):
         return replace(opened, config=seeded(opened.config, config.seed))
+    if isinstance(opened.config, RecallConfig):
+        return replace(opened, config=replace(opened.config, seed=config.seed))
     return opened
 
 
@@ -255,5 +273,22 @@ DATASETS: dict[str, Dataset] = {
         "taniai.space/projects/cvpr16_dccs",
         "TSS_CVPR2016/FG3DCar/PAIR/flow1.flo and its six neighbours",
         _has("*/*/flow1.flo"),
+    ),
+    "navi": Dataset(
+        "recall", "github.com/google/navi (navi_v1.tar.gz)", NAVI_LAYOUT, recall_sets.find_navi, recall_sets.open_navi
+    ),
+    "scannet-1500": Dataset(
+        "recall",
+        "scannet_test_1500.tar of github.com/zju3dv/LoFTR, with the two .npz files of its assets/",
+        SCANNET_LAYOUT,
+        recall_sets.find_scannet,
+        recall_sets.open_scannet,
+    ),
+    "captures": Dataset(
+        "recall",
+        "your own photographs with poses, or any capture that equiview reads",
+        "a folder of captures; those without depth or points need `pip install equiview[colmap]`",
+        recall_sets.find_captures,
+        recall_sets.open_captures,
     ),
 }

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from ...models.extractor import Extractor
 from ...records import Metric, Metrics, ProtocolRecord, Summary
-from ...tasks import pose, tracking, transfer
+from ...tasks import pose, recall, tracking, transfer
 from ...tasks.pose import PoseConfig
+from ...tasks.recall import RecallConfig
 from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
 from ..scoring import Rows, resumed_rows
@@ -43,12 +44,20 @@ def source_for(source: Any, opened: Opened, long_side: int | None) -> Any:
     """Return the features at the resolution of a data set (or the one asked for); doubles stay as they are."""
     if not isinstance(source, Extractor):
         return source
-    changed = copy.copy(source)
+    # Pose needs places that are fine, transfer those that are alike in kind.
+    changed = {PoseConfig: Extractor.for_places, TransferConfig: Extractor.for_kinds}.get(
+        type(opened.config), copy.copy
+    )(source)
     changed.config = replace(source.config, long_side=long_side or opened.long_side)
     return changed
 
 
-TASK_OF: dict[type, Any] = {PoseConfig: pose, TrackingConfig: tracking, TransferConfig: transfer}
+TASK_OF: dict[type, Any] = {
+    PoseConfig: pose,
+    TrackingConfig: tracking,
+    TransferConfig: transfer,
+    RecallConfig: recall,
+}
 
 
 def samples(source: Any, opened: Opened, progress: Progress | None = None, start: int = 0) -> Iterator[Rows]:
@@ -88,5 +97,5 @@ def score(source: Any, opened: Opened, partial: Path, progress: Progress | None 
 
 def short(metric: Metric) -> Metric:
     """Keep what a table shows; what else there is can be made from the rows."""
-    shown = ("value", "ci95", "ci95_views", "n", "unit")
+    shown = ("value", "ci95", "ci95_views", "n", "unit", "ceiling")
     return cast(Metric, {key: value for key, value in metric.items() if key in shown})

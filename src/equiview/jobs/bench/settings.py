@@ -11,11 +11,14 @@ from ...data.synthetic.pose import PoseWorld
 from ...errors import bad_input
 from ...metrics.pck import Scoring
 from ...tasks.pose import PoseConfig
+from ...tasks.recall import RecallConfig
 from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
 
-Task = Literal["pose", "track", "transfer"]
-TASKS: tuple[Task, ...] = ("pose", "track", "transfer")
+Task = Literal["pose", "track", "transfer", "recall"]
+TASKS: tuple[Task, ...] = ("pose", "track", "transfer", "recall")
+# What a bench runs when nothing is said; recall is asked for.
+USUAL_TASKS: tuple[Task, ...] = ("pose", "track", "transfer")
 SUITES = ("synthetic", "real")
 LONG_SIDE = 640
 
@@ -32,6 +35,9 @@ class Sizes:
         clip: What they look like.
         instances: Of each category of objects.
         category: What their pictures look like.
+        recall_objects: Objects whose views are matched.
+        recall_views: Of each, evenly around it.
+        recall_hw: Their size, pixels.
     """
 
     scenes: int = 5
@@ -41,11 +47,15 @@ class Sizes:
     clip: ClipWorld = ClipWorld(frames=10)
     instances: int = 3
     category: CategoryWorld = CategoryWorld(hw=(256, 256))
+    recall_objects: int = 5
+    # No step of 17 around a circle lies on the edge of a bin of rotations.
+    recall_views: int = 17
+    recall_hw: tuple[int, int] = (256, 256)
 
 
 SIZES = {
     "small": Sizes(),
-    "full": Sizes(10, ("clutter", "occluders", "lighting"), PoseWorld(), 10, ClipWorld(), 6, CategoryWorld()),
+    "full": Sizes(10, ("clutter", "occluders", "lighting"), PoseWorld(), 10, ClipWorld(), 6, CategoryWorld(), 10),
 }
 
 
@@ -55,19 +65,21 @@ class BenchConfig:
 
     Attributes:
         suite: `synthetic` (rendered, nothing to download) or `real` (what lies under `root`).
-        tasks: Some of pose, track, transfer.
+        tasks: Some of `TASKS`.
         root: Where real data sets are looked for, three levels deep.
         sizes: Of the synthetic suite.
         seed: Which synthetic objects, and RANSAC's samples.
         long_side: Pictures are resized to this; None is each data set's own (640, videos of real data 854).
+        protocol: A published one, see `published`: its data sets of the tasks are measured, with its settings.
     """
 
     suite: Literal["synthetic", "real"] = "synthetic"
-    tasks: tuple[Task, ...] = TASKS
+    tasks: tuple[Task, ...] = USUAL_TASKS
     root: str | None = None
     sizes: Sizes = SIZES["small"]
     seed: int = 0
     long_side: int | None = None
+    protocol: str | None = None
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -80,6 +92,10 @@ class BenchConfig:
             expected, found = ("a folder", "none") if self.suite == "real" else ("none", str(self.root))
             fix = "Give the folder that holds the data sets, or leave both --suite real and --root out."
             raise bad_input(f"root of the {self.suite} suite", expected, found, fix)
+        if self.protocol is not None and (self.suite != "real" or self.long_side is not None):
+            found = self.suite if self.suite != "real" else f"a long side of {self.long_side} px"
+            fix = "Add --suite real --root ROOT, and leave --long-side to the protocol."
+            raise bad_input("protocol", "the real suite, and no size of its own", found, fix)
 
 
 @dataclass(frozen=True)
@@ -87,14 +103,14 @@ class Opened:
     """A data set that is there.
 
     Attributes:
-        items: Scenes, clips or pairs; can be gone through more than once.
+        items: Scenes, clips, pairs or `ViewPairs`; can be gone through more than once.
         config: The task's protocol.
         scoring: Of transfer.
         long_side: Pictures are resized to this.
     """
 
     items: Iterable[Any]
-    config: PoseConfig | TrackingConfig | TransferConfig
+    config: PoseConfig | TrackingConfig | TransferConfig | RecallConfig
     scoring: Scoring | None = None
     long_side: int = LONG_SIDE
 

@@ -12,6 +12,7 @@ from ...metrics.pck import Scoring
 from ...tasks.pose import PoseConfig, seeded
 from ...tasks.tracking import TrackingConfig
 from ...tasks.transfer import TransferConfig
+from .recall_sets import open_rendered
 from .settings import BenchConfig, Found, Opened
 
 # The usual score of semantic sets that have boxes.
@@ -30,6 +31,7 @@ def synthetic_sets(config: BenchConfig) -> list[Found]:
     sets = [Found("pose", f"synthetic-{name}", partial(open_pose, config, name)) for name in config.sizes.conditions]
     sets.append(Found("track", "synthetic-clips", partial(open_clips, config)))
     sets.append(Found("transfer", "synthetic-families", partial(open_categories, config)))
+    sets.append(Found("recall", "synthetic-ring", partial(open_rendered, config)))
     return [data_set for task in config.tasks for data_set in sets if data_set.task == task]
 
 

@@ -93,6 +93,10 @@ def photo_set(config: RetentionConfig) -> tuple[list[str], Callable[[int], Pictu
 
 def drift_measurement(config: RetentionConfig) -> Measurement:
     """Return the only measurement of the drift: every strength beside strength 0."""
+    return Measurement("drift", "photos", partial(_prepare_drift, config))
+
+
+def _prepare_drift(config: RetentionConfig) -> Score:
     names, picture = photo_set(config)
 
     def score(source: AtStrength) -> Rows:
@@ -104,20 +108,22 @@ def drift_measurement(config: RetentionConfig) -> Measurement:
 
         return list(drift_rows(both(), config.queries, config.seed))
 
-    return Measurement("drift", "photos", lambda: score)
+    return score
 
 
 def object_measurements(config: RetentionConfig, objects: Sequence[str], cache_dir: Path) -> list[Measurement]:
     """Return a measurement for each object."""
-    measure = measure_config(config)
+    return [
+        Measurement("equivariance", object_name(one), partial(_prepare_object, config, cache_dir, one))
+        for one in objects
+    ]
 
-    def prepare(source: str) -> Score:
-        name = object_name(source)
-        views = open_objects([source], config.views, config.seed, cache_dir, _silent)[name]
-        plan = plan_object(name, views, measure)
-        return lambda features: score_object(plan, list(features.maps(plan.views)), measure)
 
-    return [Measurement("equivariance", object_name(one), partial(prepare, one)) for one in objects]
+def _prepare_object(config: RetentionConfig, cache_dir: Path, source: str) -> Score:
+    measure, name = measure_config(config), object_name(source)
+    views = open_objects([source], config.views, config.seed, cache_dir, _silent)[name]
+    plan = plan_object(name, views, measure)
+    return lambda features: score_object(plan, list(features.maps(plan.views)), measure)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -182,8 +188,8 @@ def clip_measurements(opened: Opened) -> list[Measurement]:
 
 def _part(task: str, name: str, opened: Opened, items: Sequence[Any]) -> Measurement:
     """Return a measurement of some items of a data set."""
+    return Measurement(task, name, partial(_prepare_part, replace(opened, items=items)))
 
-    def score(source: AtStrength) -> Rows:
-        return [row for rows in samples(source, replace(opened, items=items)) for row in rows]
 
-    return Measurement(task, name, lambda: score)
+def _prepare_part(opened: Opened) -> Score:
+    return lambda source: [row for rows in samples(source, opened) for row in rows]

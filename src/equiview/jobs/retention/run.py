@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...models.loading import load
 from ...records import ProtocolRecord, RetentionResult, Settings, StrengthEntry
 from ...tasks import equivariance
 from ..bench import scoring
+from ..engine import LOCAL, Engine
 from ..run_folder import (
     Progress,
     as_json,
@@ -25,7 +26,7 @@ from ..run_folder import (
     claim_folder,
     device_name,
 )
-from ..scoring import Rows, WorkItem, all_rows, finish_items, rows_path
+from ..scoring import UNITS_LOG, Rows, WorkItem, all_rows, finish_items, rows_path
 from .measurements import (
     Data,
     Measurement,
@@ -60,6 +61,7 @@ def measure_retention(
     dtype: str = "float32",
     long_side: int | None = None,
     progress: Progress | None = None,
+    engine: Engine = LOCAL,
 ) -> RetentionResult:
     """Measure what an adapter costs elsewhere, at several strengths, and write retention.json.
 
@@ -75,6 +77,7 @@ def measure_retention(
         dtype: Of the weights, `float32` or `bfloat16`.
         long_side: Pictures are resized to this; None is what the adapter was made for.
         progress: Called with (task, done, total).
+        engine: Where photos, objects, blocks of pairs and clips are measured.
 
     Returns:
         The content of retention.json.
@@ -82,23 +85,21 @@ def measure_retention(
     Raises:
         EquiviewError: Bad input, an adapter that does not fit or has no strength, or a folder that holds another run.
     """
-    out = Path(out)
-    report = progress or (lambda stage, done, total: None)
+    out, report = Path(out), progress or (lambda stage, done, total: None)
     record = read_record(adapter)
     config = config or RetentionConfig()
     config = replace(config, objects=config.objects or builtin_objects(record))
     check_inputs(config)
     sizes: Settings = {} if long_side is None else {"long_side": long_side}
-    adapted = load(backbone, adapter=adapter, device=device, dtype=getattr(torch, dtype), **sizes)
-    adjustable = AdjustableFeatures(adapted)
+    sizes |= {"device": device, "dtype": getattr(torch, dtype)}
+    adjustable = AdjustableFeatures(load(backbone, adapter=adapter, **sizes))
     saved = saved_strength(adjustable)
     if config.strengths == STRENGTHS and saved is not None:
         config = replace(config, strengths=tuple(sorted({*STRENGTHS, saved})))
     claim(out, config, adjustable)
     data = open_data(config)
-    items = finished_items(adjustable, config, data, out, report)
     protocols = protocols_of(adjustable, config, data)
-    entries = [*strength_entries(items, protocols, data)]
+    entries = [*strength_entries(finished_items(adjustable, config, data, out, report, engine), protocols, data)]
     protocol = {
         **protocol_of(adjustable, config, data),
         "trained_on": trained_among(record, config.objects),
@@ -156,7 +157,12 @@ def measurements_of(config: RetentionConfig, data: Data, out: Path) -> dict[str,
 
 
 def finished_items(
-    adjustable: AdjustableFeatures, config: RetentionConfig, data: Data, out: Path, progress: Progress
+    adjustable: AdjustableFeatures,
+    config: RetentionConfig,
+    data: Data,
+    out: Path,
+    progress: Progress,
+    engine: Engine = LOCAL,
 ) -> dict[str, dict[float, list[WorkItem]]]:
     """Do the work of every task that is not done yet, all strengths of a measurement in turn; return its items."""
     items = {
@@ -165,7 +171,9 @@ def finished_items(
     }
     for task in TASKS:
         in_turn = [item for at_strengths in zip(*items[task].values(), strict=True) for item in at_strengths]
-        finish_items(in_turn, partial(progress, task))
+        # One worker measures at all strengths: the backbone runs once a picture.
+        together = len(config.measured)
+        finish_items(in_turn, partial(progress, task), engine, log=out / UNITS_LOG, together=together)
     return items
 
 
@@ -174,18 +182,30 @@ def work_items(
 ) -> dict[float, list[WorkItem]]:
     """Return the work items at each strength; what a measurement needs at all strengths is prepared once."""
 
-    @lru_cache(maxsize=1)
-    def prepared(number: int) -> Score:
-        return measurements[number].prepare()
-
-    def item(number: int, measurement: Measurement, strength: float) -> WorkItem:
+    def item(measurement: Measurement, strength: float) -> WorkItem:
         path = rows_path(out, measurement.task, f"strength-{strength!r}", measurement.name)
-        return WorkItem(path, lambda: prepared(number)(adjustable.at(strength)))
+        return WorkItem(path, partial(_rows_at, latest, measurement, adjustable, strength))
 
-    return {
-        strength: [item(number, measurement, strength) for number, measurement in enumerate(measurements)]
-        for strength in strengths
-    }
+    latest = _Latest()
+    return {strength: [item(measurement, strength) for measurement in measurements] for strength in strengths}
+
+
+class _Latest:
+    """Keeps what was prepared for a measurement until another one is asked for."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[Measurement, Score] | None = None
+
+    def score(self, measurement: Measurement) -> Score:
+        """Return what measures it, of any features."""
+        if self.kept is None or self.kept[0] is not measurement:
+            self.kept = None  # Two at a time would take twice the memory.
+            self.kept = (measurement, measurement.prepare())
+        return self.kept[1]
+
+
+def _rows_at(latest: _Latest, measurement: Measurement, adjustable: AdjustableFeatures, strength: float) -> Any:
+    return latest.score(measurement)(adjustable.at(strength))
 
 
 def protocols_of(adjustable: AdjustableFeatures, config: RetentionConfig, data: Data) -> Protocols:

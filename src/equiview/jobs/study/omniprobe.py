@@ -1,10 +1,11 @@
-"""The public OmniProbe board (github.com/GenIntel/OmniProbe): models by tasks, as its page reads it."""
+"""The public OmniProbe board (github.com/GenIntel/OmniProbe), models by tasks as its page reads it, and its results."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from ...errors import bad_input
+from ...formats.omniprobe import read_results
 from ...io import read_json
 from .points import PointSet, StudyPoint, checked
 
@@ -36,6 +37,10 @@ PLAIN = (
 )
 
 
+# What the board calls tasks that results have under another name.
+BOARD_TASKS = {"tapvid": "tracking"}
+
+
 def family_of(model: str) -> str:
     """Return the line of a model of the board: by the table, else the name up to its size or version."""
     for start, family in FAMILIES:
@@ -52,13 +57,17 @@ def plain_name(task: str, score: str) -> str:
 
 
 def read_omniprobe(path: Path) -> PointSet:
-    """Read the board's JSON: {"tasks": {task: {"metrics_meta": {score: {"higher_better"}}, "results": {model: {score:
+    """Read the board's JSON, or a file of results of one task (.jsonl, see `read_result_lines`).
+
+    The board: {"tasks": {task: {"metrics_meta": {score: {"higher_better"}}, "results": {model: {score:
     number}}}}}.
 
     Raises:
         EquiviewError: It is another file.
     """
     path = Path(path)
+    if path.suffix == ".jsonl":
+        return read_result_lines(path)
     board = read_json(path)
     tasks = board.get("tasks") if isinstance(board, dict) else None
     if not isinstance(tasks, dict) or not all(isinstance(t, dict) and _is_task(t) for t in tasks.values()):
@@ -77,6 +86,27 @@ def read_omniprobe(path: Path) -> PointSet:
     points = tuple(StudyPoint(model, family_of(model), own) for model, own in sorted(scores.items()))
     note = "Models of one line (DINOv2, CLIP with MetaCLIP and OpenCLIP, ...) count as one family."
     return PointSet(points, frozenset(lower), (f"OmniProbe board, {len(points)} models",), (note,))
+
+
+def read_result_lines(path: Path) -> PointSet:
+    """Read results/TASK.jsonl, which OmniProbe appends to: of two runs of one backbone and layer the last counts.
+
+    Raises:
+        EquiviewError: It is another file.
+    """
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    for one in read_results(path):
+        own = scores.setdefault((one.backbone, one.layer), {})
+        own |= {plain_name(BOARD_TASKS.get(one.task, one.task), name): value for name, value in one.metrics.items()}
+    backbones = [backbone for backbone, _ in scores]
+    points = tuple(
+        # A backbone may stand in it with several layers, which are points of their own.
+        StudyPoint(
+            backbone if backbones.count(backbone) == 1 else f"{backbone}, layer {layer}", family_of(backbone), own
+        )
+        for (backbone, layer), own in sorted(scores.items())
+    )
+    return PointSet(points, frozenset(), (f"OmniProbe results {path.name}, {len(points)} models",), ())
 
 
 def _is_task(value: dict[str, Any]) -> bool:

@@ -2,6 +2,17 @@
 
 from .data import LazyMaps, Queries, TrackConfig, Tracks
 from .paper import PaperConfig, track_paper
+from .refined import RefinedMaps
 from .stream import FeatureTracker, track
 
-__all__ = ["FeatureTracker", "LazyMaps", "PaperConfig", "Queries", "TrackConfig", "Tracks", "track", "track_paper"]
+__all__ = [
+    "FeatureTracker",
+    "LazyMaps",
+    "PaperConfig",
+    "Queries",
+    "RefinedMaps",
+    "TrackConfig",
+    "Tracks",
+    "track",
+    "track_paper",
+]
