@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--preset", required=True)
     parser.add_argument("--objects", choices=OBJECTS, default="test")
+    parser.add_argument("--rows", nargs="*", metavar="ROW", default=list(ROWS))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -80,7 +81,7 @@ def main() -> None:
     bench = Bench(args.backbone, read_preset(args.preset), args.work, [], [])
     found = {}
     rows = {row.name: row for row in bench.rows()}
-    for name in ROWS:
+    for name in args.rows:
         found[name] = summary(score(bench, rows[name], names, args.work))
         for metric in METRICS:
             one = found[name][metric]
