@@ -1,5 +1,6 @@
 """`equiview render`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
