@@ -67,7 +67,8 @@ def check_commands(code: str, text: str, parse: Run) -> None:
         assert status == 0, (words, said)
     for words in code_blocks.inline_commands(text):
         status, _, said = parse(*words)
-        assert status == 0 or "Missing" in said, (words, said)
+        # Completion asks which shell it runs in, and there may be none.
+        assert status == 0 or "Missing" in said or words == ["--install-completion"], (words, said)
 
 
 def test_help_parses(parse: Run) -> None:

@@ -45,7 +45,7 @@ def test_what_is_trained_or_tested_on_is_left_out(scans, caplog):
     caplog.set_level("INFO")
     tested = f"{scans / 'can' / 'google_16k' / 'textured.obj'}@up=y"
     assert names(auxiliary_sources([str(scans)], [tested, "builtin:mug"])) == ["ab12.glb", "textured.obj"]
-    assert "1 meshes are trained or tested on" in caplog.text
+    assert "left out 1 that this run trains or tests on" in caplog.text
     with pytest.raises(EquiviewError, match="only 1 that are trained or tested on"):
         auxiliary_sources([str(scans / "can")], [tested])
 

@@ -56,6 +56,6 @@ def _objects_of(source: str, others: set[Path], most: int) -> list[str]:
         raise bad_input(source, "meshes to learn from besides", found, fix)
     if len(meshes) <= most:
         return list(map(str, meshes))
-    log.info("%s: used %d of %d meshes", source, most, len(meshes))
+    log.info("%s: using %d of %d meshes", source, most, len(meshes))
     drawn = np.random.default_rng(0).choice(len(meshes), most, replace=False)
     return [str(meshes[number]) for number in sorted(drawn)]
