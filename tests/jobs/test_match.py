@@ -191,7 +191,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_command_writes_what_it_says(run, pair, tmp_path):
     out = tmp_path / "out"
-    call = ("match", *pair, "-b", "equiview/tiny", "--blocks", "4,8", "--long-side", 128, "--out", out)
+    call = ("match", *pair, "-b", "equiview/tiny", "--blocks", "4,8", "--long-side", 128, "--out", out, "--refine")
     code, text, _ = run(*call, "--points", "20,30", "90.5,60", "--check-px", 4, "--json")
     result = json.loads(text)
     assert code == 0 and result["wrote"] == [str(out / n) for n in ("matches.png", "matches.json", "points.png")]
@@ -200,6 +200,7 @@ def test_the_command_writes_what_it_says(run, pair, tmp_path):
     assert len(record["xy0"]) == len(record["xy1"]) == len(record["checked"]) == n > 0
     assert record["points"]["xy0"] == [[20, 30], [90.5, 60]] and len(record["points"]["xy1"]) == 2
     assert "corner" in record["pixels"] and record["protocol"]["features"]["blocks"] == [4, 8]
+    assert record["protocol"]["refine"]
     assert read_image(out / "matches.png").shape == read_image(out / "points.png").shape
     # Without points their older picture would lie.
     code, text, _ = run(*call)

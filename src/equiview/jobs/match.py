@@ -310,6 +310,7 @@ def _protocol(source: MapSource, config: MatchConfig, masks: tuple[Path | None, 
         "matches": "mutual nearest tokens by cosine; xy0 token centres, xy1 with a parabola per axis",
         "points": "best token of picture 1 by cosine, parabola per axis",
         "check_px": config.check_px,
+        "refine": config.refine,
         "masks": [None if path is None else str(path) for path in masks],
         "versions": versions(),
     }
