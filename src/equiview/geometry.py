@@ -58,6 +58,18 @@ def pixel_centers(hw: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
     return np.stack([xs, ys], -1)
 
 
+def cropped_camera(camera: Camera, box: tuple[int, int, int, int]) -> Camera:
+    """Return the camera of a part of its picture.
+
+    Args:
+        camera: Of the whole picture.
+        box: Left, top, right and bottom edge, whole pixels.
+    """
+    left, top, right, bottom = box
+    shift = np.array([[0, 0, left], [0, 0, top], [0, 0, 0]])
+    return Camera(camera.intrinsics - shift, camera.cam_from_world, (bottom - top, right - left))
+
+
 def look_at(
     eye: Float[np.ndarray, "3"], target: Float[np.ndarray, "3"], up: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "4 4"]:

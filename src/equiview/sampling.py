@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -36,6 +37,11 @@ def nearest_centers(fmap: FeatureMap, xy: Float[torch.Tensor, "n 2"]) -> Float[t
     rows, cols = fmap.hw
     last = xy.new_tensor([cols - 1, rows - 1])
     return pixel_from_token(fmap, token_from_pixel(fmap, xy).round().clamp(min=0).minimum(last))
+
+
+def grid_error_px(fmap: FeatureMap, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
+    """Return how far the nearest token centre is from each place, in pixels."""
+    return np.linalg.norm(nearest_centers(fmap, torch.from_numpy(xy)).numpy() - xy, axis=1)
 
 
 def sample_grid(

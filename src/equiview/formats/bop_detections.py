@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from ..errors import bad_input
+from ..geometry import cropped_camera
 from ..io import pixels_of, read_json
 from ..limits import MAX_SIDE
 from ..schema import as_array, as_list, as_number, as_record, as_whole
-from ..types import Camera, ImageSource, PosedImage, PoseScene, UnusableQuery
+from ..types import ImageSource, PosedImage, PoseScene, UnusableQuery
 
 _FIX = "Write it as BOP's detections are."
 MARGIN = 0.15
@@ -167,13 +168,12 @@ def _cropped(
 
 def _cut(posed: PosedImage, box: tuple[int, int, int, int]) -> PosedImage:
     """Return the part of a posed picture inside a box of whole pixels."""
-    camera, (x0, y0, x1, y1) = posed.camera, box
-    shift = np.array([[0, 0, x0], [0, 0, y0], [0, 0, 0]])
+    x0, y0, x1, y1 = box
     part = (slice(y0, y1), slice(x0, x1))
     return replace(
         posed,
-        image=CroppedImage(posed.image, box, camera.hw),
-        camera=Camera(camera.intrinsics - shift, camera.cam_from_world, (y1 - y0, x1 - x0)),
+        image=CroppedImage(posed.image, box, posed.camera.hw),
+        camera=cropped_camera(posed.camera, box),
         mask=None if posed.mask is None else posed.mask[part],
         depth=None if posed.depth is None else posed.depth[part],
     )

@@ -7,7 +7,7 @@ to look right from close by and from afar, and matching, sub-token fit and searc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 
 from ..errors import bad_input
+from ..geometry import cropped_camera
 from ..models.extractor import MapSource, picture_rgb
 from ..sampling import descriptors, sample, token_centers
 from ..types import FeatureMap, Matches, View
@@ -175,14 +176,12 @@ def cut(picture: Any, box: Box) -> Any:
     here = (slice(box.y0, box.y1), slice(box.x0, box.x1))
     if not isinstance(picture, View):
         return np.ascontiguousarray(picture_rgb(picture)[here])
-    camera = picture.camera
-    shift = np.array([[1.0, 0, -box.x0], [0, 1, -box.y0], [0, 0, 1]])
     return View(
         rgb=np.ascontiguousarray(picture.rgb[here]),
         mask=picture.mask[here],
         points_in_world=picture.points_in_world[here],
         normals_in_world=picture.normals_in_world[here],
         triangle_id=picture.triangle_id[here],
-        camera=replace(camera, intrinsics=shift @ camera.intrinsics, hw=(box.y1 - box.y0, box.x1 - box.x0)),
+        camera=cropped_camera(picture.camera, (box.x0, box.y0, box.x1, box.y1)),
         name=picture.name,
     )

@@ -3,6 +3,7 @@
 `head_spec` turns one into JSON and `build_head` makes it again from that and a state dict; "no head" is `None` or `[]`.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
@@ -214,7 +215,8 @@ def with_fine(head: nn.Module | None, weight: float = 1.0) -> nn.Module | None:
     if any(isinstance(part, FineHead) for part in parts) or not any(isinstance(part, AverageHead) for part in parts):
         return head
     fixed = [part for part in parts if not isinstance(part, AverageHead) and not list(part.parameters())]
-    return HeadChain([*parts, FineHead(HeadChain(fixed), weight)])
+    # Copies: weights that two parts share cannot be saved.
+    return HeadChain([*parts, FineHead(HeadChain(map(copy.deepcopy, fixed)), weight)])
 
 
 def on_top(head: nn.Module | None, part: nn.Module) -> nn.Module:

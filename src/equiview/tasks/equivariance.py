@@ -31,7 +31,7 @@ from ..metrics.equivariance import (
 )
 from ..models.extractor import MapSource
 from ..records import Metric, PairRow, PairScores, ProtocolRecord, RunRecord, Settings, Summary
-from ..sampling import descriptors, nearest_centers
+from ..sampling import descriptors, grid_error_px
 from ..stats import bootstrap_ci95, mean_with_ci
 from ..types import Correspondences, FeatureMap, Matches, View
 
@@ -228,14 +228,8 @@ def _score_pair(plan: ObjectPlan, pair: tuple[int, int], look: PairLook, config:
         "n_ambiguous": n_ambiguous,
         "unambiguous": unambiguous,
         "in_mask": all_metrics(errors[1], image_hw) if len(errors) > 1 else None,
-        "ceiling": all_metrics(_grid_error_px(look.grids, truth.xy1), image_hw),
+        "ceiling": all_metrics(np.minimum.reduce([grid_error_px(grid, truth.xy1) for grid in look.grids]), image_hw),
     }
-
-
-def _grid_error_px(grids: Sequence[FeatureMap], xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
-    """Return how far the nearest token centre, of any of the maps, is from each place."""
-    errors = [error_px(nearest_centers(grid, torch.from_numpy(xy)).numpy(), xy) for grid in grids]
-    return np.minimum.reduce(errors)
 
 
 def _unambiguous(

@@ -31,7 +31,7 @@ from ..metrics.pck import (
 from ..metrics.rows import failure_counts
 from ..models.extractor import MapSource
 from ..records import Metric, ProtocolRecord, RunRecord, Settings, TransferRow, TransferSummary
-from ..sampling import nearest_centers
+from ..sampling import grid_error_px
 from ..types import FeatureMap, ImageSource, KeypointPair, Matches
 
 Progress = Callable[[str, int, int], None]
@@ -135,18 +135,13 @@ def score_pair(pair: KeypointPair, features: "PictureFeatures", config: Transfer
         **row,
         "n": len(errors),
         "errors_px": [round(float(error), 4) for error in errors],
-        "grid_px": [round(float(error), 4) for error in _grid_error_px(features.map(pair.image1), truth)],
+        "grid_px": [round(float(error), 4) for error in grid_error_px(features.map(pair.image1), truth)],
         "image_px": size_px,
         "extent_px": round(extent_px(truth), 4),
         "box_px": None if pair.box1_wh is None else round(box_px(pair.box1_wh) * scale, 4),
         "score": round(float(matches.score.mean()), 6),
         "mirrored": flipped,
     }
-
-
-def _grid_error_px(target: FeatureMap, xy: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
-    """Return how far the nearest token centre is from each place."""
-    return np.linalg.norm(nearest_centers(target, torch.from_numpy(xy)).numpy() - xy, axis=1)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ A recipe then has the settings among its `stages` (`recipes.RECIPES`), and `Reci
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Literal
 
 import torch
@@ -23,7 +23,7 @@ from torch import nn
 
 from ...models.extractor import Extractor
 from ...models.fixed_heads import AverageHead, CenterHead, DebiasHead, WhitenHead
-from ...models.heads import FineHead, HeadChain, RandomConvHead, ResidualConvHead, head_parts
+from ...models.heads import HeadChain, RandomConvHead, ResidualConvHead, with_fine
 from ...models.position_bias import position_directions
 from ..choices import check_one_of
 from ..head_features import with_head
@@ -63,11 +63,11 @@ DEBIASED_HEADS: dict[str, HeadName] = {
     "debiased_whitened_average": "low_rank_whitened_average",
 }
 """Those that begin by taking position directions out, with what follows."""
-FINE_HEADS: dict[str, tuple[HeadName, HeadName]] = {
-    "whitened_average_fine": ("whitened_average", "whitened"),
-    "debiased_whitened_average_fine": ("debiased_whitened_average", "debiased_whitened"),
+FINE_HEADS: dict[str, HeadName] = {
+    "whitened_average_fine": "whitened_average",
+    "debiased_whitened_average_fine": "debiased_whitened_average",
 }
-"""Those that hold a fine part: what finds a point, and what places it."""
+"""Those that hold a fine part, with what they hold it beside."""
 NOTHING_LEARNED = (*FIXED_HEADS, *DEBIASED_HEADS, *FINE_HEADS)
 CONV_HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "random_conv": RandomConvHead,
@@ -119,10 +119,7 @@ def fixed_head(name: str, directions: Callable[[], Float[torch.Tensor, "blocks c
         directions: Called for the position directions of the blocks it stands on, where it takes them out.
     """
     if name in FINE_HEADS:
-        known = cache(directions)
-        coarse, fine = (fixed_head(part, known) for part in FINE_HEADS[name])
-        assert fine is not None
-        return HeadChain([*head_parts(coarse), FineHead(fine)])
+        return with_fine(fixed_head(FINE_HEADS[name], directions))
     head = FIXED_HEADS[DEBIASED_HEADS.get(name, name)]()
     return HeadChain([DebiasHead(directions()), head]) if name in DEBIASED_HEADS and head is not None else head
 
