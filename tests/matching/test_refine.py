@@ -154,6 +154,14 @@ def test_measure_refines(rendered_mug: list[View]) -> None:
     assert all(row["in_mask"]["pcdp@0.1"] > 90 for row in twice)
 
 
+def test_features_that_are_not_finite_get_the_message_they_get_without(rendered_mug: list[View]) -> None:
+    plan = plan_object("mug", rendered_mug, MeasureConfig(points=50))
+    maps = [fmap.replace_tokens(torch.full_like(fmap.tokens, torch.nan)) for fmap in ScaledOracle().maps(plan.views)]
+    for refine in (False, True):
+        with pytest.raises(EquiviewError, match="expected finite numbers"):
+            score_object(plan, maps, MeasureConfig(points=50, refine=refine), source=ScaledOracle())
+
+
 def test_other_channels_are_refused(rendered_mug: list[View]) -> None:
     with pytest.raises(EquiviewError, match="as many channels as of the whole"):
         refine_map(ScaledOracle(), rendered_mug[0], empty_map(), Box(0, 0, 40, 40))

@@ -242,6 +242,9 @@ def test_the_fine_part_of_a_head_is_its_fixed_parts_without_averages() -> None:
     fine = with_fine(head)
     assert [part["kind"] for part in head_spec(fine)[-1]["parts"]] == ["center", "whiten"]
     expected = HeadChain([head, FineHead(HeadChain([CenterHead(), WhitenHead()]))])
+    # What two parts share cannot be saved.
+    debiased = with_fine(HeadChain([HEADS[4], AverageHead()]))
+    assert len({value.data_ptr() for value in debiased.state_dict().values()}) == 2
     assert torch.equal(fine(_maps()), expected(_maps()))
     sharp = HeadChain([CenterHead(), _square()])
     assert with_fine(fine) is fine and with_fine(sharp) is sharp and with_fine(None) is None

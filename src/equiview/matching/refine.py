@@ -69,6 +69,9 @@ def box_around(
     Returns:
         None where a second look would show little more than the first: the box is large, or there are no matches.
     """
+    # Features that are not finite give no box here, and their own message where they are matched.
+    finite = torch.isfinite(score)
+    xy, score = xy[finite], score[finite]
     if not len(xy):
         return None
     kept = xy[score >= score.float().quantile(0.25)].double()
